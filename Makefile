@@ -1,0 +1,144 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Needs Python 3.10 or later with venv, and a package index that pip can reach. Everything is made in .venv and .build.
+# Recipes use relative paths, so a space in the name of this folder does no harm.
+
+PYTHON ?= python3
+JOBS ?= 2
+PYTEST_ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+INSTALLED := .build/collections/ansible_collections/flashcat/flashduty
+
+# The settings of the person who runs make must not decide what the tests see.
+unexport ANSIBLE_CALLBACKS_ENABLED ANSIBLE_STDOUT_CALLBACK ANSIBLE_INVENTORY ANSIBLE_VAULT_PASSWORD_FILE
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/collections
+export ANSIBLE_CONFIG := $(CURDIR)/.build/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/.build/ansible
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.build/cache/hypothesis
+export LC_ALL := C.UTF-8
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Another Python, or a folder that was moved, needs another .venv.
+IDENTITY = $$($(PYTHON) -c 'import sys; print(*sys.version_info[:3], sys.base_prefix)') $(CURDIR)
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+PIP := .venv/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager
+
+# A folder is newer than what was built from it when a file in it was added or removed.
+SOURCES := galaxy.yml $(shell find meta plugins roles playbooks -name __pycache__ -prune -o \( -type d -o -type f \) -print 2>/dev/null)
+
+.PHONY: help
+help: ## show this text
+	@printf 'Targets:\n'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do printf '  %-20s %s\n' "$$target" "$$text"; done
+	@printf 'Settings: PYTHON=%s JOBS=%s PYTEST_ARGS="%s"\n' '$(PYTHON)' '$(JOBS)' '$(PYTEST_ARGS)'
+
+.PHONY: demo
+demo: .venv/.run install-collection ## report real playbook runs to a receiver on this machine and show what it holds
+	@echo '==> running the example playbooks'
+	@$(RUN) python examples/demo.py
+
+.PHONY: test
+test: .venv/.test install-collection ## run the unit and end-to-end tests against the installed collection
+	@echo '==> testing ($(JOBS) processes)'
+	@$(RUN) python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+LINTERS := ruff mypy yamllint ansible-lint changelog reuse
+
+.PHONY: lint $(LINTERS:%=lint-%)
+lint: $(LINTERS:%=lint-%) ## run every linter (make -k lint: also after one that fails)
+
+lint-ruff: .venv/.lint
+	@echo '==> ruff'
+	@$(RUN) ruff check --quiet --output-format concise .
+
+# The installed files are what the tests import; the paths in the messages are those of the sources.
+lint-mypy: .venv/.lint install-collection
+	@echo '==> mypy --strict'
+	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins tests examples | sed 's#^$(INSTALLED)/##'
+
+lint-yamllint: .venv/.lint
+	@echo '==> yamllint'
+	@$(RUN) yamllint --strict .
+
+lint-ansible-lint: .venv/.lint install-collection
+	@echo '==> ansible-lint'
+	@$(RUN) ansible-lint --offline -q
+
+lint-changelog: .venv/.lint
+	@echo '==> antsibull-changelog'
+	@$(RUN) antsibull-changelog lint
+
+lint-reuse: .venv/.lint
+	@if git rev-parse --git-dir >/dev/null 2>&1; then echo '==> reuse'; $(RUN) reuse lint --lines; \
+	else echo '==> reuse: skipped, it needs a git clone to know which files are ours'; fi
+
+.PHONY: build
+build: .venv/.run .build/ansible.cfg ## build the artifact that Galaxy takes, in .build/dist
+	@echo '==> building the collection'
+	@mkdir -p .build/dist
+	@$(RUN) ansible-galaxy collection build --force --output-path .build/dist | sed 's/^/    /'
+
+.PHONY: install-collection
+install-collection: .build/.installed ## install the built artifact in .build/collections, if anything changed
+
+# What is left after the installation must be enough: nothing but these may be needed at run time.
+.build/.installed: $(SOURCES) .venv/.run .build/ansible.cfg
+	@echo '==> building and installing the collection in .build/collections'
+	@rm -rf .build/artifact .build/collections
+	@$(RUN) ansible-galaxy collection build --force --output-path .build/artifact >.build/install.log || { cat .build/install.log; exit 1; }
+	@$(RUN) ansible-galaxy collection install --offline --no-deps --force --collections-path .build/collections .build/artifact/*.tar.gz \
+		>>.build/install.log || { cat .build/install.log; exit 1; }
+	@find $(INSTALLED) -mindepth 1 -maxdepth 1 ! -name meta ! -name plugins ! -name roles ! -name playbooks \
+		! -name MANIFEST.json ! -name FILES.json -exec rm -rf {} +
+	@touch $@
+
+.build/ansible.cfg:
+	@mkdir -p .build
+	@echo '# empty: the configuration of the person who runs make does not count here' >$@
+
+.PHONY: install-dev
+install-dev: .venv/.lint install-collection ## set up everything that the other targets need
+
+.PHONY: FORCE
+FORCE:
+
+.venv/.made: FORCE
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.10 or later, or run make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "$(PYTHON) is older than 3.10: run make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "venv is missing for $(PYTHON): on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@if [ "$$(cat $@ 2>/dev/null)" != "$(IDENTITY)" ]; then \
+		echo "==> making .venv with $$($(PYTHON) --version)"; rm -rf .venv; $(PYTHON) -m venv .venv; echo "$(IDENTITY)" >$@; fi
+
+.venv/.run: .venv/.made requirements.txt tests/requirements/run.txt
+	@echo '==> installing ansible-core and requests in .venv'
+	@$(PIP) -r tests/requirements/run.txt
+	@touch $@
+
+.venv/.test: .venv/.run tests/requirements/test.txt
+	@echo '==> installing pytest and hypothesis in .venv'
+	@$(PIP) -r tests/requirements/test.txt
+	@touch $@
+
+.venv/.lint: .venv/.test tests/requirements/lint.txt
+	@echo '==> installing the linters in .venv'
+	@$(PIP) -r tests/requirements/lint.txt
+	@touch $@
+
+.PHONY: clean
+clean: ## remove what was built and every cache
+	@rm -rf .build .ansible .hypothesis .mypy_cache .pytest_cache .ruff_cache tests/output
+	@find . -name .git -prune -o -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## clean, and remove .venv
+	@rm -rf .venv

@@ -1,0 +1,316 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The change event API over ``requests``: push one event, with a deadline that holds and errors that say what to do.
+
+Private to this collection; may change in any release.
+
+Source: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
+"""
+
+from __future__ import annotations
+
+import datetime
+import email.utils
+import json
+import re
+import socket
+import threading
+import time
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+import requests.adapters
+import urllib3
+import urllib3.connection
+import urllib3.connectionpool
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import PUSH_PATH, Connection, is_loopback
+
+USER_AGENT = "ansible-collection-flashcat.flashduty"
+_ANSWER_MAX = 1 << 20
+# Seconds. Servers and proxies drop idle connections; finding out costs a failed try.
+_KEPT_ALIVE_MAX = 4.0
+_MESSAGE_MAX = 300
+_RETRY_CODES = frozenset({"RequestTooFrequently", "InternalError"})
+_FINAL_CODES = frozenset(
+    {
+        "InvalidParameter",
+        "InvalidContentType",
+        "MethodNotAllowed",
+        "ResourceNotFound",
+        "NoLicense",
+        "Unauthorized",
+        "AccessDenied",
+        "RouteNotFound",
+    }
+)
+
+
+class ApiError(Exception):
+    """A push that did not succeed. The text never holds the integration key.
+
+    :ivar retry: whether the same event may succeed later.
+    :ivar status: HTTP status, None where no answer came.
+    :ivar code: Flashduty's error code, None where the answer was not Flashduty's.
+    :ivar request_id: Flashduty's trace id of the request, for its support.
+    :ivar retry_after: seconds the server asked to wait, None where it did not.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry: bool,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry = retry
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class _Deadline:
+    """Ends an exchange by closing its socket: a socket's own time-out starts anew with each byte that drips in."""
+
+    def __init__(self, seconds: float) -> None:
+        self.passed = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._close)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Deadline:
+        _exchange.deadline = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        _exchange.deadline = None
+
+    def watch(self, sock: socket.socket | None) -> None:
+        with self._lock:
+            self._socket = sock
+            if self.passed:
+                self._shut()
+
+    def _close(self) -> None:
+        with self._lock:
+            self.passed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            try:
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class _Exchange(threading.local):
+    deadline: _Deadline | None = None
+
+
+_exchange = _Exchange()
+
+
+class _Watched:
+    """Tells the deadline of the running exchange which socket carries it, be it new or kept alive."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        self._watch()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._watch()
+        super().request(*args, **kwargs)  # type: ignore[misc]
+
+    def _watch(self) -> None:
+        if _exchange.deadline is not None and self.sock is not None:
+            _exchange.deadline.watch(self.sock)
+
+
+class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
+    pass
+
+
+class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self._POOLS
+        return manager
+
+
+class Api:
+    """One integration's change event API. Not for use by several threads at once; open one for each."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        session = requests.Session()
+        session.mount("http://", _Adapter(max_retries=0))
+        session.mount("https://", _Adapter(max_retries=0))
+        session.headers.update({"User-Agent": USER_AGENT, "Accept": "application/json"})
+        # Without an auth of its own, requests would add credentials that it finds in a .netrc.
+        session.auth = lambda request: request
+        if is_loopback(urllib.parse.urlsplit(connection.api_url).hostname or ""):
+            session.trust_env = False
+        if connection.client_cert:
+            session.cert = (
+                (connection.client_cert, connection.client_key) if connection.client_key else connection.client_cert
+            )
+        if not connection.validate_certs:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        self._session = session
+        self._last_use = time.monotonic()
+
+    def close(self) -> None:
+        """Close the kept-alive connections."""
+        self._session.close()
+
+    def push(self, body: str, budget: float) -> str:
+        """Push one change event and return Flashduty's request_id.
+
+        :param body: the event as JSON.
+        :param budget: seconds after which the exchange is ended, whatever it is doing.
+        :raises ApiError: for everything but success.
+        """
+        if time.monotonic() - self._last_use > _KEPT_ALIVE_MAX:
+            self._session.close()
+        with _Deadline(budget) as deadline:
+            try:
+                response = self._session.post(
+                    self._connection.api_url + PUSH_PATH,
+                    params={"integration_key": self._connection.integration_key},
+                    data=body.encode(),
+                    headers={"Content-Type": "application/json"},
+                    timeout=budget,
+                    verify=self._verify(),
+                    allow_redirects=False,
+                    stream=True,
+                )
+                content = b""
+                for chunk in response.iter_content(65536):
+                    content += chunk
+                    if len(content) > _ANSWER_MAX:
+                        break
+                response.close()
+            # A peer can make the layers below raise almost anything; all of it means that no answer came.
+            except Exception as error:  # noqa: BLE001
+                if deadline.passed or isinstance(error, requests.Timeout):
+                    raise ApiError(f"no answer within {budget:.3g} s", retry=True) from None
+                raise ApiError(self._plain(_no_answer(error)), retry=True) from None
+        self._last_use = time.monotonic()
+        return self._request_id(response, content)
+
+    def _verify(self) -> bool | str | None:
+        if not self._connection.validate_certs:
+            return False
+        if self._connection.ca_path:
+            return self._connection.ca_path
+        # None lets REQUESTS_CA_BUNDLE count.
+        return None if self._session.trust_env else True
+
+    def _request_id(self, response: requests.Response, content: bytes) -> str:
+        answer = _parsed(content)
+        status = response.status_code
+        request_id = answer.get("request_id")
+        request_id = self._plain(request_id) if isinstance(request_id, str) and request_id else None
+        error = answer.get("error")
+        if request_id and 200 <= status < 300 and not error:
+            return request_id
+        retry_after = _retry_after(response.headers.get("Retry-After"))
+        if isinstance(error, Mapping) and error.get("code"):
+            code = self._plain(str(error["code"]))
+            retry = code in _RETRY_CODES or (code not in _FINAL_CODES and not 400 <= status < 500) or status == 429
+            message = self._plain(str(error.get("message") or "no message"))
+            raise ApiError(f"{code}: {message}", retry, status, code, request_id, retry_after)
+        if 300 <= status < 400:
+            target = self._plain(urllib.parse.urlsplit(response.headers.get("Location") or "").netloc or "elsewhere")
+            problem = f"a redirect to {target}, which is not followed: check api_url, and whether a proxy or portal answered"
+        elif status == 429:
+            problem = "too many requests"
+        else:
+            problem = "an answer that is not Flashduty's: check api_url, and whether a proxy or portal answered"
+        raise ApiError(f"HTTP {status}, {problem}", True, status, None, request_id, retry_after)
+
+    def _plain(self, text: str) -> str:
+        return plain_text(self._connection.redact(text)).strip()[:_MESSAGE_MAX]
+
+
+def _no_answer(error: Exception) -> str:
+    cause: BaseException = error
+    while True:
+        inner = getattr(cause, "reason", None)
+        inner = inner if isinstance(inner, BaseException) else cause.__cause__ or cause.__context__
+        if inner is None or inner is cause:
+            break
+        cause = inner
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy did not connect: {_reason(cause)}"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the TLS connection failed: {_reason(cause)}. Check ca_path, and whether a proxy stands between"
+    if isinstance(cause, socket.gaierror):
+        return "the host name was not found"
+    if isinstance(cause, ConnectionRefusedError):
+        return "the connection was refused"
+    if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+        return "the connection broke before the answer came"
+    return f"no answer: {_reason(cause)}"
+
+
+def _reason(cause: BaseException) -> str:
+    # Messages of the layers below quote the address, and with it the key: also where it is cut or spelled otherwise.
+    text = re.sub(r"\S*integration_key\S*", "…", str(cause)) or type(cause).__name__
+    return text[:_MESSAGE_MAX]
+
+
+def _parsed(content: bytes) -> Mapping[str, Any]:
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, Mapping) else {}
+
+
+def _retry_after(value: str | None) -> float | None:
+    if not value:
+        return None
+    if re.fullmatch(r"\s*\d{1,6}\s*", value):
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.timezone.utc)
+    return max(0.0, moment.timestamp() - time.time())

@@ -1,0 +1,199 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where Flashduty is, with which key, and how that key stays out of everything that is printed or stored.
+
+Private to this collection; may change in any release.
+
+Source: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event (the key rides in the query string).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+DEFAULT_API_URL = "https://api.flashcat.cloud"
+DEFAULT_TIMEOUT = 10.0
+PUSH_PATH = "/event/push/change/standard"
+# Each of these alone says which integration is meant.
+KEY_OPTIONS = ("push_url", "integration_key", "integration_key_file")
+REDACTED = "********"
+
+
+class InvalidConnection(ValueError):
+    """An option that no connection can be made from. The text never holds a secret."""
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option}: {problem}")
+        self.option = option
+
+
+class MissingKey(InvalidConnection):
+    """None of the options that carry the integration key is set."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "integration_key",
+            "no integration key is set. Set one of push_url (the Push URL as the Flashduty console shows it), "
+            "integration_key or integration_key_file, for example by the environment variable FLASHDUTY_PUSH_URL",
+        )
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach one integration. Make it with :meth:`from_options`.
+
+    :ivar api_url: base address, without a trailing slash.
+    :ivar timeout: the whole budget of one delivery, seconds.
+    """
+
+    api_url: str
+    integration_key: str
+    validate_certs: bool = True
+    ca_path: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    timeout: float = DEFAULT_TIMEOUT
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Connection:
+        """The connection that the options of a module, an action or a callback describe.
+
+        :raises MissingKey: where no option carries an integration key.
+        :raises InvalidConnection: naming the option and what is wrong with it.
+        """
+        api_url, key = _address_and_key(options)
+        _check_address(api_url, options.get("plain_http_hosts") or ())
+        timeout = float(options.get("timeout") or DEFAULT_TIMEOUT)
+        if not 0 < timeout <= 3600:
+            raise InvalidConnection("timeout", f"must be more than 0 and at most 3600 seconds, given was {timeout:g}")
+        validate = options.get("validate_certs")
+        return cls(
+            api_url=api_url,
+            integration_key=key,
+            validate_certs=True if validate is None else bool(validate),
+            ca_path=_readable(options, "ca_path"),
+            client_cert=_readable(options, "client_cert"),
+            client_key=_readable(options, "client_key"),
+            timeout=timeout,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, the key included: for the pipe to the courier only."""
+        return asdict(self)
+
+    def redact(self, text: str) -> str:
+        """The text without the integration key, in whatever spelling it stands there."""
+        return redacted(text, self.integration_key)
+
+    def integration_id(self, salt: bytes) -> str:
+        """How the outbox knows this integration: a salted hash of the key, 32 hex digits."""
+        return hashlib.pbkdf2_hmac("sha256", self.integration_key.encode(), salt, 1000).hex()[:32]
+
+    def __repr__(self) -> str:
+        return f"Connection({self.api_url!r}, integration_key={REDACTED!r})"
+
+
+def redacted(text: str, secret: str) -> str:
+    """The text without the secret, be it plain, percent-encoded or escaped as in JSON and Python literals."""
+    if not secret:
+        return text
+    spellings = {
+        secret,
+        urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote(secret),
+        urllib.parse.quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        repr(secret)[1:-1],
+    }
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, REDACTED)
+    return text
+
+
+def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
+    if options.get("push_url"):
+        return _from_push_url(str(options["push_url"]).strip())
+    api_url = str(options.get("api_url") or DEFAULT_API_URL).strip().rstrip("/")
+    if options.get("integration_key"):
+        return api_url, _key("integration_key", str(options["integration_key"]))
+    if options.get("integration_key_file"):
+        path = os.path.expanduser(str(options["integration_key_file"]))
+        try:
+            with open(path, encoding="utf-8") as file:
+                return api_url, _key("integration_key_file", file.read(4096))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise InvalidConnection("integration_key_file", f"cannot read {path}: {reason}") from None
+    raise MissingKey
+
+
+def _from_push_url(url: str) -> tuple[str, str]:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        query = urllib.parse.parse_qs(parts.query)
+    except ValueError:
+        raise InvalidConnection("push_url", "is not an address. Copy the Push URL from the Flashduty console") from None
+    base, found, rest = parts.path.partition(PUSH_PATH)
+    if not found or rest.strip("/"):
+        raise InvalidConnection(
+            "push_url",
+            f"its path must end in {PUSH_PATH}. Copy the Push URL of a change integration from the Flashduty console",
+        )
+    keys = query.get("integration_key", [])
+    if len(keys) != 1:
+        raise InvalidConnection("push_url", "must carry ?integration_key=… once, as the Flashduty console shows it")
+    return f"{parts.scheme}://{parts.netloc}{base.rstrip('/')}", _key("push_url", keys[0])
+
+
+def _key(option: str, text: str) -> str:
+    key = text.strip()
+    if not key or not key.isprintable() or any(character.isspace() for character in key):
+        raise InvalidConnection(option, "must hold one integration key, without spaces or line breaks, and not empty")
+    return key
+
+
+def _check_address(api_url: str, plain_http_hosts: Any) -> None:
+    try:
+        parts = urllib.parse.urlsplit(api_url)
+        host, _port = parts.hostname or "", parts.port
+    except ValueError:
+        parts, host = urllib.parse.urlsplit(""), ""
+    if parts.scheme not in ("http", "https") or not host:
+        raise InvalidConnection("api_url", f"must be an address such as {DEFAULT_API_URL}")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise InvalidConnection("api_url", "must hold neither a user, a query nor a fragment")
+    if parts.scheme == "http" and not is_loopback(host) and host not in plain_http_hosts:
+        raise InvalidConnection(
+            "api_url",
+            f"plain http to {host} would show the integration key to the network. Use https, "
+            f"or name the host in plain_http_hosts if that network is trusted",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host name or address means this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _readable(options: Mapping[str, Any], option: str) -> str | None:
+    if not options.get(option):
+        return None
+    path = os.path.abspath(os.path.expanduser(str(options[option])))
+    if not os.access(path, os.R_OK):
+        raise InvalidConnection(option, f"cannot read {path}")
+    return path

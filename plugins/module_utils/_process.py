@@ -1,0 +1,88 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which process is meant, told apart from a later one with the same PID, from other boots and from other containers.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Process:
+    """The identity of a process.
+
+    :ivar host: host name of the machine or container.
+    :ivar boot: id of the boot; empty where the system has none.
+    :ivar namespace: id of the PID namespace; empty where the system has none.
+    :ivar pid: the process id.
+    :ivar start: when it started, in the system's own words; empty where unknown.
+    """
+
+    host: str
+    boot: str
+    namespace: str
+    pid: int
+    start: str
+
+    @classmethod
+    def of(cls, pid: int) -> Process:
+        """The identity of a living process of this machine."""
+        host, boot, namespace = _here()
+        return cls(host, boot, namespace, pid, _start_of(pid) or "")
+
+    @classmethod
+    def from_text(cls, text: str) -> Process:
+        """The identity whose :meth:`to_text` was stored."""
+        return cls(**json.loads(text))
+
+    def to_text(self) -> str:
+        """One line, for storing."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine, in this boot and this container, can tell if the process lives."""
+        return _here() == (self.host, self.boot, self.namespace)
+
+    def is_alive(self) -> bool:
+        """Whether this very process still runs; only to be asked where :attr:`is_local`."""
+        start = _start_of(self.pid)
+        return start is not None and (not self.start or start == self.start)
+
+
+def _here() -> tuple[str, str, str]:
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            boot = file.read().strip()
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        boot = namespace = ""
+    return socket.gethostname(), boot, namespace
+
+
+def _start_of(pid: int) -> str | None:
+    """When the process started; None where no such process runs, a finished one that nobody has reaped included."""
+    if not os.path.isdir("/proc/self"):
+        return _start_without_proc(pid)
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _start_without_proc(pid: int) -> str | None:
+    listing = subprocess.run(  # noqa: S603
+        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split(None, 1)
+    return None if len(listing) < 2 or listing[0].startswith("Z") else listing[1].strip()

@@ -1,0 +1,228 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Faults of the receiver: what networks, proxies and servers do to a client, to be switched on at will.
+
+Each request to the API meets the first fault that fits it, in the order in which they were set, so that a row of faults
+with `times` is a script.
+
+| kind | what happens | options |
+|---|---|---|
+| delay | handled `seconds` later | seconds |
+| hang | no answer, the connection stays open until the faults are cleared; the event is not taken | |
+| drip | taken; the answer comes one byte at a time, `seconds` (1) apart | seconds |
+| refuse | at once: connections are refused for `seconds` | seconds |
+| reset | the connection is reset; the event is not taken | |
+| lost_answer | taken, then the connection is reset | |
+| status | an error of the API with this HTTP status | status, retry_after, error_code, message |
+| html | a page of HTML with this HTTP status (502) | status |
+| portal | a page of HTML with status 200 | |
+| empty | 200 and `{}` | |
+| redirect | a redirect to `location` with this HTTP status (302) | location, status |
+
+Every kind but refuse also takes `times` (then it is over), `key` (only this change_key) and `endpoint` (push or list).
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_MATCHING = frozenset({"times", "key", "endpoint"})
+_REQUIRED: Mapping[str, frozenset[str]] = {
+    "delay": frozenset({"seconds"}),
+    "hang": frozenset(),
+    "drip": frozenset(),
+    "refuse": frozenset({"seconds"}),
+    "reset": frozenset(),
+    "lost_answer": frozenset(),
+    "status": frozenset({"status"}),
+    "html": frozenset(),
+    "portal": frozenset(),
+    "empty": frozenset(),
+    "redirect": frozenset({"location"}),
+}
+_OPTIONAL: Mapping[str, frozenset[str]] = {
+    "drip": frozenset({"seconds"}),
+    "status": frozenset({"retry_after", "error_code", "message"}),
+    "html": frozenset({"status"}),
+    "redirect": frozenset({"status"}),
+}
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "times": (int,),
+    "key": (str,),
+    "endpoint": (str,),
+    "seconds": (int, float),
+    "status": (int,),
+    "retry_after": (int, str),
+    "error_code": (str,),
+    "message": (str,),
+    "location": (str,),
+}
+_CODE_OF_STATUS = {
+    400: "InvalidParameter",
+    401: "Unauthorized",
+    403: "AccessDenied",
+    404: "RouteNotFound",
+    429: "RequestTooFrequently",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault; the table above says what its options mean. `retry_after` is in seconds, or a date as HTTP has it."""
+
+    kind: str
+    times: int | None = None
+    key: str | None = None
+    endpoint: str | None = None
+    seconds: float = 1.0
+    status: int = 0
+    retry_after: int | str | None = None
+    error_code: str | None = None
+    message: str = "a fault of the sandbox"
+    location: str = ""
+
+    @classmethod
+    def parse(cls, options: Mapping[str, Any]) -> Fault:
+        """Return the fault that these options describe.
+
+        Raises:
+            ValueError: an unknown kind or option, a missing option, or a value of the wrong type or range.
+        """
+        given = dict(options)
+        kind = given.pop("kind", None)
+        if not isinstance(kind, str) or kind not in _REQUIRED:
+            raise ValueError(f"kind must be one of {', '.join(_REQUIRED)}")
+        allowed = _REQUIRED[kind] | _OPTIONAL.get(kind, frozenset()) | (_MATCHING if kind != "refuse" else frozenset())
+        for name, value in given.items():
+            if name not in allowed:
+                raise ValueError(f"{kind} takes no option {name!r}, only {', '.join(sorted(allowed)) or 'none'}")
+            if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+                raise ValueError(f"{name} has a value of the wrong type")
+        for name in sorted(_REQUIRED[kind] - given.keys()):
+            raise ValueError(f"{kind} needs the option {name}")
+        fault = cls(kind=kind, **given)
+        if fault.status == 0:
+            fault = dataclasses.replace(fault, status={"html": 502, "redirect": 302}.get(kind, 200))
+        if not 200 <= fault.status <= 599 or fault.status in (204, 304):
+            raise ValueError("status must be between 200 and 599, and one that has a body")
+        if kind == "redirect" and fault.status not in (301, 302, 303, 307, 308):
+            raise ValueError("status of a redirect must be 301, 302, 303, 307 or 308")
+        if not 0 <= fault.seconds < threading.TIMEOUT_MAX or (fault.times is not None and fault.times < 1):
+            raise ValueError("seconds must not be negative or endless, times must be at least 1")
+        if fault.endpoint not in (None, "push", "list"):
+            raise ValueError("endpoint must be push or list")
+        if any(ord(character) < 32 for character in f"{fault.location}{fault.retry_after}"):
+            raise ValueError("a header value must not hold control characters")
+        return fault
+
+    @property
+    def code(self) -> str:
+        """The error code that a `status` fault answers with."""
+        return self.error_code or _CODE_OF_STATUS.get(self.status, "InternalError")
+
+    def public(self) -> dict[str, Any]:
+        """The options of this fault that differ from their defaults."""
+        defaults = Fault(self.kind)
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {"kind": self.kind} | {name: v for name, v in values.items() if v != getattr(defaults, name)}
+
+
+class Active:
+    """A fault that was set, and the requests that it holds."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        self.left = fault.times
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._held: set[socket.socket] = set()
+
+    def pause(self) -> None:
+        """Wait for the fault's `seconds`, less when it is cleared."""
+        self._over.wait(self.fault.seconds)
+
+    def hold(self, connection: socket.socket) -> None:
+        """Return when the fault is cleared or the peer has closed the connection."""
+        with self._lock:
+            if self._over.is_set():
+                return
+            self._held.add(connection)
+        try:
+            while connection.recv(65536):
+                pass
+        except OSError:
+            pass
+        finally:
+            with self._lock:
+                self._held.discard(connection)
+
+    def end(self) -> None:
+        """Let go of everything that waits for this fault."""
+        with self._lock:
+            self._over.set()
+            for connection in self._held:
+                try:
+                    # The plain method wakes a reader in another thread and leaves the state of TLS to it.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+
+class Faults:
+    """The faults of one receiver. Safe to use from many threads."""
+
+    def __init__(self, refuse: Callable[[float], None], accept: Callable[[], None]) -> None:
+        """`refuse` closes the receiver's port for some seconds, `accept` opens it before they are over."""
+        self._refuse = refuse
+        self._accept = accept
+        self._lock = threading.Lock()
+        self._set: list[Active] = []
+
+    def set(self, kind: str, **options: Any) -> Fault:
+        """Add a fault behind those already set; the table above lists kinds and options. Raises ValueError."""
+        fault = Fault.parse({"kind": kind, **options})
+        if kind == "refuse":
+            self._refuse(fault.seconds)
+        else:
+            with self._lock:
+                self._set.append(Active(fault))
+        return fault
+
+    def clear(self) -> None:
+        """End every fault at once; what they hold goes on or is closed."""
+        with self._lock:
+            faults, self._set = self._set, []
+        for active in faults:
+            active.end()
+        self._accept()
+
+    def take(self, endpoint: str | None, change_key: Callable[[], str | None]) -> Active | None:
+        """Return the fault that a request meets and count it, None where there is none."""
+        with self._lock:
+            for active in self._set:
+                if active.left == 0 or active.fault.endpoint not in (None, endpoint):
+                    continue
+                if active.fault.key is not None and active.fault.key != change_key():
+                    continue
+                if active.left is not None:
+                    active.left -= 1
+                return active
+        return None
+
+    def public(self) -> list[dict[str, Any]]:
+        """The faults that still wait for a request, as JSON knows them; `left` says for how many."""
+        with self._lock:
+            return [
+                active.fault.public() | ({} if active.left is None else {"left": active.left})
+                for active in self._set
+                if active.left != 0
+            ]

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a room of this collection in a plain Python process.
+
+`python -I /path/to/_standalone.py ROOM ARGUMENT…` imports ROOM, a module of plugin_utils that has
+`main(argv: list[str]) -> int`, and exits with what it returns. Nothing of ansible-core is imported.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import types
+
+ROOT = "ansible_collections"
+ROOMS = f"{ROOT}.flashcat.flashduty.plugins.plugin_utils"
+
+
+def collections_folder(file: str) -> str:
+    """Return the folder `ansible_collections` that holds the plugin_utils file `file`.
+
+    Raises:
+        LookupError: the file does not lie in `ansible_collections/flashcat/flashduty/plugins/plugin_utils`.
+    """
+    folder = os.path.dirname(os.path.abspath(file))
+    for name in reversed(ROOMS.split(".")[1:]):
+        folder, last = os.path.split(folder)
+        if last != name:
+            raise LookupError(f"{file} does not lie in {ROOMS.replace('.', '/')}")
+    if os.path.basename(folder) != ROOT:
+        raise LookupError(f"{file} does not lie in {ROOMS.replace('.', '/')}")
+    return folder
+
+
+def make_importable(folder: str) -> None:
+    """Make `ansible_collections` mean `folder` in this process.
+
+    The `ansible` package puts a regular package of that name into site-packages, which would hide every other folder.
+    """
+    package = types.ModuleType(ROOT)
+    package.__path__ = [folder]
+    sys.modules[ROOT] = package
+
+
+def run(arguments: list[str]) -> int:
+    """Run the room named by the first argument with the others, and return its exit code."""
+    if not arguments:
+        print("usage: _standalone.py ROOM [ARGUMENT ...]", file=sys.stderr)
+        return 2
+    try:
+        make_importable(collections_folder(__file__))
+    except LookupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    room = importlib.import_module(f"{ROOMS}.{arguments[0]}")
+    return int(room.main(arguments[1:]))
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

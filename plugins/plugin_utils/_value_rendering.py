@@ -1,0 +1,272 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From raw variables to plain Python values: templates, vaulted and tagged values.
+
+Private to this collection; may change in any release.
+
+A template is worked out once for all hosts that feed it the same inputs. Its inputs are read from its syntax; where
+that cannot tell them (``hostvars``, most lookups), all variables of the host are asked for, for a limited number of
+hosts.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any, Final
+
+from ansible.template import Templar
+from jinja2 import Environment, TemplateSyntaxError, nodes
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+
+try:
+    from ansible.template import is_trusted_as_template as _is_trusted
+except ImportError:  # ansible-core 2.18 and older mark what is unsafe instead, by its type
+    TRUST_IS_TAGGED = False
+
+    def _is_trusted(value: object) -> bool:
+        return True
+
+else:
+    TRUST_IS_TAGGED = True
+
+MISSING: Final[Any] = object()
+
+# Their value depends on more than the names one can read in the template.
+_UNREADABLE = frozenset({"hostvars", "vars", "varnames", "ansible_facts"})
+_LOOKUPS = frozenset({"lookup", "query", "q"})
+# Lookups that see nothing but their arguments.
+_READABLE_LOOKUPS = frozenset({"env", "file", "ansible.builtin.env", "ansible.builtin.file"})
+_SYNTAX = Environment()
+_BARE_NAME = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
+# Text that is no template and that no release of ansible-core takes for a number, list or other literal.
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.:/@ -]*[A-Za-z0-9]")
+_CONSTANTS = frozenset({"True", "False", "None"})
+_MARKS = ("{{", "{%", "{#")
+# ansible-core 2.18 and older: what `default(omit)` leaves behind.
+_OMITTED = "__omit_place_holder__"
+
+
+class LimitReached(Exception):
+    """All variables of a host were asked for more often than allowed."""
+
+
+def plain(value: Any) -> Any:
+    """The value with built-in types only: str, int, float, bool, None, list, dict.
+
+    :raises TypeError: for a value of a type that YAML, JSON and templates do not make.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        # str() may keep a subclass; its own method does not.
+        text = str.__str__(value)
+        return None if text.startswith(_OMITTED) else text
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if _is_vaulted(value) or isinstance(value, datetime.date):
+        return str.__str__(str(value))
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (Sequence, Set)):
+        return [plain(item) for item in value]
+    raise TypeError(f"{type(value).__name__} is not a value that a variable can have")
+
+
+def names_in(template: str) -> frozenset[str] | None:
+    """The variables that a template reads, or None where its syntax does not tell."""
+    if template.startswith("#jinja2:"):
+        return None
+    try:
+        tree = _SYNTAX.parse(template)
+    except TemplateSyntaxError:
+        return None
+    names = [node.name for node in tree.find_all(nodes.Name) if node.ctx == "load"]
+    readable_lookups = sum(1 for call in tree.find_all(nodes.Call) if _is_readable_lookup(call))
+    if _UNREADABLE.intersection(names) or sum(1 for name in names if name in _LOOKUPS) != readable_lookups:
+        return None
+    return frozenset(names) - _LOOKUPS
+
+
+def _is_readable_lookup(call: nodes.Call) -> bool:
+    return (
+        isinstance(call.node, nodes.Name)
+        and call.node.name in _LOOKUPS
+        and bool(call.args)
+        and isinstance(call.args[0], nodes.Const)
+        and call.args[0].value in _READABLE_LOOKUPS
+    )
+
+
+def _is_vaulted(value: Any) -> bool:
+    # The class differs between releases of ansible-core and is a Sequence in some; this attribute is in all.
+    return hasattr(value, "_ciphertext")
+
+
+def _substituted(template: str, inputs: Mapping[str, Any]) -> str | None:
+    """The most usual templates, names between text, without a template engine: some hundred times faster.
+
+    :returns: None for every other template, and wherever the result could be anything but that very text.
+    """
+    if not _is_trusted(template) or hasattr(template, "__UNSAFE__"):
+        return None
+    parts = _BARE_NAME.split(template)
+    for number in range(1, len(parts), 2):
+        value = inputs.get(parts[number])
+        if not isinstance(value, str) or _WORD.fullmatch(value) is None:
+            return None
+        parts[number] = value
+    text = "".join(parts)
+    return text if _WORD.fullmatch(text) and text not in _CONSTANTS else None
+
+
+class Renderer:
+    """Turns raw variables of many hosts into plain values.
+
+    :param loader: the play's data loader.
+    :param all_variables: gives all variables of a host, which is slow.
+    :param limit: how many hosts may be asked for all their variables.
+    """
+
+    def __init__(
+        self, loader: Any, all_variables: Callable[[Any], Mapping[str, Any]], limit: int, notices: Notices
+    ) -> None:
+        self._all_variables = all_variables
+        self._left = limit
+        #: How often all variables of a host were asked for.
+        self.asked = 0
+        self._limit = limit
+        self._notices = notices
+        self._templar = Templar(loader=loader, variables={})
+        self._names: dict[str, frozenset[str] | None] = {}
+        self._texts: dict[int, tuple[str, ...]] = {}
+        self._results: dict[object, Any] = {}
+        # Identities are keys below, so what they identify must stay alive.
+        self._kept: dict[int, Any] = {}
+        self._needs_all: set[object] = set()
+        self._tried_all: set[object] = set()
+        self._host: tuple[str, Mapping[str, Any]] | None = None
+
+    def has_template(self, raw: Any) -> bool:
+        """Whether the value, or one within it, looks like a template."""
+        return bool(self._templates(raw))
+
+    def inputs(self, raw: Any, lookup: Callable[[str], Any]) -> dict[str, Any] | None:
+        """The variables that a raw value reads, directly or through others, with their raw values.
+
+        :returns: None where the templates do not tell.
+        """
+        found: dict[str, Any] = {}
+        pending = [raw]
+        while pending:
+            for template in self._templates(pending.pop()):
+                if template not in self._names:
+                    self._names[template] = names_in(template)
+                names = self._names[template]
+                if names is None:
+                    return None
+                for name in names.difference(found):
+                    found[name] = lookup(name)
+                    if found[name] is not MISSING:
+                        pending.append(found[name])
+        return found
+
+    def render(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
+        """The plain value of a variable for one host, or MISSING where it fails.
+
+        A map is worked out entry by entry: one that fails is left out alone.
+
+        :param lookup: gives the raw value of any variable of that host, or MISSING.
+        """
+        if not isinstance(raw, Mapping):
+            return self._value(name, raw, lookup, host)
+        entries = {str(plain(key)): self._value(f"{name}.{key}", raw[key], lookup, host) for key in raw}
+        return {key: value for key, value in entries.items() if value is not MISSING}
+
+    def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
+        try:
+            if not self._templates(raw):
+                return self._once(self._identity(raw), lambda: plain(raw))
+            return self._templated(raw, lookup, host)
+        except LimitReached:
+            self._notices.warning(
+                f"labels: {name} and other templates that need all variables of a host were worked out for"
+                f" {self._limit} hosts only",
+                subject="templates beyond the limit",
+            )
+        except Exception as error:
+            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._notices.debug(f"labels: {name} of {host} is left out, {first_line}", subject=f"fails: {name}")
+        return MISSING
+
+    def _templated(self, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
+        identity = self._identity(raw)
+        inputs = None if identity in self._needs_all else self.inputs(raw, lookup)
+        if inputs is None:
+            return self._with_all(raw, host)
+        if isinstance(raw, str):
+            text = _substituted(raw, inputs)
+            if text is not None:
+                return text
+        key = (identity, *((name, self._identity(inputs[name])) for name in sorted(inputs)))
+        try:
+            variables = {name: value for name, value in inputs.items() if value is not MISSING}
+            return self._once(key, lambda: self._template(raw, variables))
+        except Exception:
+            if identity in self._tried_all:
+                raise
+            self._tried_all.add(identity)
+            value = self._with_all(raw, host)
+            self._needs_all.add(identity)
+            return value
+
+    def _with_all(self, raw: Any, host: Any) -> Any:
+        if self._host is None or self._host[0] != host.name:
+            if self._left <= 0:
+                raise LimitReached
+            self._left -= 1
+            self.asked += 1
+            self._host = (host.name, self._all_variables(host))
+        return self._template(raw, self._host[1])
+
+    def _template(self, raw: Any, variables: Mapping[str, Any]) -> Any:
+        self._templar.available_variables = variables
+        return plain(self._templar.template(raw))
+
+    def _once(self, key: object, make: Callable[[], Any]) -> Any:
+        if key not in self._results:
+            try:
+                self._results[key] = make()
+            except Exception as error:
+                self._results[key] = error
+        result = self._results[key]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _identity(self, value: Any) -> object:
+        if value is None or isinstance(value, (str, int, float)):
+            return (type(value), _is_trusted(value), value)
+        self._kept[id(value)] = value
+        return id(value)
+
+    def _templates(self, value: Any) -> tuple[str, ...]:
+        if isinstance(value, str):
+            return (value,) if value.startswith("#jinja2:") or any(mark in value for mark in _MARKS) else ()
+        if not isinstance(value, (Mapping, Sequence)) or _is_vaulted(value):
+            return ()
+        if id(value) not in self._texts:
+            self._kept[id(value)] = value
+            # A value that holds itself (YAML anchors can make one) must not be walked for ever.
+            self._texts[id(value)] = ()
+            items = value.values() if isinstance(value, Mapping) else value
+            self._texts[id(value)] = tuple(text for item in items for text in self._templates(item))
+        return self._texts[id(value)]

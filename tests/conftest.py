@@ -1,0 +1,24 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every test relies on: settings of the person who runs the tests do not reach them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hypothesis import settings
+
+for name in [name for name in os.environ if name.startswith("FLASHDUTY_")]:
+    del os.environ[name]
+
+# For tests that start ansible-playbook, also where pytest was started by hand.
+os.environ.setdefault("ANSIBLE_COLLECTIONS_PATH", str(Path(__file__).parents[1] / ".build" / "collections"))
+
+# A proxy would take requests to 127.0.0.1 away from the receivers that the tests start.
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+# The time that one example takes says nothing on a machine that others use too.
+settings.register_profile("flashduty", deadline=None, print_blob=True)
+settings.load_profile("flashduty")
