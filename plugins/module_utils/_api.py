@@ -146,7 +146,7 @@ class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
     pass
 
 
-class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):  # type: ignore[misc]
+class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):
     pass
 
 
@@ -158,16 +158,17 @@ class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
-    _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
 
+
+class _Adapter(requests.adapters.HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._POOLS
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._POOLS
+        manager.pool_classes_by_scheme = _POOLS
         return manager
 
 
@@ -225,7 +226,7 @@ class Api:
                         break
                 response.close()
             # A peer can make the layers below raise almost anything; all of it means that no answer came.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 if deadline.passed or isinstance(error, requests.Timeout):
                     raise ApiError(f"no answer within {budget:.3g} s", retry=True) from None
                 raise ApiError(self._plain(_no_answer(error)), retry=True) from None
@@ -256,7 +257,10 @@ class Api:
             raise ApiError(f"{code}: {message}", retry, status, code, request_id, retry_after)
         if 300 <= status < 400:
             target = self._plain(urllib.parse.urlsplit(response.headers.get("Location") or "").netloc or "elsewhere")
-            problem = f"a redirect to {target}, which is not followed: check api_url, and whether a proxy or portal answered"
+            problem = (
+                f"a redirect to {target}, which is not followed: "
+                "check api_url, and whether a proxy or portal answered"
+            )
         elif status == 429:
             problem = "too many requests"
         else:

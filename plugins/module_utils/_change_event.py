@@ -225,7 +225,8 @@ def _event_time(value: Any, status: str, now: float) -> int | None:
         return None
     seconds = _seconds(value)
     if seconds >= _SECONDS_MAX:
-        raise InvalidEvent("event_time", f"must be in seconds, given was {_shown(value)}, which looks like milliseconds")
+        problem = f"must be in seconds, given was {_shown(value)}, which looks like milliseconds"
+        raise InvalidEvent("event_time", problem)
     if seconds <= 0:
         raise InvalidEvent("event_time", f"must be after 1970-01-01T00:00:00Z, given was {_shown(value)}")
     if seconds > now and status != "Ready":
@@ -241,7 +242,8 @@ def _seconds(value: Any) -> int:
     if isinstance(value, datetime.datetime):
         value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InvalidEvent("event_time", f"must be Unix seconds or ISO 8601 with a time zone, given was {_shown(value)}")
+        problem = f"must be Unix seconds or ISO 8601 with a time zone, given was {_shown(value)}"
+        raise InvalidEvent("event_time", problem)
     try:
         return int(float(value)) if not isinstance(value, int) else value
     except OverflowError:
@@ -291,7 +293,8 @@ def _labels(value: Any) -> dict[str, str]:
         if text is None:
             continue
         if len(text) > LABEL_VALUE_MAX:
-            raise InvalidEvent(where, f"a label's value has at most {LABEL_VALUE_MAX} characters, given were {len(text)}")
+            problem = f"a label's value has at most {LABEL_VALUE_MAX} characters, given were {len(text)}"
+            raise InvalidEvent(where, problem)
         labels[key] = text
     if len(labels) > LABELS_MAX:
         raise InvalidEvent("labels", f"at most {LABELS_MAX} labels, given were {len(labels)}")

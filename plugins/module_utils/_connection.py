@@ -72,7 +72,8 @@ class Connection:
         """
         api_url, key = _address_and_key(options)
         _check_address(api_url, options.get("plain_http_hosts") or ())
-        timeout = float(options.get("timeout") or DEFAULT_TIMEOUT)
+        given = options.get("timeout")
+        timeout = DEFAULT_TIMEOUT if given is None else float(given)
         if not 0 < timeout <= 3600:
             raise InvalidConnection("timeout", f"must be more than 0 and at most 3600 seconds, given was {timeout:g}")
         validate = options.get("validate_certs")

@@ -35,7 +35,7 @@ _OUTBOX_RETRY = 1.0
 def back_off(failures: int) -> float:
     """Seconds to wait after so many failures in a row: exponential from 1 s to 60 s, with up to a quarter of jitter."""
     delay = min(_BACK_OFF_MOST, _BACK_OFF_FIRST * 2.0 ** min(failures - 1, 16))
-    return delay * random.uniform(1.0, 1.25)  # noqa: S311
+    return delay * random.uniform(1.0, 1.25)
 
 
 class Delivery:
@@ -151,5 +151,5 @@ class Delivery:
             return
         pause = back_off(outbox.failures(self._integration) + 1)
         if error.retry_after is not None:
-            pause = min(error.retry_after, _RETRY_AFTER_MOST) + random.uniform(0.0, 0.2)  # noqa: S311
+            pause = min(error.retry_after, _RETRY_AFTER_MOST) + random.uniform(0.0, 0.2)
         outbox.failed(claim, self._integration, error.message, now, now + pause, error.status)

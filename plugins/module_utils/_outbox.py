@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
@@ -32,7 +32,8 @@ FILE_NAME = "outbox.sqlite3"
 SCHEMA_VERSION = 1
 # Seconds that a writer waits for the others.
 _BUSY_TIMEOUT = 10.0
-# The published limits are 100/s and 1000/min. The clocks of two machines and the network squeeze what left evenly spaced.
+# The published limits are 100/s and 1000/min. The clocks of two machines and the network squeeze what left evenly
+# spaced.
 _PACES = ((1.0, 90), (60.0, 985))
 _DAY = 86400.0
 # How long, in seconds, and of how many events, the outbox remembers what was settled.
@@ -136,8 +137,7 @@ class Claim:
     expires_at: float | None
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(NamedTuple):
     """An event that Flashduty refused for good."""
 
     change_key: str
@@ -173,9 +173,18 @@ class Outbox:
         except OSError as error:
             raise OutboxError(f"{error.filename or self.path}: {error.strerror}") from None
 
+    @staticmethod
+    def exists(folder: str) -> bool:
+        """Whether there is an outbox in the folder."""
+        return os.path.exists(os.path.join(folder, FILE_NAME))
+
     def _opened(self) -> sqlite3.Connection:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            # Not opened here at all: closing it would drop the locks that SQLite holds on it in this process.
+            pass
         database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None)
         try:
             database.row_factory = sqlite3.Row
@@ -286,14 +295,14 @@ class Outbox:
     @staticmethod
     def _says_the_same(last: sqlite3.Row, event: ChangeEvent) -> bool:
         same_time = event.event_time is None or event.event_time == last["event_time"]
-        return same_time and last["fingerprint"] == event.fingerprint()
+        return same_time and bool(last["fingerprint"] == event.fingerprint())
 
     def _last(self, database: sqlite3.Connection, integration: str, change_key: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = database.execute(
             "SELECT * FROM events WHERE integration = ? AND change_key = ?"
-            " AND (state = 'delivered' OR (state IN ('waiting', 'sending') AND ifnull(expires_at, ?) >= ?))"
+            " AND (state = 'delivered' OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?)))"
             " ORDER BY id DESC LIMIT 1",
-            (integration, change_key, self._now(), self._now()),
+            (integration, change_key, self._now()),
         ).fetchone()
         return row
 
@@ -350,7 +359,8 @@ class Outbox:
                 return wait_until
             until = now + lease
             database.execute(
-                "UPDATE events SET state = 'sending', claimed_by = ?, claimed_until = ?, tries = tries + 1 WHERE id = ?",
+                "UPDATE events SET state = 'sending', claimed_by = ?, claimed_until = ?, tries = tries + 1"
+                " WHERE id = ?",
                 (owner.to_text(), until, row["id"]),
             )
             database.execute("INSERT INTO sendings VALUES (?, ?)", (integration, now))
@@ -372,14 +382,14 @@ class Outbox:
     @staticmethod
     def _release_lost(database: sqlite3.Connection, integration: str, now: float) -> None:
         database.execute(
-            "UPDATE events SET state = 'expired', settled_at = ? WHERE integration = ? AND state = 'waiting'"
-            " AND expires_at < ?",
-            (now, integration, now),
-        )
-        database.execute(
             "UPDATE events SET state = 'waiting', claimed_by = NULL WHERE integration = ? AND state = 'sending'"
             " AND claimed_until < ?",
             (integration, now),
+        )
+        database.execute(
+            "UPDATE events SET state = 'expired', settled_at = ? WHERE integration = ? AND state = 'waiting'"
+            " AND expires_at < ?",
+            (now, integration, now),
         )
 
     @staticmethod
@@ -486,7 +496,8 @@ class Outbox:
 
     def pending_elsewhere(self, integration: str) -> int:
         """How many events wait for other integrations than this one."""
-        return int(self._rows(f"SELECT count(*) FROM events WHERE integration != ? AND {_PENDING}", (integration,))[0][0])
+        statement = f"SELECT count(*) FROM events WHERE integration != ? AND {_PENDING}"
+        return int(self._rows(statement, (integration,))[0][0])
 
     def last_error(self, integration: str) -> str | None:
         """Why the last try failed, where it did."""
@@ -500,7 +511,8 @@ class Outbox:
             return []
         with self._writing() as database:
             rows = database.execute(
-                f"SELECT change_key, change_status, http_status, request_id, error FROM events WHERE {chosen} ORDER BY id",
+                "SELECT change_key, change_status, http_status, request_id, error FROM events"
+                f" WHERE {chosen} ORDER BY id",
                 (integration,),
             ).fetchall()
             database.execute(f"UPDATE events SET told = 1 WHERE {chosen}", (integration,))
@@ -543,7 +555,8 @@ class Outbox:
     def close_vanished_run(self, run: str, event_time: float | None = None) -> int:
         """Cancel what a run that has gone without a word left open.
 
-        :param event_time: when it was last known to be there, Unix seconds; None for the last sign of life in the outbox.
+        :param event_time: when it was last known to be there, Unix seconds; None for the last sign of life in the
+            outbox.
         :returns: how many changes were cancelled; 0 where somebody else had closed the run.
         """
         with self._writing() as database:

@@ -82,7 +82,7 @@ def _start_of(pid: int) -> str | None:
 
 
 def _start_without_proc(pid: int) -> str | None:
-    listing = subprocess.run(  # noqa: S603
+    listing = subprocess.run(
         ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(None, 1)
     return None if len(listing) < 2 or listing[0].startswith("Z") else listing[1].strip()

@@ -25,6 +25,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 
+# The file descriptor by which the courier inherits the pipe, so that it can be called before it is up.
+FIFO_READER = 3
 # Seconds.
 _SIGN_OF_LIFE = 30.0
 _WATCH_INTERVAL = 0.25
@@ -131,10 +133,13 @@ class _Watch:
 def main(_arguments: list[str]) -> int:
     """Run the courier until its work is done."""
     mission = Mission.from_json(sys.stdin.read())
-    os.closerange(3, 1024)
+    # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
+    # next line.
+    os.closerange(FIFO_READER + 1, 1024)
     os.chdir("/")
     sys.path[:] = mission.import_path
     watch = _Watch(mission.fifo, mission.process)
+    os.close(FIFO_READER)
     with Outbox(mission.folder, durable=False) as outbox:
         integration = mission.connection.integration_id(outbox.salt)
         if mission.run is not None:
@@ -172,7 +177,8 @@ class _Courier:
                 self._try(lambda: self._outbox.run_seen(self._mission.run or ""))
             elif time.monotonic() - idle_since >= _IDLE_MOST and self._nothing_pending():
                 _remove(self._mission.fifo)
-                # What was put before the pipe went is delivered here, what comes after finds no pipe and another courier.
+                # What was put before the pipe went is delivered here; what comes after finds no pipe and starts
+                # another courier.
                 if self._nothing_pending():
                     return
                 break

@@ -1,0 +1,162 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Where Flashduty is and with which key: for modules, and (``PLUGIN``) for the callback."""
+
+    DOCUMENTATION = r"""
+options:
+  push_url:
+    description:
+      - The Push URL of the change integration as the Flashduty console shows it, address and key in one.
+      - Of O(push_url), O(integration_key) and O(integration_key_file), one is needed.
+    type: str
+  integration_key:
+    description: The key of the change integration. It is never printed and never stored.
+    type: str
+  integration_key_file:
+    description: A file that holds nothing but the key of the change integration.
+    type: path
+  api_url:
+    description: Address of the API, used with O(integration_key) and O(integration_key_file). The default is V(https://api.flashcat.cloud).
+    type: str
+  plain_http_hosts:
+    description: Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
+    type: list
+    elements: str
+  validate_certs:
+    description: Whether to check the server's certificate. The default is V(true).
+    type: bool
+  ca_path:
+    description: A file of certificates to trust instead of the system's.
+    type: path
+  client_cert:
+    description: A client certificate in PEM format.
+    type: path
+  client_key:
+    description: The private key of O(client_cert), where it is not in the same file.
+    type: path
+  timeout:
+    description: The whole budget of one delivery, in seconds. The default is V(10).
+    type: float
+  state_dir:
+    description: The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+    type: path
+"""
+
+    PLUGIN = r"""
+options:
+  push_url:
+    description:
+      - The Push URL of the change integration as the Flashduty console shows it, address and key in one.
+      - Of O(push_url), O(integration_key) and O(integration_key_file), one is needed.
+    type: str
+    env:
+      - name: FLASHDUTY_PUSH_URL
+    ini:
+      - section: callback_flashduty_change
+        key: push_url
+    vars:
+      - name: flashduty_push_url
+  integration_key:
+    description: The key of the change integration. It is never printed and never stored.
+    type: str
+    env:
+      - name: FLASHDUTY_INTEGRATION_KEY
+    ini:
+      - section: callback_flashduty_change
+        key: integration_key
+    vars:
+      - name: flashduty_integration_key
+  integration_key_file:
+    description: A file that holds nothing but the key of the change integration.
+    type: path
+    env:
+      - name: FLASHDUTY_INTEGRATION_KEY_FILE
+    ini:
+      - section: callback_flashduty_change
+        key: integration_key_file
+  api_url:
+    description: Address of the API, used with O(integration_key) and O(integration_key_file). The default is V(https://api.flashcat.cloud).
+    type: str
+    env:
+      - name: FLASHDUTY_API_URL
+    ini:
+      - section: callback_flashduty_change
+        key: api_url
+    vars:
+      - name: flashduty_api_url
+  plain_http_hosts:
+    description: Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
+    type: list
+    elements: str
+    env:
+      - name: FLASHDUTY_PLAIN_HTTP_HOSTS
+    ini:
+      - section: callback_flashduty_change
+        key: plain_http_hosts
+    vars:
+      - name: flashduty_plain_http_hosts
+  validate_certs:
+    description: Whether to check the server's certificate. The default is V(true).
+    type: bool
+    env:
+      - name: FLASHDUTY_VALIDATE_CERTS
+    ini:
+      - section: callback_flashduty_change
+        key: validate_certs
+    vars:
+      - name: flashduty_validate_certs
+  ca_path:
+    description: A file of certificates to trust instead of the system's.
+    type: path
+    env:
+      - name: FLASHDUTY_CA_PATH
+    ini:
+      - section: callback_flashduty_change
+        key: ca_path
+    vars:
+      - name: flashduty_ca_path
+  client_cert:
+    description: A client certificate in PEM format.
+    type: path
+    env:
+      - name: FLASHDUTY_CLIENT_CERT
+    ini:
+      - section: callback_flashduty_change
+        key: client_cert
+    vars:
+      - name: flashduty_client_cert
+  client_key:
+    description: The private key of O(client_cert), where it is not in the same file.
+    type: path
+    env:
+      - name: FLASHDUTY_CLIENT_KEY
+    ini:
+      - section: callback_flashduty_change
+        key: client_key
+    vars:
+      - name: flashduty_client_key
+  timeout:
+    description: The whole budget of one delivery, in seconds. The default is V(10).
+    type: float
+    env:
+      - name: FLASHDUTY_TIMEOUT
+    ini:
+      - section: callback_flashduty_change
+        key: timeout
+    vars:
+      - name: flashduty_timeout
+  state_dir:
+    description: The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+    type: path
+    env:
+      - name: FLASHDUTY_STATE_DIR
+    ini:
+      - section: callback_flashduty_change
+        key: state_dir
+"""

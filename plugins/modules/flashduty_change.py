@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: flashduty_change
+short_description: Report a change event to Flashduty
+version_added: 1.0.0
+author: the flashcat.flashduty contributors
+description:
+  - Reports one event of a change to Flashduty, idempotently. The event is compared with the last one that was
+    delivered, or waits, for that change; if it says the same, nothing is sent.
+  - Runs on the control node, whatever host the task is for. With C(delegate_to) another host, it runs there, which
+    then needs Python 3.8 and requests.
+  - Options that the task does not set come from the variables, environment and ansible.cfg of the callback
+    P(flashcat.flashduty.flashduty_change#callback).
+extends_documentation_fragment:
+  - flashcat.flashduty.connection
+options:
+  change_status:
+    description:
+      - V(Planned) when the ticket is filed, V(Ready) when it is about to start, V(Processing) while it is in progress,
+        V(Canceled) when it was cancelled or rolled back, V(Done) when it is finished.
+    type: str
+    required: true
+    choices: [Planned, Ready, Processing, Canceled, Done]
+  change_key:
+    description:
+      - The unique key of the change, usually the ticket's number. Events with one key merge into one change.
+      - Without it the event joins the change that the callback reports for the running playbook.
+    type: str
+  title:
+    description: The title of the change. Required with O(change_key).
+    type: str
+  event_time:
+    description:
+      - When it happened, as Unix seconds or ISO 8601 with a time zone. The default is now.
+      - Only V(Ready) may lie in the future.
+    type: str
+  description:
+    description: At most 2048 characters.
+    type: str
+  link:
+    description: Address of the ticket.
+    type: str
+  labels:
+    description:
+      - At most 50 labels, keys of at most 128 characters. They relate the change to alerts with the same labels.
+      - Lists are joined by commas; null and empty values make no label.
+    type: dict
+  force:
+    description: Send the event even if the last one said the same.
+    type: bool
+    default: false
+  on_delivery_failure:
+    description:
+      - With V(fail), the task fails where the event is not delivered within O(timeout). An event that closes a change
+        then stays in the outbox, others are not sent any more.
+      - With V(queue), the task goes on with a warning, and the event stays in the outbox.
+    type: str
+    choices: [fail, queue]
+    default: fail
+requirements:
+  - requests
+"""
+
+EXAMPLES = r"""
+- name: Report that the upgrade has begun
+  flashcat.flashduty.flashduty_change:
+    change_key: CHANGE-002
+    change_status: Processing
+    title: Upgrade the database
+    labels:
+      service: storefront
+      cluster: nj
+
+- name: Report that the upgrade is finished
+  flashcat.flashduty.flashduty_change:
+    change_key: CHANGE-002
+    change_status: Done
+    title: Upgrade the database
+    labels:
+      service: storefront
+      cluster: nj
+    on_delivery_failure: queue
+"""
+
+RETURN = r"""
+change_key:
+  description: The key of the change.
+  returned: success
+  type: str
+change_status:
+  description: The status that was reported.
+  returned: success
+  type: str
+event:
+  description: The event as sent.
+  returned: success
+  type: dict
+delivered:
+  description: Whether Flashduty has taken the event.
+  returned: success
+  type: bool
+queued:
+  description: Whether the event waits in the outbox.
+  returned: success
+  type: bool
+request_id:
+  description: Flashduty's trace id of the request.
+  returned: when delivered
+  type: str
+error:
+  description: Why Flashduty refused the event, with its C(code), C(http_status) and C(message).
+  returned: when refused
+  type: dict
+"""
+
+import os
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
+    CHANGE_OPTIONS,
+    CONNECTION_OPTIONS,
+    Report,
+    ReportFailed,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+try:
+    from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
+except ImportError:
+    IMPORT_ERROR = traceback.format_exc()
+else:
+    IMPORT_ERROR = ""
+
+
+def main() -> None:
+    """Report from the host that the task is delegated to."""
+    module = AnsibleModule({**CHANGE_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
+    if IMPORT_ERROR:
+        module.fail_json(msg=missing_required_lib("requests"), exception=IMPORT_ERROR)
+    folder = module.params["state_dir"] or os.path.expanduser("~/.ansible/flashduty")
+    try:
+        connection = Connection.from_options(module.params)
+
+        def wait(done: Callable[[Outbox], bool], seconds: float) -> bool:
+            with Delivery(folder, connection) as delivery:
+                return delivery.wait(done, time.monotonic() + seconds)
+
+        report = Report(module.params, connection, folder)
+        result: dict[str, Any] = report.preview() if module.check_mode else report.send(wait)
+    except ReportFailed as error:
+        module.fail_json(msg=str(error), **error.result)
+    except (InvalidEvent, InvalidConnection, OutboxError, OSError) as error:
+        module.fail_json(msg=str(error))
+    for warning in report.warnings:
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The change that the callback reports for the running playbook, for the tasks of that playbook.
+
+Private to this collection; may change in any release.
+
+A forked worker inherits it; an ansible-playbook that a task starts does not, and so never takes it for its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CurrentRun:
+    """What a task without a ``change_key`` reports to.
+
+    :ivar run: the run's id in the outbox.
+    :ivar folder: the outbox's folder.
+    :ivar integration: the integration that the run is reported to.
+    """
+
+    run: str
+    folder: str
+    integration: str
+    change_key: str
+    title: str
+    link: str | None
+    labels: Mapping[str, str]
+
+
+_current: CurrentRun | None = None
+
+
+def current_run() -> CurrentRun | None:
+    """The run of this process, where the callback reports one."""
+    return _current
+
+
+def set_current_run(run: CurrentRun | None) -> None:
+    """Called by the callback alone."""
+    global _current  # noqa: PLW0603
+    _current = run

@@ -1,0 +1,503 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outbox keeps every event, hands each to one sender at a time, and in order for each change."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import (
+    FILE_NAME,
+    SCHEMA_VERSION,
+    Claim,
+    NewerOutbox,
+    Outbox,
+    OutboxError,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+
+ONE, TWO = "integration-1", "integration-2"
+START = 1_800_000_000.0
+DAY = 86400.0
+LEASE = 15.0
+ME = Process.of(os.getpid())
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+    with Outbox(str(tmp_path), durable=False, now=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def dead() -> Process:
+    """The identity of a process of this machine that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
+        return Process.of(process.pid)
+
+
+def event(key: str = "a", status: str = "Processing", **fields: Any) -> ChangeEvent:
+    values: dict[str, Any] = {"change_key": key, "change_status": status, "title": "deploy", **fields}
+    return ChangeEvent.validated(values, START + 100 * DAY)
+
+
+def claimed(outbox: Outbox, integration: str = ONE) -> Claim:
+    claim = outbox.claim(integration, ME, LEASE)
+    assert isinstance(claim, Claim), claim
+    return claim
+
+
+def deliver_all(outbox: Outbox) -> list[str]:
+    keys = []
+    while isinstance(claim := outbox.claim(ONE, ME, LEASE), Claim):
+        outbox.delivered(claim, ONE, "request")
+        keys.append(claim.change_key)
+    return keys
+
+
+def status_of(claim: Claim) -> str:
+    return ChangeEvent.from_json(claim.body).change_status
+
+
+# ---- in
+
+
+def test_an_event_is_stored_with_its_moment_and_said_once(outbox: Outbox, clock: Clock) -> None:
+    first = outbox.put(ONE, event())
+    assert (first.changed, first.before) == (True, None)
+    clock.time += 60
+    again = outbox.put(ONE, event())
+    assert (again.changed, again.event_id) == (False, first.event_id)
+    assert again.before is not None
+    assert again.before.event_time == int(START)
+    assert outbox.pending(ONE) == 1
+
+
+def test_what_differs_is_stored(outbox: Outbox) -> None:
+    outbox.put(ONE, event())
+    assert outbox.put(ONE, event(), force=True).changed
+    assert outbox.put(ONE, event(event_time=int(START) - 5)).changed
+    assert outbox.put(ONE, event(status="Done")).changed
+    assert outbox.put(ONE, event()).changed
+    assert outbox.put(ONE, event("b")).changed
+    assert outbox.put(TWO, event()).changed
+    assert (outbox.pending(ONE), outbox.pending(TWO), outbox.pending_elsewhere(ONE)) == (6, 1, 1)
+
+
+@pytest.mark.parametrize("later", [event(), event(status="Done"), event("b"), event(event_time=7)])
+def test_compare_tells_what_put_does_and_writes_nothing(outbox: Outbox, later: ChangeEvent) -> None:
+    outbox.put(ONE, event())
+    would, before = outbox.compare(ONE, later)
+    assert outbox.counts() == {"waiting": 1}
+    put = outbox.put(ONE, later)
+    assert (put.changed, put.before) == (would, before)
+
+
+def test_the_last_state_counts_when_it_was_delivered_but_not_when_it_was_refused(outbox: Outbox) -> None:
+    outbox.put(ONE, event())
+    outbox.delivered(claimed(outbox), ONE, "r1")
+    assert not outbox.put(ONE, event()).changed
+    outbox.put(ONE, event(status="Done"))
+    outbox.refused(claimed(outbox), "no", "InvalidParameter", 400, "r2")
+    assert not outbox.put(ONE, event()).changed
+    assert outbox.put(ONE, event(status="Done")).changed
+
+
+def test_an_equal_event_without_expiry_keeps_the_stored_one_alive(outbox: Outbox, clock: Clock) -> None:
+    first = outbox.put(ONE, event(), expires_at=START + 10)
+    assert not outbox.put(ONE, event()).changed
+    clock.time += 11
+    assert claimed(outbox).event_id == first.event_id
+
+
+def test_an_event_expires_and_makes_way(outbox: Outbox, clock: Clock) -> None:
+    first = outbox.put(ONE, event(), expires_at=START + 10)
+    behind = outbox.put(ONE, event(status="Done"))
+    assert outbox.outcome(first.event_id).state == "waiting"
+    clock.time += 11
+    assert outbox.outcome(first.event_id).is_settled
+    assert claimed(outbox).event_id == behind.event_id
+    assert outbox.counts() == {"expired": 1, "sending": 1}
+    assert outbox.put(ONE, event()).changed
+
+
+def test_a_lost_claim_past_its_expiry_is_not_sent_again(outbox: Outbox, clock: Clock) -> None:
+    put = outbox.put(ONE, event(), expires_at=START + 10)
+    claimed(outbox)
+    clock.time += LEASE + 1
+    assert outbox.claim(ONE, ME, LEASE) is None
+    assert outbox.outcome(put.event_id).state == "expired"
+
+
+# ---- out
+
+
+def test_events_of_one_change_go_one_after_the_other(outbox: Outbox) -> None:
+    for status in ("Planned", "Processing", "Done"):
+        outbox.put(ONE, event(status=status))
+    outbox.put(ONE, event("b"))
+    first, other = claimed(outbox), claimed(outbox)
+    assert (status_of(first), other.change_key) == ("Planned", "b")
+    assert outbox.claim(ONE, ME, LEASE) == START + LEASE
+    outbox.delivered(first, ONE, "r")
+    assert status_of(claimed(outbox)) == "Processing"
+
+
+def test_a_refused_event_makes_way(outbox: Outbox) -> None:
+    outbox.put(ONE, event())
+    outbox.put(ONE, event(status="Done"))
+    outbox.refused(claimed(outbox), "no", "InvalidParameter", 400, "r")
+    assert status_of(claimed(outbox)) == "Done"
+
+
+def test_nothing_waits(outbox: Outbox) -> None:
+    outbox.put(TWO, event())
+    assert outbox.claim(ONE, ME, LEASE) is None
+
+
+def test_a_failed_event_waits_and_so_does_what_is_behind_it(outbox: Outbox, clock: Clock) -> None:
+    outbox.put(ONE, event())
+    outbox.put(ONE, event(status="Done"))
+    first = claimed(outbox)
+    outbox.failed(first, ONE, "busy", START + 5, START, 500)
+    assert outbox.claim(ONE, ME, LEASE) == START + 5
+    clock.time += 5
+    again = claimed(outbox)
+    assert (again.event_id, again.tries) == (first.event_id, 2)
+
+
+def test_a_pause_holds_the_whole_integration_and_no_other(outbox: Outbox, clock: Clock) -> None:
+    for integration in (ONE, TWO):
+        for key in "ab":
+            outbox.put(integration, event(key))
+    outbox.failed(claimed(outbox), ONE, "refused", START, START + 30, None)
+    assert (outbox.claim(ONE, ME, LEASE), outbox.last_error(ONE), outbox.failures(ONE)) == (START + 30, "refused", 1)
+    claimed(outbox, TWO)
+    outbox.clear_pause(ONE)
+    claim = claimed(outbox)
+    outbox.failed(claim, ONE, "refused", START, START + 30, None)
+    clock.time += 30
+    outbox.delivered(claimed(outbox), ONE, "r")
+    assert (outbox.failures(ONE), outbox.last_error(ONE)) == (0, None)
+
+
+def test_a_claim_is_lost_when_its_lease_ends(outbox: Outbox, clock: Clock) -> None:
+    put = outbox.put(ONE, event())
+    lost = claimed(outbox)
+    clock.time += LEASE + 1
+    mine = claimed(outbox)
+    assert mine.event_id == put.event_id
+    outbox.failed(lost, ONE, "late", START, START, None)
+    assert outbox.outcome(put.event_id).state == "sending"
+    outbox.delivered(lost, ONE, "late but true")
+    assert outbox.outcome(put.event_id).request_id == "late but true"
+    outbox.refused(mine, "no", None, 400, None)
+    assert outbox.outcome(put.event_id).state == "delivered"
+
+
+def test_the_claims_of_a_dead_process_are_taken_back_at_once(outbox: Outbox, dead: Process) -> None:
+    outbox.put(ONE, event("a"))
+    outbox.put(ONE, event("b"))
+    outbox.put(ONE, event("c"))
+    assert isinstance(outbox.claim(ONE, dead, LEASE), Claim)
+    claimed(outbox)
+    assert isinstance(outbox.claim(ONE, replace(dead, host="elsewhere"), LEASE), Claim)
+    outbox.release_dead_claims(ONE)
+    assert outbox.counts() == {"waiting": 1, "sending": 2}
+    assert claimed(outbox).change_key == "a"
+
+
+def test_two_senders_never_hold_one_event(tmp_path: Path) -> None:
+    with Outbox(str(tmp_path), durable=False) as outbox:
+        for number in range(40):
+            outbox.put(ONE, event(str(number)))
+
+    def claims(_: int) -> list[int]:
+        found = []
+        with Outbox(str(tmp_path), durable=False) as mine:
+            while isinstance(claim := mine.claim(ONE, ME, LEASE), Claim):
+                found.append(claim.event_id)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        everything = [number for found in pool.map(claims, range(4)) for number in found]
+    assert sorted(everything) == sorted(set(everything))
+    assert len(everything) == 40
+
+
+def test_the_pace_stays_within_the_published_limits(outbox: Outbox, clock: Clock) -> None:
+    # 1100 sends past a whole window: more than a minute's worth.
+    for number in range(1100):
+        outbox.put(ONE, event(str(number)))
+    outbox.put(TWO, event())
+    sent: list[float] = []
+    while outbox.pending(ONE):
+        claim = outbox.claim(ONE, ME, LEASE)
+        if isinstance(claim, Claim):
+            sent.append(clock.time)
+            outbox.delivered(claim, ONE, "r")
+        else:
+            assert claim is not None
+            assert claim > clock.time
+            claimed_other = outbox.claim(TWO, ME, LEASE)
+            assert claimed_other is None or isinstance(claimed_other, Claim) or claimed_other > clock.time
+            clock.time = claim
+    for span, most in ((1.0, 100), (60.0, 1000)):
+        assert max(sum(start <= at < start + span for at in sent) for start in set(sent)) <= most
+    assert 60 <= clock.time - START < 65
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.sampled_from(["put a", "put b", "put b soon", "claim", "delivered", "refused", "failed", "wait"]),
+        max_size=40,
+    )
+)
+def test_whatever_happens_a_change_is_sent_in_order_and_nothing_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[str]
+) -> None:
+    clock = Clock()
+    held: list[Claim] = []
+    put: list[int] = []
+    settled: dict[str, list[int]] = {"a": [], "b": []}
+    with Outbox(str(tmp_path_factory.mktemp("outbox")), durable=False, now=clock) as outbox:
+        for step in steps:
+            if step.startswith("put"):
+                expires = clock.time + 5 if step.endswith("soon") else None
+                put.append(outbox.put(ONE, event(step[4]), force=True, expires_at=expires).event_id)
+            elif step == "claim":
+                claim = outbox.claim(ONE, ME, LEASE)
+                if isinstance(claim, Claim):
+                    held.append(claim)
+                    assert len({each.change_key for each in held if each.until >= clock.time}) == sum(
+                        each.until >= clock.time for each in held
+                    )
+            elif step == "wait":
+                clock.time += 6
+                # As with a real sender: its budget ends before its lease does.
+                held = [each for each in held if each.until >= clock.time]
+            elif held:
+                claim = held.pop()
+                if step == "failed":
+                    outbox.failed(claim, ONE, "no", clock.time + 1, clock.time, 500)
+                    continue
+                settled[claim.change_key].append(claim.event_id)
+                if step == "delivered":
+                    outbox.delivered(claim, ONE, "r")
+                else:
+                    outbox.refused(claim, "no", None, 400, None)
+        clock.time += 100
+        for _ in put:
+            claim = outbox.claim(ONE, ME, LEASE)
+            if isinstance(claim, Claim):
+                settled[claim.change_key].append(claim.event_id)
+                outbox.delivered(claim, ONE, "r")
+        assert all(ids == sorted(ids) for ids in settled.values())
+        assert all(outbox.outcome(number).is_settled for number in put)
+        expired = [number for number in put if outbox.outcome(number).state == "expired"]
+        assert sorted(settled["a"] + settled["b"] + expired) == put
+
+
+# ---- what has become of it
+
+
+def test_a_refusal_is_told_once_to_its_own_integration(outbox: Outbox) -> None:
+    outbox.put(ONE, event())
+    outbox.put(ONE, event("b"))
+    outbox.refused(claimed(outbox), "bad", "InvalidParameter", 400, "r1")
+    by_task = claimed(outbox)
+    outbox.refused(by_task, "bad", "InvalidParameter", 400, "r2")
+    outbox.refusal_told(by_task.event_id)
+    assert outbox.tell_refusals(TWO) == []
+    (told,) = outbox.tell_refusals(ONE)
+    assert (told.change_key, told.change_status, told.http_status, told.request_id, told.error) == (
+        "a",
+        "Processing",
+        400,
+        "r1",
+        "bad",
+    )
+    assert outbox.tell_refusals(ONE) == []
+
+
+def test_the_outcome_tells_how_it_went(outbox: Outbox) -> None:
+    put = outbox.put(ONE, event())
+    outbox.refused(claimed(outbox), "bad", "InvalidParameter", 400, "r1")
+    outcome = outbox.outcome(put.event_id)
+    assert (outcome.state, outcome.request_id, outcome.http_status, outcome.error_code, outcome.error) == (
+        "refused",
+        "r1",
+        400,
+        "InvalidParameter",
+        "bad",
+    )
+
+
+# ---- runs
+
+
+def test_a_run_is_closed_once(outbox: Outbox) -> None:
+    outbox.open_run("run", ONE, ME, "vanished", [event()])
+    assert not outbox.run_is_closed("run")
+    assert outbox.close_run("run", ONE, [event(status="Done")])
+    assert not outbox.close_run("run", ONE, [event(status="Done")])
+    assert outbox.close_vanished_run("run") == 0
+    assert outbox.run_is_closed("run")
+    assert outbox.pending(ONE, "run") == 2
+
+
+def test_only_a_run_whose_process_has_gone_has_vanished(outbox: Outbox, clock: Clock, dead: Process) -> None:
+    outbox.open_run("mine", ONE, ME, "", [])
+    outbox.open_run("dead", ONE, dead, "", [])
+    outbox.open_run("reused pid", ONE, replace(ME, start="1"), "", [])
+    outbox.open_run("other integration", TWO, dead, "", [])
+    outbox.open_run("closed", ONE, dead, "", [])
+    outbox.close_run("closed", ONE, [])
+    outbox.open_run("elsewhere", ONE, replace(ME, host="elsewhere"), "", [])
+    outbox.open_run("elsewhere, heard of", ONE, replace(ME, host="elsewhere"), "", [])
+    assert sorted(outbox.vanished_runs(ONE)) == ["dead", "reused pid"]
+    clock.time += 181
+    outbox.run_seen("elsewhere, heard of")
+    assert sorted(outbox.vanished_runs(ONE)) == ["dead", "elsewhere", "reused pid"]
+
+
+def test_a_vanished_run_cancels_what_it_left_open(outbox: Outbox, clock: Clock, dead: Process) -> None:
+    outbox.open_run("run", ONE, dead, "ended without a word", [event("open"), event("done")])
+    outbox.put(ONE, event("done", "Done"), run="run")
+    outbox.put(ONE, event("foreign"))
+    clock.time += 5
+    outbox.run_seen("run")
+    clock.time += 5
+    assert outbox.close_vanished_run("run") == 1
+    assert outbox.close_vanished_run("run") == 0
+    assert outbox.close_vanished_run("never heard of") == 0
+    sent = []
+    while isinstance(claim := outbox.claim(ONE, ME, LEASE), Claim):
+        outbox.delivered(claim, ONE, "r")
+        sent.append(ChangeEvent.from_json(claim.body))
+    assert [(each.change_key, each.change_status) for each in sent] == [
+        ("open", "Processing"),
+        ("done", "Processing"),
+        ("done", "Done"),
+        ("foreign", "Processing"),
+        ("open", "Canceled"),
+    ]
+    assert (sent[-1].description, sent[-1].event_time, sent[-1].title) == (
+        "ended without a word",
+        int(START) + 5,
+        "deploy",
+    )
+
+
+# ---- housekeeping and the file
+
+
+def test_prune_keeps_what_waits_and_the_last_state(outbox: Outbox, clock: Clock) -> None:
+    outbox.put(ONE, event())
+    outbox.put(ONE, event(status="Done"))
+    assert deliver_all(outbox) == ["a", "a"]
+    clock.time += 8 * DAY
+    outbox.put(ONE, event("waiting"))
+    outbox.prune()
+    assert outbox.counts() == {"delivered": 1, "waiting": 1}
+    assert not outbox.put(ONE, event(status="Done")).changed
+    clock.time += 90 * DAY
+    outbox.prune()
+    assert outbox.counts() == {"waiting": 1}
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "state"
+    with Outbox(str(folder)) as outbox:
+        assert len(outbox.salt) == 16
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / FILE_NAME).stat().st_mode) == 0o600
+
+
+def test_what_was_put_is_there_when_opened_again(tmp_path: Path) -> None:
+    with Outbox(str(tmp_path)) as outbox:
+        put, salt = outbox.put(ONE, event()), outbox.salt
+    with Outbox(str(tmp_path)) as outbox:
+        assert (outbox.outcome(put.event_id).state, outbox.salt, outbox.set_aside) == ("waiting", salt, None)
+
+
+def test_a_corrupt_file_is_set_aside_and_kept(tmp_path: Path) -> None:
+    rubbish = b"this is no database" * 400
+    (tmp_path / FILE_NAME).write_bytes(rubbish)
+    with Outbox(str(tmp_path)) as outbox:
+        assert outbox.set_aside is not None
+        assert Path(outbox.set_aside).read_bytes() == rubbish
+        assert outbox.put(ONE, event()).changed
+    with Outbox(str(tmp_path)) as outbox:
+        assert (outbox.set_aside, outbox.pending(ONE)) == (None, 1)
+
+
+def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
+    with Outbox(str(tmp_path)) as outbox:
+        outbox.put(ONE, event())
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    with pytest.raises(NewerOutbox, match=f"format {SCHEMA_VERSION + 1}"):
+        Outbox(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir() if "corrupt" in path.name] == []
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        assert database.execute("SELECT count(*) FROM events").fetchone() == (1,)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(OutboxError, match="file"):
+        Outbox(str(tmp_path / "file" / "state"))
+
+
+def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
+    def salt(_: int) -> bytes:
+        with Outbox(str(tmp_path)) as outbox:
+            assert outbox.set_aside is None
+            return outbox.salt
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(salt, range(16)))) == 1
+
+
+# ---- processes
+
+
+def test_a_process_is_known_again_and_told_from_others(dead: Process) -> None:
+    assert Process.from_text(ME.to_text()) == ME
+    assert ME.is_local
+    assert ME.is_alive()
+    assert not replace(ME, start="1").is_alive()
+    assert not replace(ME, boot="other").is_local
+    assert dead.is_local
+    assert not dead.is_alive()
