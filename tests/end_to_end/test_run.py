@@ -1,0 +1,137 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A run is one change, and its end is the exit code's truth."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from conftest import KEY, ControlNode
+
+PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
+FAIL = "    - ansible.builtin.fail: {msg: no}\n      when: inventory_hostname == 'web2'\n"
+OK = "    - ansible.builtin.debug: {msg: fine}\n"
+ENDINGS = {
+    "succeeds": PLAY.format(hosts="all") + OK,
+    "fails on one host": PLAY.format(hosts="all") + FAIL + OK,
+    "fails everywhere": PLAY.format(hosts="web") + "    - ansible.builtin.fail: {msg: no}\n",
+    "ignored": PLAY.format(hosts="web") + FAIL + "      ignore_errors: true\n",
+    "rescued": PLAY.format(hosts="web")
+    + "    - block:\n        - ansible.builtin.fail: {msg: no}\n      rescue:\n        - ansible.builtin.debug: {msg: ok}\n",
+    "unreachable": PLAY.format(hosts="web") + "    - ansible.builtin.ping:\n      vars: {ansible_connection: ssh, "
+    "ansible_host: 127.0.0.1, ansible_port: 1}\n",
+    "forgiven": PLAY.format(hosts="web") + FAIL + "    - ansible.builtin.meta: clear_host_errors\n",
+    "end_play": PLAY.format(hosts="web") + "    - ansible.builtin.meta: end_play\n",
+    "any_errors_fatal": PLAY.format(hosts="web").replace("  tasks", "  any_errors_fatal: true\n  tasks") + FAIL,
+    "max_fail_percentage": PLAY.format(hosts="web").replace("  tasks", "  max_fail_percentage: 10\n  tasks") + FAIL,
+    "handler fails": PLAY.format(hosts="web")
+    + "    - ansible.builtin.debug: {msg: x}\n      changed_when: true\n      notify: h\n"
+    "  handlers:\n    - name: h\n      ansible.builtin.fail: {msg: no}\n",
+    "role missing at run time": PLAY.format(hosts="web") + "    - ansible.builtin.include_role: {name: absent}\n",
+    "second play cannot start": PLAY.format(hosts="web") + OK + PLAY.format(hosts="'{{ undefined_one }}'") + OK,
+    "no hosts matched": PLAY.format(hosts="absent") + OK,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_final_status_is_what_the_exit_code_says(control: ControlNode, ending: str) -> None:
+    code, output = control.run(control.write("site.yml", ENDINGS[ending]))
+    assert control.statuses() == ["Processing", "Canceled" if code else "Done"], output
+    assert "Traceback" not in output
+
+
+def test_two_playbooks_are_one_change(control: ControlNode) -> None:
+    first = control.write("first.yml", PLAY.format(hosts="web") + OK)
+    second = control.write("second.yml", PLAY.format(hosts="db") + FAIL.replace("web2", "db1"))
+    code, _output = control.run(first, second)
+    assert code == 2
+    assert control.statuses() == ["Processing", "Canceled"]
+    labels = control.only_change()["labels"]
+    assert labels["playbook"] == "first.yml,second.yml"
+    assert labels["host"] == "db1,web1,web2"
+
+
+def test_labels_and_the_failed_task(control: ControlNode) -> None:
+    control.run(control.write("site.yml", PLAY.format(hosts="web") + "    - name: Migrate\n  " + FAIL.replace("- ", "  ", 1)))
+    change = control.only_change()
+    assert change["labels"]["service"] == "storefront"
+    assert change["labels"]["group"] == "env_prod,web"
+    assert "Failed: web2 at task 'Migrate'" in change["description"]
+
+
+def test_check_mode_is_silent(control: ControlNode) -> None:
+    code, _output = control.run("--check", control.write("site.yml", PLAY.format(hosts="web") + OK))
+    assert code == 0
+    assert control.receiver.requests() == []
+    assert not (control.folder / "home" / "flashduty").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "whole_group", "reason"),
+    [(signal.SIGINT, True, "Interrupted"), (signal.SIGTERM, False, "killed"), (signal.SIGKILL, True, "killed")],
+)
+def test_an_ended_run_is_cancelled(control: ControlNode, number: signal.Signals, whole_group: bool, reason: str) -> None:
+    started = control.folder / "started"
+    path = control.write(
+        "site.yml",
+        PLAY.format(hosts="web1") + f"    - ansible.builtin.shell: touch {started}; exec sleep 60\n",
+    )
+    with control.start(path) as process:
+        while not started.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        process.communicate(timeout=30)
+    control.receiver.wait_for(lambda: len(control.receiver.events()) == 2)
+    assert control.statuses() == ["Processing", "Canceled"]
+    assert reason in control.only_change()["description"]
+
+
+def test_an_outage_costs_the_run_its_wait_and_flush_delivers(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_WAIT"] = "1"
+    fault = "hang"
+    control.receiver.faults.set(fault)
+    code, output = control.run(control.write("site.yml", PLAY.format(hosts="web") + OK))
+    assert code == 0
+    assert output.count("not delivered yet") == 1
+    assert control.statuses() == []
+    control.receiver.faults.clear()
+    code, output = control.run("flashcat.flashduty.flush")
+    assert code == 0, output
+    assert control.statuses() == ["Processing", "Done"]
+
+
+def test_a_refused_key_is_told_once_and_never_shown(control: ControlNode) -> None:
+    wrong = "0123wrongkey4567"
+    control.environment["FLASHDUTY_PUSH_URL"] = control.receiver.push_url(KEY).replace(KEY, wrong)
+    code, output = control.run("-vvvvv", control.write("site.yml", PLAY.format(hosts="web") + OK))
+    assert code == 0
+    assert output.replace("\n", " ").count("refused 2 events") == 1
+    assert wrong not in output
+
+
+def test_a_missing_key_is_one_warning(control: ControlNode) -> None:
+    del control.environment["FLASHDUTY_PUSH_URL"]
+    code, output = control.run(control.write("site.yml", PLAY.format(hosts="web") + OK))
+    assert code == 0
+    assert output.count("flashduty_change:") == 1
+    assert "FLASHDUTY_PUSH_URL" in output
+
+
+def test_the_key_is_in_no_output_no_file_and_no_process(control: ControlNode) -> None:
+    seen = control.folder / "processes"
+    task = f"    - ansible.builtin.shell: cat /proc/[0-9]*/cmdline > {seen} || true\n"
+    _code, output = control.run("-vvvvv", control.write("site.yml", PLAY.format(hosts="web1") + task))
+    assert control.statuses() == ["Processing", "Done"]
+    assert KEY not in output
+    assert b"_courier" in seen.read_bytes()
+    for path in (control.folder / "home").rglob("*"):
+        if path.is_file():
+            assert KEY.encode() not in path.read_bytes(), path
+    assert KEY.encode() not in seen.read_bytes()
