@@ -300,7 +300,8 @@ class Outbox:
     def _last(self, database: sqlite3.Connection, integration: str, change_key: str) -> sqlite3.Row | None:
         row: sqlite3.Row | None = database.execute(
             "SELECT * FROM events WHERE integration = ? AND change_key = ?"
-            " AND (state = 'delivered' OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?)))"
+            " AND (state = 'delivered'"
+            " OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?)))"
             " ORDER BY id DESC LIMIT 1",
             (integration, change_key, self._now()),
         ).fetchone()

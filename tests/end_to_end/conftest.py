@@ -2,95 +2,34 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A control node of its own for each test: real ansible-playbook processes and a real receiver."""
+"""Fixtures of the end-to-end tests."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+if TYPE_CHECKING:
+    from control_node import ControlNode
 
-KEY = "8f3c0ad5e1b24c67"
-INVENTORY = """
-[web]
-web1
-web2
-[db]
-db1
-[env_prod:children]
-web
-db
-[all:vars]
-ansible_connection=local
-ansible_python_interpreter={python}
-[web:vars]
-service=storefront
-"""
-
-
-class ControlNode:
-    """Runs playbooks in a folder of its own."""
-
-    def __init__(self, folder: Path, receiver: Receiver) -> None:
-        self.folder = folder
-        self.receiver = receiver
-        self.environment = {
-            **os.environ,
-            "ANSIBLE_HOME": str(folder / "home"),
-            "ANSIBLE_CALLBACKS_ENABLED": "flashcat.flashduty.flashduty_change",
-            "FLASHDUTY_PUSH_URL": receiver.push_url(KEY),
-            "ANSIBLE_LOCALHOST_WARNING": "false",
-            "PYTHONUNBUFFERED": "1",
-        }
-        (folder / "inventory").write_text(INVENTORY.format(python=sys.executable))
-
-    def write(self, name: str, text: str) -> str:
-        """A file in the folder; returns its path."""
-        path = self.folder / name
-        path.write_text(text)
-        return str(path)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """ansible-playbook in a process group of its own."""
-        return subprocess.Popen(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.folder / "inventory"), *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str) -> tuple[int, str]:
-        """ansible-playbook to its end: exit code and output."""
-        with self.start(*arguments) as process:
-            output, _none = process.communicate(timeout=90)
-            return process.returncode, output
-
-    def statuses(self) -> list[str]:
-        """What arrived, in order."""
-        return [event["body"]["change_status"] for event in self.receiver.events()]
-
-    def only_change(self) -> dict[str, Any]:
-        """The one change that the receiver holds."""
-        (change,) = self.receiver.changes()
-        return change
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    from control_node import KEY
+
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+
     with Receiver(tmp_path / "receiver.sqlite3", integration_keys={KEY}) as running:
         yield running
 
 
 @pytest.fixture
 def control(tmp_path: Path, receiver: Receiver) -> ControlNode:
+    from control_node import ControlNode
+
     return ControlNode(tmp_path, receiver)

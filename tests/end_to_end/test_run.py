@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import KEY, ControlNode
+from control_node import KEY, ControlNode
 
 PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
 FAIL = "    - ansible.builtin.fail: {msg: no}\n      when: inventory_hostname == 'web2'\n"
@@ -58,7 +58,8 @@ def test_two_playbooks_are_one_change(control: ControlNode) -> None:
 
 
 def test_labels_and_the_failed_task(control: ControlNode) -> None:
-    control.run(control.write("site.yml", PLAY.format(hosts="web") + "    - name: Migrate\n  " + FAIL.replace("- ", "  ", 1)))
+    named = FAIL.replace("- ansible", "- name: Migrate\n      ansible")
+    control.run(control.write("site.yml", PLAY.format(hosts="web") + named))
     change = control.only_change()
     assert change["labels"]["service"] == "storefront"
     assert change["labels"]["group"] == "env_prod,web"
@@ -95,8 +96,7 @@ def test_an_ended_run_is_cancelled(control: ControlNode, number: signal.Signals,
 
 def test_an_outage_costs_the_run_its_wait_and_flush_delivers(control: ControlNode) -> None:
     control.environment["FLASHDUTY_WAIT"] = "1"
-    fault = "hang"
-    control.receiver.faults.set(fault)
+    control.receiver.faults.set("hang")
     code, output = control.run(control.write("site.yml", PLAY.format(hosts="web") + OK))
     assert code == 0
     assert output.count("not delivered yet") == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import ControlNode
+from control_node import ControlNode
 
 TASK = """
 - hosts: {hosts}
@@ -92,7 +92,7 @@ def test_fail_and_queue(control: ControlNode) -> None:
     code, output = control.run(_playbook(control, more="timeout: 1"))
     assert code == 2
     assert "will not be sent any more" in " ".join(output.split())
-    code, output = control.run(_playbook(control, "Done", more="{timeout: 1, on_delivery_failure: queue}".strip("{}").replace(", ", "\n        ")))
+    code, output = control.run(_playbook(control, "Done", more="timeout: 1\n        on_delivery_failure: queue"))
     assert code == 0, output
     control.receiver.faults.clear()
     assert control.run("flashcat.flashduty.flush")[0] == 0
