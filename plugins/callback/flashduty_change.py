@@ -47,7 +47,8 @@ options:
     vars:
       - name: flashduty_change_key
   title:
-    description: The title of the change, a template over the play's variables. The default is the play's name and the playbook.
+    description:
+      - The title of the change, a template over the play's variables. The default is the play's name and the playbook.
     type: str
     env:
       - name: FLASHDUTY_TITLE
@@ -86,7 +87,9 @@ options:
       - section: callback_flashduty_change
         key: labels
   label_vars:
-    description: Inventory variables that become labels, each alone (V(service)) or with the label's name (V(cluster=k8s_cluster)).
+    description:
+      - Inventory variables that become labels, each alone (V(service)) or with the label's name
+        (V(cluster=k8s_cluster)).
     type: list
     elements: str
     default: [service, cluster, team, owner, env, region, ident, instance, job]
@@ -120,7 +123,7 @@ from ansible.plugins.callback import CallbackBase
 
 try:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
-except Exception as error:  # noqa: BLE001 - an error here would end the run
+except Exception as error:  # an error here would end the run
     RunReport = None  # type: ignore[assignment,misc]
     _IMPORT_ERROR: Exception | None = error
 else:
@@ -134,7 +137,7 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
     def guarded(self: CallbackModule, *args: Any, **kwargs: Any) -> None:
         try:
             method(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self.give_up(f"{type(error).__name__} in {method.__name__}", error)
 
     return guarded

@@ -22,10 +22,13 @@ options:
     description: A file that holds nothing but the key of the change integration.
     type: path
   api_url:
-    description: Address of the API, used with O(integration_key) and O(integration_key_file). The default is V(https://api.flashcat.cloud).
+    description:
+      - Address of the API, used with O(integration_key) and O(integration_key_file).
+        The default is V(https://api.flashcat.cloud).
     type: str
   plain_http_hosts:
-    description: Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
+    description:
+      - Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
     type: list
     elements: str
   validate_certs:
@@ -81,7 +84,9 @@ options:
       - section: callback_flashduty_change
         key: integration_key_file
   api_url:
-    description: Address of the API, used with O(integration_key) and O(integration_key_file). The default is V(https://api.flashcat.cloud).
+    description:
+      - Address of the API, used with O(integration_key) and O(integration_key_file).
+        The default is V(https://api.flashcat.cloud).
     type: str
     env:
       - name: FLASHDUTY_API_URL
@@ -91,7 +96,8 @@ options:
     vars:
       - name: flashduty_api_url
   plain_http_hosts:
-    description: Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
+    description:
+      - Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
     type: list
     elements: str
     env:

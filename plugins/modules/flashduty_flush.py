@@ -45,7 +45,9 @@ waiting:
   returned: success
   type: int
 refused:
-  description: The events that Flashduty refused for good, with C(change_key), C(change_status), C(http_status), C(request_id) and C(error).
+  description:
+    - The events that Flashduty refused for good, with C(change_key), C(change_status), C(http_status), C(request_id)
+      and C(error).
   returned: success
   type: list
   elements: dict

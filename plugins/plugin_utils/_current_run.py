@@ -43,5 +43,5 @@ def current_run() -> CurrentRun | None:
 
 def set_current_run(run: CurrentRun | None) -> None:
     """Called by the callback alone."""
-    global _current  # noqa: PLW0603
+    global _current
     _current = run

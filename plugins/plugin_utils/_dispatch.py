@@ -41,7 +41,10 @@ def requests_is_missing() -> str | None:
     """What to tell the user where ``requests`` is not installed on the control node; None where it is."""
     if importlib.util.find_spec("requests") is not None:
         return None
-    return f"the Python package requests is missing for {sys.executable}, install it with: {sys.executable} -m pip install requests"
+    return (
+        f"the Python package requests is missing for {sys.executable},"
+        f" install it with: {sys.executable} -m pip install requests"
+    )
 
 
 def usable_folder(wanted: str) -> tuple[str, str | None]:
@@ -63,7 +66,9 @@ def usable_folder(wanted: str) -> tuple[str, str | None]:
         if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
             raise
         Outbox(other).close()
-        return other, f"the outbox cannot be used ({error}); {other} is used instead. Set state_dir to a writable folder"
+        return other, (
+            f"the outbox cannot be used ({error}); {other} is used instead. Set state_dir to a writable folder"
+        )
 
 
 class Dispatch:

@@ -28,7 +28,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     shortened,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _inventory_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run import CurrentRun, set_current_run
@@ -57,8 +57,8 @@ class RunReport:
     """
 
     def __init__(self, warn: Callable[[str], object], tell: Callable[[str], object]) -> None:
-        self._warn = lambda text: warn(f"flashduty_change: {text}")
-        self._tell = lambda text: tell(f"flashduty_change: {text}")
+        self._warner = warn
+        self._teller = tell
         self._pid = os.getpid()
         self._playbooks: list[str] = []
         self._plays = 0
@@ -77,6 +77,12 @@ class RunReport:
         self._event: dict[str, Any] = {}
         self._prefix = ""
         self._rules = LabelRules()
+
+    def _warn(self, text: str) -> None:
+        self._warner(f"flashduty_change: {text}")
+
+    def _tell(self, text: str) -> None:
+        self._teller(f"flashduty_change: {text}")
 
     def redact(self, text: str) -> str:
         """The text without the integration key."""
@@ -102,7 +108,8 @@ class RunReport:
             name = "a task with no_log"
         else:
             where = str(task.get_path() or "")
-            name = f"task '{plain_text(task.get_name())}' ({task.action}{', ' + os.path.basename(where) if where else ''})"
+            source = f", {os.path.basename(where)}" if where else ""
+            name = f"task '{plain_text(task.get_name())}' ({task.action}{source})"
         self._failures[host] = name
 
     def playbook_ends(self, stats: Any) -> None:
@@ -137,14 +144,19 @@ class RunReport:
                 self._warn(f"this run is not reported to Flashduty: {problem}")
             return
         self._wait = float(options["wait"])
-        self._begin(play, manager, hosts, options, templar)
+        self._begin(play, manager, hosts, options, templar, self._connection)
         self._watch_for_signals(set_wakeup_fd)
         atexit.register(self._at_exit)
 
-    def _begin(self, play: Any, manager: Any, hosts: list[Any], options: Mapping[str, Any], templar: Any) -> None:
-        assert_connection = self._connection
-        if assert_connection is None:
-            return
+    def _begin(
+        self,
+        play: Any,
+        manager: Any,
+        hosts: list[Any],
+        options: Mapping[str, Any],
+        templar: Any,
+        connection: Connection,
+    ) -> None:
         where = RunContext.detect(os.environ, manager.extra_vars)
         folder, notice = usable_folder(_options.state_dir(options))
         if notice is not None:
@@ -176,7 +188,7 @@ class RunReport:
             "link": self._rendered(options, "link", templar) or where.job_url,
         }
         process = Process.of(self._pid)
-        self._dispatch = Dispatch(folder, assert_connection, process, self._run)
+        self._dispatch = Dispatch(folder, connection, process, self._run)
         targets = f"{len(hosts)} host{'' if len(hosts) == 1 else 's'}"
         started = self._made("Processing", f"Started by {where.user} on {where.controller}: {targets}.")
         with Outbox(folder) as outbox:
@@ -202,7 +214,7 @@ class RunReport:
             return ""
         try:
             return str(templar.template(value)).strip()
-        except Exception as error:  # noqa: BLE001 - a template can raise anything
+        except Exception as error:  # a template can raise anything
             self._warn(f"{name} is left at its default, its template failed: {self.redact(str(error))}")
             return ""
 
@@ -229,7 +241,9 @@ class RunReport:
             lines.append("Stopped before all hosts were through.")
         good = len(set(stats.processed) - set(broken))
         if stats.processed:
-            lines.append(f"{good} of {len(stats.processed)} hosts ok, {len(stats.changed)} changed, {self._duration()}.")
+            lines.append(
+                f"{good} of {len(stats.processed)} hosts ok, {len(stats.changed)} changed, {self._duration()}."
+            )
         else:
             lines.append(f"No host ran a task, {self._duration()}.")
         return "\n".join(lines)
@@ -248,9 +262,9 @@ class RunReport:
             elif self._ended_well:
                 text = f"Stopped after {self._ended_well} of the playbooks, before the next could start."
             else:
-                text = f"Stopped by an error of ansible-playbook after {self._duration()}, before all plays were through."
+                text = f"Stopped by an error of ansible-playbook after {self._duration()}, before all plays ended."
             self._close("Canceled", text, min(self._wait, _WAIT_INTERRUPTED))
-        except Exception as error:  # noqa: BLE001 - the courier, or the next run, closes it then
+        except Exception as error:  # the courier, or the next run, closes it then
             self._warn(f"the end of this run is left to the courier: {self.redact(str(error))}")
 
     def _close(self, status: str, text: str, wait: float) -> None:
@@ -270,13 +284,13 @@ class RunReport:
             reason = outbox.last_error(dispatch.integration)
         if waiting:
             self._warn(
-                f"{waiting} event{'' if waiting == 1 else 's'} not delivered yet ({reason or 'no answer yet'}), kept in"
-                f" {dispatch.folder}; the next run delivers them, or now: {FLUSH}"
+                f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {dispatch.folder};"
+                f" the next run delivers what waits, or now: {FLUSH}"
             )
         if refused:
             first = refused[0]
             self._warn(
-                f"Flashduty refused {len(refused)} event{'' if len(refused) == 1 else 's'} for good: {first.error}"
+                f"Flashduty refused {_events(len(refused))} for good: {first.error}"
                 f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
                 " Check the integration key and the labels"
             )
@@ -319,6 +333,10 @@ class RunReport:
             return set(os.read(self._signals, 4096))
         except BlockingIOError:
             return set()
+
+
+def _events(count: int) -> str:
+    return f"{count} event{'' if count == 1 else 's'}"
 
 
 def _exit_code_so_far() -> bool | None:

@@ -11,7 +11,6 @@ import signal
 import time
 
 import pytest
-
 from control_node import KEY, ControlNode
 
 PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
@@ -22,8 +21,8 @@ ENDINGS = {
     "fails on one host": PLAY.format(hosts="all") + FAIL + OK,
     "fails everywhere": PLAY.format(hosts="web") + "    - ansible.builtin.fail: {msg: no}\n",
     "ignored": PLAY.format(hosts="web") + FAIL + "      ignore_errors: true\n",
-    "rescued": PLAY.format(hosts="web")
-    + "    - block:\n        - ansible.builtin.fail: {msg: no}\n      rescue:\n        - ansible.builtin.debug: {msg: ok}\n",
+    "rescued": PLAY.format(hosts="web") + "    - block:\n        - ansible.builtin.fail: {msg: no}\n"
+    "      rescue:\n        - ansible.builtin.debug: {msg: ok}\n",
     "unreachable": PLAY.format(hosts="web") + "    - ansible.builtin.ping:\n      vars: {ansible_connection: ssh, "
     "ansible_host: 127.0.0.1, ansible_port: 1}\n",
     "forgiven": PLAY.format(hosts="web") + FAIL + "    - ansible.builtin.meta: clear_host_errors\n",
@@ -77,7 +76,9 @@ def test_check_mode_is_silent(control: ControlNode) -> None:
     ("number", "whole_group", "reason"),
     [(signal.SIGINT, True, "Interrupted"), (signal.SIGTERM, False, "killed"), (signal.SIGKILL, True, "killed")],
 )
-def test_an_ended_run_is_cancelled(control: ControlNode, number: signal.Signals, whole_group: bool, reason: str) -> None:
+def test_an_ended_run_is_cancelled(
+    control: ControlNode, number: signal.Signals, whole_group: bool, reason: str
+) -> None:
     started = control.folder / "started"
     path = control.write(
         "site.yml",

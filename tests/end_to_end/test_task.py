@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import pytest
-
 from control_node import ControlNode
 
 TASK = """
