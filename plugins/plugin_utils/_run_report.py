@@ -178,7 +178,7 @@ class RunReport:
         self._prefix = self._rendered(options, "description", templar)
         name = play.get_name() or ""
         title = self._rendered(options, "title", templar) or (
-            f"{name} ({self._playbooks[-1]})" if name and name != play.hosts else self._playbooks[-1]
+            f"{name} ({self._playbooks[-1]})" if name and name != ",".join(play.hosts) else self._playbooks[-1]
         )
         self._event = {
             "change_key": self._rendered(options, "change_key", templar)
