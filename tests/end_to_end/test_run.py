@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from control_node import KEY, ControlNode
@@ -136,3 +138,15 @@ def test_the_key_is_in_no_output_no_file_and_no_process(control: ControlNode) ->
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path
     assert KEY.encode() not in seen.read_bytes()
+
+
+def test_a_playbook_started_by_a_task_is_a_change_of_its_own(control: ControlNode) -> None:
+    inner = control.write("inner.yml", PLAY.format(hosts="web2") + OK)
+    command = f"{Path(sys.executable).parent / 'ansible-playbook'} -i {control.folder / 'inventory'} {inner}"
+    outer = PLAY.format(hosts="web1") + f"    - ansible.builtin.command: {command}\n"
+    assert control.run(control.write("outer.yml", outer))[0] == 0
+    assert control.statuses() == ["Processing", "Processing", "Done", "Done"]
+    assert {change["labels"]["host"]: change["change_status"] for change in control.receiver.changes()} == {
+        "web1": "Done",
+        "web2": "Done",
+    }
