@@ -205,8 +205,16 @@ class RunReport:
                 started.labels,
             )
         )
-        self._dispatch.call()
+        self._call_courier(self._dispatch)
         self._show_notices()
+
+    def _call_courier(self, dispatch: Dispatch) -> bool:
+        try:
+            dispatch.call()
+        except (OSError, NotImplementedError) as error:
+            self._tell(f"the courier cannot be started: {error}")
+            return False
+        return True
 
     def _rendered(self, options: Mapping[str, Any], name: str, templar: Any) -> str:
         value = options.get(name)
@@ -276,8 +284,8 @@ class RunReport:
         ended = self._made(status, text)
         with Outbox(dispatch.folder) as outbox:
             outbox.close_run(self._run, dispatch.integration, [ended])
-        dispatch.call()
-        delivered = dispatch.wait(lambda outbox: not outbox.pending(dispatch.integration, self._run), wait)
+        called = self._call_courier(dispatch)
+        delivered = called and dispatch.wait(lambda outbox: not outbox.pending(dispatch.integration, self._run), wait)
         with Outbox(dispatch.folder) as outbox:
             refused = outbox.tell_refusals(dispatch.integration)
             waiting = 0 if delivered else outbox.pending(dispatch.integration)

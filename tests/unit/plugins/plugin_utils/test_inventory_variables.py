@@ -186,6 +186,15 @@ def test_ansibles_own_variables_can_be_labels(tmp_path: Path) -> None:
     assert run.values(names) == run.core_values(names)
 
 
+def test_ansibles_own_variables_cannot_be_set(tmp_path: Path) -> None:
+    hosts = inventory_of({"web1": {"group_names": "mine", "inventory_hostname_short": "mine"}})
+    write(tmp_path, site=PLAY, hosts=hosts)
+    run = Run(tmp_path, extra={"playbook_dir": "mine"})
+    names = ("group_names", "inventory_hostname_short", "playbook_dir")
+    assert "mine" not in run.values(names)["web1"].values()
+    assert run.values(names) == run.core_values(names)
+
+
 def test_a_template_sees_the_variables_of_each_host(tmp_path: Path) -> None:
     write(
         tmp_path,
@@ -236,6 +245,57 @@ def test_templates_that_need_all_variables_are_worked_out_for_a_limited_number_o
     (notice,) = run.notices.take()
     assert notice.level == "warning"
     assert "for 2 hosts only" in notice.text
+
+
+def test_a_template_that_cannot_be_read_is_no_answer_for_another_host(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of({"web1": {"dc": "nj"}, "web2": {"dc": "bj"}, "web3": {}}),
+        group_vars__all={"cluster": "{{ hostvars[inventory_hostname].dc | default('none') }}"},
+    )
+    run = Run(tmp_path)
+    assert run.values() == run.core_values()
+    assert [values["cluster"] for values in run.values().values()] == ["nj", "bj", "none"]
+
+
+def test_a_template_that_needs_more_than_was_looked_up_is_no_answer_for_another_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of({"web1": {}, "web2": {}}),
+        group_vars__all={"cluster": "{{ measured }}"},
+    )
+    run = Run(tmp_path)
+    run.manager.set_host_facts("web1", {"measured": "one"})
+    run.manager.set_host_facts("web2", {"measured": "two"})
+    # Facts in such a cache are not looked up, though ansible-core has them.
+    monkeypatch.setattr(C, "CACHE_PLUGIN", "jsonfile")
+    assert run.values() == {"web1": {"cluster": "one"}, "web2": {"cluster": "two"}}
+
+
+def test_a_template_sees_the_group_that_wins(tmp_path: Path) -> None:
+    groups: dict[str, Any] = {
+        "a": {"children": {"b": {"hosts": {"web1": {}}}}, "vars": {"dc": "outer"}},
+        "b": {"vars": {"dc": "inner"}},
+    }
+    write(tmp_path, site=PLAY, hosts=inventory_of({}, groups), group_vars__all={"cluster": "{{ dc | upper }}"})
+    assert Run(tmp_path).values() == {"web1": {"cluster": "INNER"}}
+
+
+def test_equal_text_may_be_a_template_on_one_host_only(tmp_path: Path) -> None:
+    hosts = inventory_of({"web1": {"region": "nj"}, "web2": {"region": "nj"}})
+    unsafe = "cluster: !unsafe '{{ region }}'\nteam: !unsafe '{{ region | upper }}'\n"
+    template = unsafe.replace("!unsafe ", "")
+    write(tmp_path, site=PLAY, hosts=hosts, host_vars__web1=template, host_vars__web2=unsafe)
+    run = Run(tmp_path)
+    assert run.values() == {
+        "web1": {"cluster": "nj", "team": "NJ", "region": "nj"},
+        "web2": {"cluster": "{{ region }}", "team": "{{ region | upper }}", "region": "nj"},
+    }
+    assert run.values() == run.core_values()
 
 
 def test_a_template_that_fails_is_not_tried_with_all_variables_for_each_host(tmp_path: Path) -> None:
@@ -315,7 +375,11 @@ def test_group_priority_and_configured_precedence_are_obeyed(tmp_path: Path, mon
 
 def test_vars_files_that_all_hosts_share_count(tmp_path: Path) -> None:
     play = [
-        {**PLAY[0], "vars": {"name_of_file": "common"}, "vars_files": ["{{ playbook_dir }}/{{ name_of_file }}.yml"]}
+        {
+            **PLAY[0],
+            "vars": {"name_of_file": "common", "service": "play"},
+            "vars_files": ["{{ playbook_dir }}/{{ name_of_file }}.yml"],
+        }
     ]
     write(
         tmp_path,
@@ -395,6 +459,21 @@ def test_another_vars_plugin_is_asked_for_the_groups_together(tmp_path: Path, mo
     monkeypatch.setattr(_inventory_variables, "_GROUP_BY_GROUP", frozenset())
     run = Run(tmp_path)
     assert run.values() == run.core_values() == {"web1": {"team": "b"}}
+
+
+def test_where_maps_are_merged_files_are_merged_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(C, "DEFAULT_HASH_BEHAVIOUR", "merge")
+    groups: dict[str, Any] = {"a": {"hosts": {"web1": {}}}, "b": {"hosts": {"web1": {}}}}
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of({}, groups),
+        group_vars__a={"team": {"x": 1}},
+        group_vars__b__one={"team": "text"},
+        group_vars__b__two={"team": {"y": 2}},
+    )
+    run = Run(tmp_path)
+    assert run.values() == run.core_values() == {"web1": {"team": {"y": 2}}}
 
 
 # Generated inventories.
