@@ -31,7 +31,12 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import rate_limit, rules
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import ADDRESS, PRODUCT, Receiver
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import (
+    ADDRESS,
+    PRODUCT,
+    SANDBOX_PATH,
+    Receiver,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.store import (
     TERMINAL,
     History,
@@ -241,7 +246,7 @@ def _locked(path: Path, *, block: bool) -> Iterator[None]:
 
 
 def _ask(url: str, method: str, path: str, body: object = None) -> Any:
-    scheme, _, host = url.partition("://")
+    scheme, _separator, host = url.partition("://")
     connection: http.client.HTTPConnection
     if scheme == "https":
         # The peer is this machine, and it has to prove that it holds the database.
@@ -283,6 +288,7 @@ def _report(state: str, url: str, options: Mapping[str, Any], pid: int | None, d
     return {
         "state": state,
         "url": url,
+        "page_url": f"{url}{SANDBOX_PATH}",
         "push_url": f"{url}{rules.PUSH_PATH}?integration_key={key}",
         "pid": pid,
         "database": str(database),
@@ -340,7 +346,7 @@ def _spawn(options: Mapping[str, Any], state: _State) -> dict[str, Any]:
     finally:
         os.close(log)
     try:
-        output, _ = child.communicate(json.dumps(options).encode(), timeout=START_SECONDS)
+        output, _none = child.communicate(json.dumps(options).encode(), timeout=START_SECONDS)
     except subprocess.TimeoutExpired:
         child.kill()
         raise SandboxError(f"the sandbox did not start within {START_SECONDS:g} seconds, see {state.log}") from None

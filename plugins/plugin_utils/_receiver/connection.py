@@ -94,7 +94,7 @@ class Connection:
             problem = refused.message
             self._unread = "Content-Length" in headers or "Transfer-Encoding" in headers
             keep_alive = keep_alive and not self._unread
-        path, _, query = target.partition("?")
+        path, _separator, query = target.partition("?")
         request = Request(
             method=method,
             path=path,
@@ -104,6 +104,9 @@ class Connection:
             body_problem=problem,
             host=headers.get("Host", ""),
             user_agent=headers.get("User-Agent", ""),
+            accept=headers.get("Accept", ""),
+            last_event_id=headers.get("Last-Event-ID", ""),
+            fetch_site=headers.get("Sec-Fetch-Site", ""),
         )
         return Incoming(request, keep_alive)
 
@@ -122,6 +125,10 @@ class Connection:
             if stopped():
                 return
             self.socket.sendall(bytes((byte,)))
+
+    def send_head(self, answer: Answer) -> None:
+        """Send the head of an answer whose body is written piece by piece and ends the connection. Raises OSError."""
+        self.socket.sendall(_encode(answer, keep_alive=False, head_only=True, sized=False))
 
     def reset_on_close(self) -> None:
         """Make close() send a reset instead of an end."""
@@ -154,7 +161,7 @@ class Connection:
             pass
 
 
-def _encode(answer: Answer, keep_alive: bool, head_only: bool) -> bytes:
+def _encode(answer: Answer, keep_alive: bool, head_only: bool, *, sized: bool = True) -> bytes:
     try:
         phrase = http.HTTPStatus(answer.status).phrase
     except ValueError:
@@ -163,7 +170,7 @@ def _encode(answer: Answer, keep_alive: bool, head_only: bool) -> bytes:
         ("Server", "flashduty-sandbox"),
         ("Date", formatdate(usegmt=True)),
         ("Content-Type", answer.content_type),
-        ("Content-Length", str(len(answer.body))),
+        *([("Content-Length", str(len(answer.body)))] if sized else []),
         ("Connection", "keep-alive" if keep_alive else "close"),
         *answer.headers,
     ]

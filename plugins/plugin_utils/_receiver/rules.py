@@ -61,6 +61,8 @@ LIST_LIMIT = 100
 LIST_LIMIT_DEFAULT = 10
 LIST_WINDOW_SECONDS = 31 * 24 * 3600
 LIST_WINDOW_DEFAULT_SECONDS = 3600
+CORRELATE_WINDOW_SECONDS = 24 * 3600
+CORRELATE_SECONDS = 2**53
 
 Endpoint = Literal["push", "list"]
 OrderBy = Literal["start_time", "last_time"]
@@ -98,6 +100,9 @@ class Request:
     body_problem: str = ""
     host: str = ""
     user_agent: str = ""
+    accept: str = ""
+    last_event_id: str = ""
+    fetch_site: str = ""
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,15 @@ class ListQuery:
     include_events: bool
 
 
+@dataclass(frozen=True)
+class CorrelateQuery:
+    """An accepted question which changes an alert would bring up. Time and window are in seconds."""
+
+    labels: Mapping[str, str]
+    time: int
+    window: int
+
+
 def endpoint_of(request: Request) -> Endpoint:
     """Return which endpoint the request meant. Raises Refused for another path or method."""
     endpoint = _ENDPOINTS.get(request.path)
@@ -142,7 +156,7 @@ def endpoint_of(request: Request) -> Endpoint:
 
 def integration_of(request: Request, integrations: Mapping[str, int]) -> int:
     """Return the integration whose key the query string carries. Raises Refused for a missing or wrong key."""
-    key = _query_parameter(request.query, "integration_key")
+    key = query_parameter(request.query, "integration_key")
     if not key:
         raise Refused("InvalidParameter", "integration_key is required")
     integration = integrations.get(key)
@@ -154,7 +168,7 @@ def integration_of(request: Request, integrations: Mapping[str, int]) -> int:
 
 def check_app_key(request: Request, app_keys: Mapping[str, int]) -> None:
     """Raise Refused unless the query string carries one of `app_keys`."""
-    key = _query_parameter(request.query, "app_key")
+    key = query_parameter(request.query, "app_key")
     if not key:
         raise Refused("Unauthorized", "app_key is required")
     if key not in app_keys:
@@ -236,6 +250,20 @@ def judge_list(request: Request, now: float) -> ListQuery:
     )
 
 
+def judge_correlate(request: Request, now: float) -> CorrelateQuery:
+    """Judge a question of the page; `time` is `now` and `window` a day where they are missing. Raises Refused."""
+    fields = json_object(request)
+    _refuse_unknown(fields, ("labels", "time", "window"))
+    labels = fields.get("labels")
+    if not isinstance(labels, dict):
+        _refuse(f"labels must be an object, not {_type_name(labels)}")
+    return CorrelateQuery(
+        labels={_string("a label key", key): _string(f"the value of label {key!r}", labels[key]) for key in labels},
+        time=_integer("time", fields.get("time", int(now)), 0, CORRELATE_SECONDS),
+        window=_integer("window", fields.get("window", CORRELATE_WINDOW_SECONDS), 0, CORRELATE_SECONDS),
+    )
+
+
 def body_length(content_lengths: Sequence[str], transfer_encodings: Sequence[str]) -> int:
     """Return the length of the body in bytes by the request's headers. Raises Refused where it cannot be read so."""
     if transfer_encodings:
@@ -283,7 +311,8 @@ def _refuse(message: str) -> NoReturn:
     raise Refused("InvalidParameter", message)
 
 
-def _query_parameter(query: str, name: str) -> str | None:
+def query_parameter(query: str, name: str) -> str | None:
+    """Return a parameter of a query string, None where it is missing. Raises Refused where it is given twice."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, encoding="utf-8", errors="strict")
     except ValueError:

@@ -11,6 +11,10 @@ Beside the API it serves, for people and tests and without limits:
 | GET /sandbox/status | who answers: `sandbox`, `pid`, `database`, `url` |
 | GET /sandbox/changes, /sandbox/events, /sandbox/requests | what it holds, as a JSON list |
 | DELETE /sandbox/changes | forgets everything |
+| GET /sandbox/ | the page that shows it to a person |
+| GET /sandbox/stream | server-sent events for that page; see feed |
+| GET /sandbox/change?change_id=, /sandbox/request?number= | one change with its requests, one refused request |
+| POST /sandbox/correlate | the changes that an alert (`labels`, `time`, `window`) would bring up; see correlation |
 | GET, POST, DELETE /sandbox/faults | lists, adds (a JSON object with `kind`), clears the faults |
 | POST /sandbox/stop | ends the receiver where it runs as a program |
 
@@ -19,6 +23,7 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -36,13 +41,14 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import rules
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import correlation, page, rules
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.connection import (
     Answer,
     Connection,
     MalformedRequest,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.faults import Active, Fault, Faults
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.feed import BODY_CHARACTERS, Feed
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.rate_limit import (
     PER_MINUTE,
     PER_SECOND,
@@ -57,6 +63,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.store
 
 ADDRESS = "127.0.0.1"
 SANDBOX_PATH = "/sandbox/"
+STREAM_PATH = "/sandbox/stream"
+ARRIVALS = 500
+MATCHES = 100
 PRODUCT = "flashcat.flashduty"
 CLOSE_SECONDS = 5.0
 # A browser sends the name that it was given: one that only resolves to 127.0.0.1 is another site's trick.
@@ -142,6 +151,9 @@ class Receiver:
         except BaseException:
             sock.close()
             raise
+        self._page = page.load()
+        self._feed = Feed(self._store)
+        self._store.listen(self._feed.wake)
         self.port = int(sock.getsockname()[1])
         self._started = time.time()
         self._listener = _Listener(sock, self._connected)
@@ -175,6 +187,11 @@ class Receiver:
     def url(self) -> str:
         """The address that stands for https://api.flashcat.cloud."""
         return f"{'http' if self._tls is None else 'https'}://{ADDRESS}:{self.port}"
+
+    @property
+    def page_url(self) -> str:
+        """The address of the page for a person."""
+        return f"{self.url}{SANDBOX_PATH}"
 
     def push_url(self, integration_key: str | None = None) -> str:
         """The Push URL as the console shows it, for a key or for the first one."""
@@ -253,6 +270,14 @@ class Receiver:
         request_id = _new_request_id()
         if request.path.startswith(SANDBOX_PATH):
             answer = self._answer_sandbox(request, request_id)
+            if answer is _STREAM:
+                # Nothing waits for the end of a stream.
+                self._mark(connection, busy=False)
+                self._feed.serve(connection, request.last_event_id or _query(request, "after"))
+                return False
+        elif request.path == "/" and request.method == "GET" and "text/html" in request.accept:
+            # Nothing but a person in front of a browser asks for this.
+            answer = Answer(302, b"", headers=(("Location", SANDBOX_PATH),))
         else:
             exchange = _Exchange(request, request_id)
             active = self.faults.take(exchange.endpoint, lambda: rules.peek_change_key(request.body))
@@ -365,6 +390,11 @@ class Receiver:
 
     def _make_routes(self) -> Mapping[str, Mapping[str, Handler]]:
         routes: dict[str, dict[str, Handler]] = {
+            "": {"GET": lambda request, request_id: self._page},
+            "stream": {"GET": lambda request, request_id: _STREAM},
+            "change": {"GET": self._get_change},
+            "request": {"GET": self._get_request},
+            "correlate": {"POST": self._correlate},
             "status": {"GET": lambda request, request_id: _json_answer(200, self.status())},
             "changes": {
                 "GET": lambda request, request_id: _json_answer(200, self.changes()),
@@ -396,6 +426,9 @@ class Receiver:
         try:
             if not _LOCAL_HOST.fullmatch(request.host):
                 raise Refused("AccessDenied", "the sandbox answers to 127.0.0.1 and localhost only")
+            # A link to the page may stand anywhere; what the page asks for, only the page may ask a browser for.
+            if request.fetch_site in ("cross-site", "same-site") and request.path != SANDBOX_PATH:
+                raise Refused("AccessDenied", "the sandbox answers to its own page only")
             methods = self._routes.get(request.path[len(SANDBOX_PATH) :])
             if methods is None:
                 raise Refused("RouteNotFound", f"no route for {request.method} {request.path}")
@@ -408,6 +441,30 @@ class Receiver:
         except Exception:
             traceback.print_exc(file=sys.stderr)
             return _error(Refused("InternalError", "internal error"), request_id)
+
+    def _get_change(self, request: Request, request_id: str) -> Answer:
+        found = self._store.arrivals(_query(request, "change_id"), ARRIVALS, BODY_CHARACTERS)
+        if found is None:
+            raise Refused("RouteNotFound", "there is no change with this change_id")
+        return _json_answer(200, found)
+
+    def _get_request(self, request: Request, request_id: str) -> Answer:
+        number = _query(request, "number")
+        found = self._store.arrival(int(number), BODY_CHARACTERS) if _NUMBER.fullmatch(number) else None
+        if found is None:
+            raise Refused("RouteNotFound", "there is no request with this number")
+        return _json_answer(200, found)
+
+    def _correlate(self, request: Request, request_id: str) -> Answer:
+        question = rules.judge_correlate(request, time.time())
+        alert = correlation.Alert(question.labels, question.time)
+        near = self._store.overlapping(alert.time - question.window, alert.time + question.window)
+        ranking = correlation.rank(near, alert, question.window)
+        answer = {
+            name: {"total": len(matches), "items": [dataclasses.asdict(match) for match in matches[:MATCHES]]}
+            for name, matches in vars(ranking).items()
+        }
+        return _json_answer(200, answer | {"considered": len(near)})
 
     def _delete_changes(self, request: Request, request_id: str) -> Answer:
         self.reset()
@@ -461,6 +518,7 @@ class _Exchange:
             fault=fault,
             user_agent=self.request.user_agent,
             body=self.request.body.decode("utf-8", "backslashreplace"),
+            change_key=_storable(rules.peek_change_key(self.request.body)),
         )
 
 
@@ -496,6 +554,8 @@ class _Listener:
             sock.close()
 
 
+_STREAM = Answer(200, b"")
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _TRANSPORT = ("hang", "reset", "lost_answer", "drip")
 
 
@@ -508,6 +568,15 @@ def _bind(port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _storable(text: str | None) -> str | None:
+    """None for text with half a surrogate pair, too, which no file can hold."""
+    return None if text is None or any("\ud800" <= character <= "\udfff" for character in text) else text
+
+
+def _query(request: Request, name: str) -> str:
+    return rules.query_parameter(request.query, name) or ""
 
 
 def _new_request_id() -> str:

@@ -6,6 +6,9 @@
 
 Keys are not stored, only salted digests of them, by which an integration keeps its number over a restart.
 
+Requests are numbered. A change's `revision` is the number of the last request that it was in, so that "what is new
+since request 17" is one question; the generation tells one numbering from the next, which begins when all is forgotten.
+
 Private to this collection; may change in any release.
 """
 
@@ -22,17 +25,18 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.rules import Event, ListQuery
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TERMINAL = ("Done", "Canceled")
 ACCEPTED = "accepted"
 
 _SCHEMA = """
 CREATE TABLE salt (value TEXT NOT NULL);
+CREATE TABLE generation (value TEXT NOT NULL);
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -51,8 +55,12 @@ CREATE TABLE requests (
     message TEXT NOT NULL,
     fault TEXT,
     user_agent TEXT NOT NULL,
-    body TEXT NOT NULL
+    body TEXT NOT NULL,
+    change_key TEXT,
+    change INTEGER REFERENCES changes (id)
 );
+CREATE INDEX requests_by_change ON requests (change) WHERE change IS NOT NULL;
+CREATE INDEX stray_requests ON requests (change_key) WHERE change IS NULL AND verdict <> 'accepted';
 CREATE TABLE changes (
     id INTEGER PRIMARY KEY,
     change_id TEXT NOT NULL UNIQUE,
@@ -67,9 +75,13 @@ CREATE TABLE changes (
     start_is_processing INTEGER NOT NULL,
     last_time INTEGER NOT NULL,
     event_count INTEGER NOT NULL,
+    refused_count INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
     UNIQUE (integration_id, change_key)
 );
 CREATE INDEX changes_by_start ON changes (start_time);
+CREATE INDEX changes_by_key ON changes (change_key);
+CREATE INDEX changes_by_revision ON changes (revision);
 CREATE TABLE events (
     id INTEGER PRIMARY KEY,
     change INTEGER NOT NULL REFERENCES changes (id),
@@ -91,7 +103,8 @@ class Received:
     """One request and what became of it.
 
     `received` is in Unix seconds; `verdict` is ACCEPTED, an error code, or "fault"; `status` is the HTTP status of the
-    answer, None where there was none; `path` has no query string, since that holds a key.
+    answer, None where there was none; `path` has no query string, since that holds a key; `change_key` is the one that
+    the body names, refused or not.
     """
 
     received: float
@@ -105,6 +118,22 @@ class Received:
     fault: str | None
     user_agent: str
     body: str
+    change_key: str | None = None
+
+
+class Position(NamedTuple):
+    """How far somebody has read: every request of a generation up to this number."""
+
+    generation: str
+    number: int
+
+
+class News(NamedTuple):
+    """Changes that were in a request after some position, and the position that they lead to; `more` are waiting."""
+
+    position: Position
+    changes: list[dict[str, Any]]
+    more: bool
 
 
 class History:
@@ -117,7 +146,7 @@ class History:
         """Every request, in order of arrival, with the fields of Received and its `number`."""
         with self._reading() as connection:
             rows = connection.execute("SELECT id AS number, * FROM requests ORDER BY id").fetchall()
-        return [{name: value for name, value in dict(row).items() if name != "id"} for row in rows]
+        return [{name: value for name, value in dict(row).items() if name not in ("id", "change")} for row in rows]
 
     def events(self) -> list[dict[str, Any]]:
         """Every event taken, in order of arrival: the API's fields, what was sent as `body`, and how it arrived."""
@@ -154,6 +183,76 @@ class History:
                     item["events"] = [_event(event) for event in events]
         return {"items": items, "total": len(found), "has_next_page": len(found) > first + query.limit}
 
+    def overlapping(self, start_time: int, end_time: int) -> list[dict[str, Any]]:
+        """Every change that was under way at some time from `start_time` to `end_time`; one in progress still is."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT * FROM changes WHERE start_time <= ? AND (last_time >= ? OR change_status = 'Processing')",
+                (end_time, start_time),
+            ).fetchall()
+        return [_summary(row) for row in rows]
+
+    def position(self) -> Position:
+        """The position behind the last request."""
+        with self._reading() as connection:
+            return _position(connection)
+
+    def newest(self, before: tuple[int, int] | None, limit: int) -> list[dict[str, Any]]:
+        """A page of changes without events, the latest start first; `before`: start_time and number of the last one."""
+        where, values = ("", ()) if before is None else ("WHERE (start_time, id) < (?, ?) ", before)
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM changes {where}ORDER BY start_time DESC, id DESC LIMIT ?", (*values, limit)
+            ).fetchall()
+        return [_summary(row) for row in rows]
+
+    def since(self, position: Position, limit: int) -> News:
+        """The changes after `position`, without events. News of another generation know nothing of that position."""
+        with self._reading() as connection:
+            last = _position(connection)
+            rows = connection.execute(
+                "SELECT * FROM changes WHERE revision > ? ORDER BY revision LIMIT ?", (position.number, limit + 1)
+            ).fetchall()
+        changes = [_summary(row) for row in rows[:limit]]
+        if len(rows) > limit:
+            return News(Position(last.generation, changes[-1]["revision"]), changes, True)
+        return News(last, changes, False)
+
+    def strays(self, limit: int) -> tuple[int, list[dict[str, Any]]]:
+        """How many refused requests belong to no change, and the last of them, the latest first, without bodies."""
+        with self._reading() as connection:
+            (count,) = connection.execute(f"SELECT COUNT(*) FROM requests WHERE {_IS_STRAY}").fetchone()
+            rows = connection.execute(
+                f"SELECT * FROM requests WHERE {_IS_STRAY} ORDER BY id DESC LIMIT ?", (limit,)
+            ).fetchall()
+        return count, [_arrival(row, 0) for row in rows]
+
+    def arrivals(self, change_id: str, limit: int, characters: int) -> dict[str, Any] | None:
+        """A change with the last `limit` requests that were meant for it, taken or refused, in order of arrival.
+
+        Each body is cut after `characters`. `omitted` counts the requests before those. None: there is no such change.
+        """
+        with self._reading() as connection:
+            change = connection.execute("SELECT * FROM changes WHERE change_id = ?", (change_id,)).fetchone()
+            if change is None:
+                return None
+            rows = connection.execute(
+                "SELECT * FROM requests WHERE change = ? ORDER BY id DESC LIMIT ?", (change["id"], limit)
+            ).fetchall()
+            times = connection.execute("SELECT request_id, event_time FROM events WHERE change = ?", (change["id"],))
+            event_times = dict(times.fetchall())
+        arrivals = [
+            _arrival(row, characters) | {"event_time": event_times.get(row["request_id"])} for row in reversed(rows)
+        ]
+        total = change["event_count"] + change["refused_count"]
+        return {"change": _summary(change), "arrivals": arrivals, "omitted": total - len(arrivals)}
+
+    def arrival(self, number: int, characters: int) -> dict[str, Any] | None:
+        """One refused request, its body cut after `characters`. None: there is no such one."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT * FROM requests WHERE id = ?", (number,)).fetchone()
+        return None if row is None else _arrival(row, characters)
+
     def knows(self, kind: str, key: str) -> bool:
         """Whether the receiver that last used this store accepts `key`."""
         with self._reading() as connection:
@@ -184,6 +283,7 @@ class Store(History):
         super().__init__(database)
         self._news = threading.Condition()
         self._writing = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
         try:
             os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False, timeout=10)
@@ -204,6 +304,7 @@ class Store(History):
         if version == 0:
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
             self._connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_hex(16),))
+            self._connection.execute("INSERT INTO generation VALUES (?)", (secrets.token_hex(8),))
         elif version != SCHEMA_VERSION:
             raise StoreError(f"it has format {version}, this version reads {SCHEMA_VERSION}")
 
@@ -227,17 +328,27 @@ class Store(History):
                 (numbers[key],) = connection.execute("SELECT id FROM keys WHERE digest = ?", (digest,)).fetchone()
         return numbers
 
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called after each write, by the thread that wrote; it must return at once."""
+        self._listeners.append(listener)
+
     def record(self, received: Received) -> None:
         """Keep a request that brought no event."""
         with self._transaction() as connection:
-            _insert_request(connection, received)
+            change = None if received.verdict == ACCEPTED else _meant(connection, received)
+            number = _insert_request(connection, received, change)
+            if change is not None:
+                connection.execute(
+                    "UPDATE changes SET refused_count = refused_count + 1, revision = ? WHERE id = ?", (number, change)
+                )
 
     def accept(self, received: Received, integration_id: int, event: Event) -> None:
         """Keep a request and merge the event that it brought into its change."""
         event_time = int(received.received) if event.event_time is None else event.event_time
         with self._transaction() as connection:
-            _insert_request(connection, received)
             change = _merge(connection, integration_id, event, event_time)
+            number = _insert_request(connection, received, change)
+            connection.execute("UPDATE changes SET revision = ? WHERE id = ?", (number, change))
             connection.execute(
                 "INSERT INTO events (change, received, request_id, event_time, body) VALUES (?, ?, ?, ?, ?)",
                 (change, received.received, received.request_id, event_time, json.dumps(dict(event.body))),
@@ -248,6 +359,7 @@ class Store(History):
         with self._transaction() as connection:
             for table in ("events", "changes", "requests"):
                 connection.execute(f"DELETE FROM {table}")
+            connection.execute("UPDATE generation SET value = ?", (secrets.token_hex(8),))
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> None:
         """Return once `condition` holds, which is asked anew after each write.
@@ -271,6 +383,8 @@ class Store(History):
             self._connection.execute("COMMIT")
         with self._news:
             self._news.notify_all()
+        for listener in self._listeners:
+            listener()
 
 
 def remove(database: Path) -> None:
@@ -290,10 +404,40 @@ def _digest(connection: sqlite3.Connection, kind: str, key: str) -> str:
     return hashlib.sha256(f"{salt}{kind}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _insert_request(connection: sqlite3.Connection, received: Received) -> None:
-    values = vars(received)
+_IS_STRAY = "change IS NULL AND verdict <> 'accepted'"
+
+
+def _position(connection: sqlite3.Connection) -> Position:
+    generation, number = connection.execute(
+        "SELECT value, (SELECT COALESCE(MAX(id), 0) FROM requests) FROM generation"
+    ).fetchone()
+    return Position(generation, number)
+
+
+def _insert_request(connection: sqlite3.Connection, received: Received, change: int | None) -> int:
+    values = vars(received) | {"change": change}
     marks = ", ".join("?" * len(values))
-    connection.execute(f"INSERT INTO requests ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    cursor = connection.execute(f"INSERT INTO requests ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    return int(cursor.lastrowid or 0)
+
+
+def _meant(connection: sqlite3.Connection, received: Received) -> int | None:
+    """Return the change that a refused request names. One whose integration is unknown may mean any integration's."""
+    row = connection.execute(
+        "SELECT id FROM changes WHERE change_key = ?1 AND (?2 IS NULL OR integration_id = ?2) ORDER BY id LIMIT 1",
+        (received.change_key, received.integration_id),
+    ).fetchone()
+    return None if row is None else int(row["id"])
+
+
+def _adopt(connection: sqlite3.Connection, change: int, integration_id: int, change_key: str) -> None:
+    """Give a new change the refused requests that named it before it was there."""
+    cursor = connection.execute(
+        f"UPDATE requests SET change = ?1 WHERE {_IS_STRAY} AND change_key = ?2 "
+        "AND (integration_id IS NULL OR integration_id = ?3)",
+        (change, change_key, integration_id),
+    )
+    connection.execute("UPDATE changes SET refused_count = ? WHERE id = ?", (cursor.rowcount, change))
 
 
 def _merge(connection: sqlite3.Connection, integration_id: int, event: Event, event_time: int) -> int:
@@ -309,8 +453,8 @@ def _merge(connection: sqlite3.Connection, integration_id: int, event: Event, ev
     if old is None:
         cursor = connection.execute(
             "INSERT INTO changes (change_id, integration_id, change_key, change_status, title, description, link, "
-            "labels, start_time, start_is_processing, last_time, event_count) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+            "labels, start_time, start_is_processing, last_time, event_count, refused_count, revision) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)",
             (
                 f"{int(time.time()):08x}{secrets.token_hex(8)}",
                 integration_id,
@@ -325,7 +469,9 @@ def _merge(connection: sqlite3.Connection, integration_id: int, event: Event, ev
                 event_time,
             ),
         )
-        return int(cursor.lastrowid or 0)
+        change = int(cursor.lastrowid or 0)
+        _adopt(connection, change, integration_id, event.change_key)
+        return change
     if processing != bool(old["start_is_processing"]):
         start_time = event_time if processing else old["start_time"]
     else:
@@ -366,6 +512,21 @@ def _change(row: sqlite3.Row) -> dict[str, Any]:
         "channel_name": "",
         "event_count": row["event_count"],
     }
+
+
+def _summary(row: sqlite3.Row) -> dict[str, Any]:
+    return _change(row) | {
+        "number": row["id"],
+        "refused_count": row["refused_count"],
+        "revision": row["revision"],
+    }
+
+
+def _arrival(row: sqlite3.Row, characters: int) -> dict[str, Any]:
+    """A request as people see it; `body_characters` is the length of the body before it was cut."""
+    names = ("received", "request_id", "method", "path", "verdict", "status", "message", "fault", "user_agent")
+    arrival = {name: row[name] for name in (*names, "change_key", "integration_id")}
+    return arrival | {"number": row["id"], "body": row["body"][:characters], "body_characters": len(row["body"])}
 
 
 def _event(row: sqlite3.Row) -> dict[str, Any]:

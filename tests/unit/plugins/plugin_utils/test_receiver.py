@@ -349,7 +349,7 @@ def test_other_methods_are_refused(receiver: Receiver, method: str, path: str) -
 )
 def test_other_paths_are_refused(receiver: Receiver, path: str) -> None:
     reply = raw_ask(receiver, f"POST {path}?integration_key={KEY} HTTP/1.0\r\nContent-Length: 2\r\n\r\n{{}}".encode())
-    head, _, body = reply.partition(b"\r\n\r\n")
+    head, _separator, body = reply.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 404 ")
     assert json.loads(body)["error"]["code"] == "RouteNotFound"
 
@@ -495,12 +495,20 @@ def test_tls(tmp_path: Path) -> None:
             "POST", f"{target.path}?{target.query}", json.dumps(EVENT), {"Content-Type": "application/json"}
         )
         assert connection.getresponse().status == 200
+        # A page's stream gets through, and quietly stays.
+        watching = http.client.HTTPSConnection("127.0.0.1", running.port, timeout=PATIENCE, context=context)
+        watching.request("GET", "/sandbox/stream")
+        stream = watching.getresponse()
+        while not stream.readline().startswith(b"id: "):
+            pass
         # An idle connection, and one that never begins, must not keep it from closing.
         silent = socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE)
         assert len(running.events()) == 1
         began = time.monotonic()
         running.close()
         assert time.monotonic() - began < 4
+        stream.close()
+        watching.close()
         silent.close()
         connection.close()
 
@@ -717,25 +725,25 @@ def test_integrations_and_channels_filter(receiver: Receiver) -> None:
 def test_both_windows_slide() -> None:
     now = 0.0
     limit = RateLimit(per_second=3, per_minute=5, clock=lambda: now)
-    assert [limit.admit(1) for _ in range(4)] == [True, True, True, False]
+    assert [limit.admit(1) for _number in range(4)] == [True, True, True, False]
     assert limit.admit(2)
     now = 0.999
     assert not limit.admit(1)
     now = 1.0
-    assert [limit.admit(1) for _ in range(3)] == [True, True, False]
+    assert [limit.admit(1) for _number in range(3)] == [True, True, False]
     now = 59.9
     assert not limit.admit(1)
     now = 60.0
-    assert [limit.admit(1) for _ in range(4)] == [True, True, True, False]
+    assert [limit.admit(1) for _number in range(4)] == [True, True, True, False]
 
 
 def test_the_published_limits() -> None:
     now = 0.0
     limit = RateLimit(clock=lambda: now)
-    assert [limit.admit(1) for _ in range(101)].count(True) == 100
+    assert [limit.admit(1) for _number in range(101)].count(True) == 100
     for second in range(1, 10):
         now = float(second)
-        assert [limit.admit(1) for _ in range(101)].count(True) == 100
+        assert [limit.admit(1) for _number in range(101)].count(True) == 100
     now = 10.0
     assert not limit.admit(1)
     now = 60.0
@@ -764,7 +772,7 @@ def test_too_many_requests_are_told_so(tmp_path: Path) -> None:
 def test_faults_come_in_order_and_end(receiver: Receiver) -> None:
     receiver.faults.set("status", status=429, times=1, retry_after=7)
     receiver.faults.set("status", status=503, times=2, retry_after="Wed, 21 Oct 2026 07:28:00 GMT", message="m")
-    replies = [push(receiver) for _ in range(4)]
+    replies = [push(receiver) for _number in range(4)]
     assert [reply.status for reply in replies] == [429, 503, 503, 200]
     assert replies[0].verdict == (429, "RequestTooFrequently")
     assert replies[0].headers["Retry-After"] == "7"
@@ -882,7 +890,7 @@ def test_nothing_keeps_it_from_closing(receiver: Receiver, fault: dict[str, Any]
     if fault is not None:
         receiver.faults.set(**fault, times=3)
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(sent(receiver)) for _ in range(3)]
+        connections = [stack.enter_context(sent(receiver)) for _number in range(3)]
         if fault is None:
             assert all(sock.recv(65536).startswith(b"HTTP/1.1 200") for sock in connections)
         else:
@@ -920,7 +928,7 @@ def test_refuse(receiver: Receiver) -> None:
     with sent(receiver) as idle:
         assert idle.recv(65536).startswith(b"HTTP/1.1 200")
         receiver.faults.set("refuse", seconds=60)
-        for _ in range(3):
+        for _number in range(3):
             with pytest.raises(ConnectionRefusedError):
                 push(receiver)
         assert idle.recv(1) == b""
@@ -1187,7 +1195,7 @@ def test_a_running_one_is_not_changed_in_silence(sandbox: Sandbox) -> None:
 
 def test_two_starts_at_once_start_one(sandbox: Sandbox) -> None:
     children = [
-        subprocess.Popen(sandbox.command("start", "--port", "0"), stdout=subprocess.PIPE, text=True) for _ in range(3)
+        subprocess.Popen(sandbox.command("start", "--port", "0"), stdout=subprocess.PIPE, text=True) for _n in range(3)
     ]
     answers = [json.loads(child.communicate(timeout=30)[0]) for child in children]
     assert sorted(answer["state"] for answer in answers) == ["running", "running", "started"]
@@ -1268,7 +1276,7 @@ def test_https_and_limits_from_the_command_line(sandbox: Sandbox, tmp_path: Path
     target = urlsplit(started["push_url"])
     connection = http.client.HTTPSConnection("127.0.0.1", int(target.port or 0), timeout=PATIENCE, context=context)
     statuses = []
-    for _ in range(2):
+    for _number in range(2):
         headers = {"Content-Type": "application/json"}
         connection.request("POST", f"{target.path}?{target.query}", json.dumps(EVENT), headers)
         answer = connection.getresponse()

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of the page share: the receiver with a client, and how they wait."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from playwright.sync_api import Page
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import rules
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+
+PATIENCE = 20.0
+KEY = "sandbox"
+OpenPage = Callable[..., Page]
+
+
+@dataclass
+class Sandbox:
+    """The receiver under test and a client of it."""
+
+    receiver: Receiver
+
+    def ask(self, target: str, body: object, **headers: str) -> int:
+        """POST this body; the HTTP status."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.receiver.port, timeout=PATIENCE)) as connection:
+            connection.request("POST", target, json.dumps(body), {"Content-Type": "application/json", **headers})
+            return connection.getresponse().status
+
+    def push(self, change_key: str, change_status: str = "Done", key: str = KEY, **fields: Any) -> int:
+        """Push an event `ago` seconds old; the HTTP status."""
+        ago = fields.pop("ago", 0)
+        event = {"change_key": change_key, "change_status": change_status, "title": change_key, **fields}
+        event.setdefault("event_time", int(time.time() - ago))
+        return self.ask(f"{rules.PUSH_PATH}?integration_key={quote(key)}", event)
+
+    def run(self, change_key: str, status: str = "Done", *, ago: int, took: int, **fields: Any) -> None:
+        """Push a change that began `ago` seconds ago and came to `status` `took` seconds later."""
+        assert self.push(change_key, "Processing", ago=ago, **fields) == 200
+        assert self.push(change_key, status, ago=ago - took, **fields) == 200
+
+
+@dataclass
+class Opened:
+    """What happened on the pages of a test."""
+
+    problems: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+def wait_until(condition: Callable[[], object], what: str = "it") -> None:
+    """Returns once the condition holds. The page's policy forbids Playwright's own way of waiting for one."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"still not so: {what}"
+        time.sleep(0.05)
