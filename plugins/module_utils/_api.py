@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The change event API over ``requests``: push one event, with a deadline that holds and errors that say what to do.
+"""The change API over ``requests``: one exchange at a time, with a deadline that holds and errors that say what to do.
 
 Private to this collection; may change in any release.
 
@@ -14,25 +14,21 @@ from __future__ import annotations
 import datetime
 import email.utils
 import json
+import logging
 import re
 import socket
 import threading
 import time
+import traceback
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
-
-import requests
-import requests.adapters
-import urllib3
-import urllib3.connection
-import urllib3.connectionpool
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import PUSH_PATH, Connection, is_loopback
 
 USER_AGENT = "ansible-collection-flashcat.flashduty"
-_ANSWER_MAX = 1 << 20
+_ANSWER_MAX = 16 << 20
 # Seconds. Servers and proxies drop idle connections; finding out costs a failed try.
 _KEPT_ALIVE_MAX = 4.0
 _MESSAGE_MAX = 300
@@ -52,13 +48,14 @@ _FINAL_CODES = frozenset(
 
 
 class ApiError(Exception):
-    """A push that did not succeed. The text never holds the integration key.
+    """A request that did not succeed. The text holds neither integration key nor app key.
 
-    :ivar retry: whether the same event may succeed later.
+    :ivar retry: whether the same request may succeed later.
     :ivar status: HTTP status, None where no answer came.
     :ivar code: Flashduty's error code, None where the answer was not Flashduty's.
     :ivar request_id: Flashduty's trace id of the request, for its support.
     :ivar retry_after: seconds the server asked to wait, None where it did not.
+    :ivar server_time: the server's clock, Unix seconds; None where it did not tell.
     """
 
     def __init__(
@@ -69,6 +66,7 @@ class ApiError(Exception):
         code: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        server_time: float | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -77,6 +75,7 @@ class ApiError(Exception):
         self.code = code
         self.request_id = request_id
         self.retry_after = retry_after
+        self.server_time = server_time
 
 
 class _Deadline:
@@ -142,38 +141,51 @@ class _Watched:
             _exchange.deadline.watch(self.sock)
 
 
-class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
-    pass
+try:
+    import requests
+    import requests.adapters
+    import urllib3
+    import urllib3.connection
+    import urllib3.connectionpool
+except ImportError:
+    IMPORT_ERROR = traceback.format_exc()
+else:
+    IMPORT_ERROR = ""
+
+    class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
+        pass
+
+    class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):
+        pass
+
+    class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
+        ConnectionCls = _HTTPConnection
+
+    class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
+        ConnectionCls = _HTTPSConnection
+
+    _POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
+    # It writes addresses into its log, and with them the key.
+    logging.getLogger("urllib3").propagate = False
+
+    class _Adapter(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            self.poolmanager.pool_classes_by_scheme = _POOLS
+
+        def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+            manager = super().proxy_manager_for(*args, **kwargs)
+            manager.pool_classes_by_scheme = _POOLS
+            return manager
 
 
-class _HTTPSConnection(_Watched, urllib3.connection.HTTPSConnection):
-    pass
-
-
-class _HTTPPool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager
+def environment_proxies(address: str) -> dict[str, str]:
+    """The proxies that the environment names for an address, by scheme."""
+    return requests.utils.get_environ_proxies(address)
 
 
 class Api:
-    """One integration's change event API. Not for use by several threads at once; open one for each."""
+    """One integration's change API. Not for use by several threads at once; open one for each."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -205,13 +217,25 @@ class Api:
         :param budget: seconds after which the exchange is ended, whatever it is doing.
         :raises ApiError: for everything but success.
         """
+        answer = self.post(PUSH_PATH, {"integration_key": self._connection.integration_key}, body, budget)
+        return self._plain(answer["request_id"])
+
+    def post(self, path: str, key: Mapping[str, str], body: str, budget: float) -> Mapping[str, Any]:
+        """Send one request and return what Flashduty answered, which has its request_id.
+
+        :param path: below the API's address.
+        :param key: the key by its name in the query string.
+        :param body: JSON.
+        :param budget: seconds after which the exchange is ended, whatever it is doing.
+        :raises ApiError: for everything but success.
+        """
         if time.monotonic() - self._last_use > _KEPT_ALIVE_MAX:
             self._session.close()
         with _Deadline(budget) as deadline:
             try:
                 response = self._session.post(
-                    self._connection.api_url + PUSH_PATH,
-                    params={"integration_key": self._connection.integration_key},
+                    self._connection.api_url + path,
+                    params=dict(key),
                     data=body.encode(),
                     headers={"Content-Type": "application/json"},
                     timeout=budget,
@@ -220,18 +244,18 @@ class Api:
                     stream=True,
                 )
                 content = b""
-                for chunk in response.iter_content(65536):
-                    content += chunk
-                    if len(content) > _ANSWER_MAX:
-                        break
-                response.close()
+                with response:
+                    for chunk in response.iter_content(65536):
+                        content += chunk
+                        if len(content) > _ANSWER_MAX:
+                            break
             # A peer can make the layers below raise almost anything; all of it means that no answer came.
             except Exception as error:
                 if deadline.passed or isinstance(error, requests.Timeout):
                     raise ApiError(f"no answer within {budget:.3g} s", retry=True) from None
                 raise ApiError(self._plain(_no_answer(error)), retry=True) from None
         self._last_use = time.monotonic()
-        return self._request_id(response, content)
+        return self._judged(response, content)
 
     def _verify(self) -> bool | str | None:
         if not self._connection.validate_certs:
@@ -241,20 +265,21 @@ class Api:
         # None lets REQUESTS_CA_BUNDLE count.
         return None if self._session.trust_env else True
 
-    def _request_id(self, response: requests.Response, content: bytes) -> str:
+    def _judged(self, response: requests.Response, content: bytes) -> Mapping[str, Any]:
         answer = _parsed(content)
         status = response.status_code
         request_id = answer.get("request_id")
         request_id = self._plain(request_id) if isinstance(request_id, str) and request_id else None
         error = answer.get("error")
         if request_id and 200 <= status < 300 and not error:
-            return request_id
+            return answer
         retry_after = _retry_after(response.headers.get("Retry-After"))
         if isinstance(error, Mapping) and error.get("code"):
             code = self._plain(str(error["code"]))
             retry = code in _RETRY_CODES or (code not in _FINAL_CODES and not 400 <= status < 500) or status == 429
             message = self._plain(str(error.get("message") or "no message"))
-            raise ApiError(f"{code}: {message}", retry, status, code, request_id, retry_after)
+            server_time = _moment(response.headers.get("Date"))
+            raise ApiError(f"{code}: {message}", retry, status, code, request_id, retry_after, server_time)
         if 300 <= status < 400:
             target = self._plain(urllib.parse.urlsplit(response.headers.get("Location") or "").netloc or "elsewhere")
             problem = (
@@ -294,7 +319,7 @@ def _no_answer(error: Exception) -> str:
 
 def _reason(cause: BaseException) -> str:
     # Messages of the layers below quote the address, and with it the key: also where it is cut or spelled otherwise.
-    text = re.sub(r"\S*integration_key\S*", "…", str(cause)) or type(cause).__name__
+    text = re.sub(r"\S*(?:integration|app)_key\S*", "…", str(cause)) or type(cause).__name__
     return text[:_MESSAGE_MAX]
 
 
@@ -311,10 +336,16 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if re.fullmatch(r"\s*\d{1,6}\s*", value):
         return float(value)
+    moment = _moment(value)
+    return None if moment is None else max(0.0, moment - time.time())
+
+
+def _moment(value: str | None) -> float | None:
+    """A date as HTTP has it in Unix seconds, None for anything else."""
     try:
-        moment = email.utils.parsedate_to_datetime(value)
+        moment = email.utils.parsedate_to_datetime(value or "")
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=datetime.timezone.utc)
+        return moment.timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.timezone.utc)
-    return max(0.0, moment.timestamp() - time.time())

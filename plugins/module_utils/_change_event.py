@@ -223,12 +223,7 @@ def _description(value: Any) -> str | None:
 def _event_time(value: Any, status: str, now: float) -> int | None:
     if value is None or value == "":
         return None
-    seconds = _seconds(value)
-    if seconds >= _SECONDS_MAX:
-        problem = f"must be in seconds, given was {_shown(value)}, which looks like milliseconds"
-        raise InvalidEvent("event_time", problem)
-    if seconds <= 0:
-        raise InvalidEvent("event_time", f"must be after 1970-01-01T00:00:00Z, given was {_shown(value)}")
+    seconds = unix_seconds(value, "event_time")
     if seconds > now and status != "Ready":
         raise InvalidEvent(
             "event_time",
@@ -238,28 +233,42 @@ def _event_time(value: Any, status: str, now: float) -> int | None:
     return seconds
 
 
-def _seconds(value: Any) -> int:
+def unix_seconds(value: Any, name: str) -> int:
+    """A moment given as Unix seconds or ISO 8601 with a time zone, in Unix seconds.
+
+    :param name: the field that the error names.
+    :raises InvalidEvent: where it is neither, lies before 1970, or looks like milliseconds.
+    """
+    seconds = _seconds(value, name)
+    if seconds >= _SECONDS_MAX:
+        raise InvalidEvent(name, f"must be in seconds, given was {_shown(value)}, which looks like milliseconds")
+    if seconds <= 0:
+        raise InvalidEvent(name, f"must be after 1970-01-01T00:00:00Z, given was {_shown(value)}")
+    return seconds
+
+
+def _seconds(value: Any, name: str) -> int:
     if isinstance(value, datetime.datetime):
         value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         problem = f"must be Unix seconds or ISO 8601 with a time zone, given was {_shown(value)}"
-        raise InvalidEvent("event_time", problem)
+        raise InvalidEvent(name, problem)
     try:
         return int(float(value)) if not isinstance(value, int) else value
     except OverflowError:
-        raise InvalidEvent("event_time", f"must be a finite number of seconds, given was {_shown(value)}") from None
+        raise InvalidEvent(name, f"must be a finite number of seconds, given was {_shown(value)}") from None
     except ValueError:
         pass
     try:
         moment = _iso_8601(str(value).strip())
         if moment.tzinfo is None:
-            raise InvalidEvent("event_time", f"has no time zone: {_shown(value)}. Append Z or an offset such as +08:00")
+            raise InvalidEvent(name, f"has no time zone: {_shown(value)}. Append Z or an offset such as +08:00")
         return int(moment.timestamp())
     except InvalidEvent:
         raise
     except (ValueError, OverflowError):
         raise InvalidEvent(
-            "event_time",
+            name,
             f"must be Unix seconds or ISO 8601 with a time zone (2026-01-31T08:00:00+08:00), given was {_shown(value)}",
         ) from None
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where Flashduty is, with which key, and how that key stays out of everything that is printed or stored.
+"""Where Flashduty is, with which keys, and how these stay out of everything that is printed or stored.
 
 Private to this collection; may change in any release.
 
@@ -17,14 +17,17 @@ import json
 import os
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 DEFAULT_API_URL = "https://api.flashcat.cloud"
 DEFAULT_TIMEOUT = 10.0
 PUSH_PATH = "/event/push/change/standard"
+LIST_PATH = "/change/list"
 # Each of these alone says which integration is meant.
 KEY_OPTIONS = ("push_url", "integration_key", "integration_key_file")
+# No server takes a longer address.
+_KEY_MAX = 2000
 REDACTED = "********"
 
 
@@ -47,11 +50,24 @@ class MissingKey(InvalidConnection):
         )
 
 
+class MissingAppKey(InvalidConnection):
+    """Reading needs an app key, and none is set."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "app_key",
+            "no app key is set, and reading changes needs one. Make one in the Flashduty console (account settings, "
+            "APP key) and set app_key, for example by the environment variable FLASHDUTY_APP_KEY",
+        )
+
+
 @dataclass(frozen=True)
 class Connection:
-    """How to reach one integration. Make it with :meth:`from_options`.
+    """How to reach one integration. Make it with :meth:`from_options` or :meth:`for_reading`.
 
     :ivar api_url: base address, without a trailing slash.
+    :ivar integration_key: for pushing; empty where a connection only reads.
+    :ivar app_key: for reading; None where there is none.
     :ivar timeout: the whole budget of one delivery, seconds.
     """
 
@@ -62,6 +78,7 @@ class Connection:
     client_cert: str | None = None
     client_key: str | None = None
     timeout: float = DEFAULT_TIMEOUT
+    app_key: str | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Connection:
@@ -70,12 +87,28 @@ class Connection:
         :raises MissingKey: where no option carries an integration key.
         :raises InvalidConnection: naming the option and what is wrong with it.
         """
-        api_url, key = _address_and_key(options)
+        return cls._made(options, *_address_and_key(options))
+
+    @classmethod
+    def for_reading(cls, options: Mapping[str, Any]) -> Connection:
+        """The same for what only reads, which needs an app key and no integration key.
+
+        :raises MissingAppKey: where there is none.
+        :raises InvalidConnection: naming the option and what is wrong with it.
+        """
+        try:
+            api_url, key = _address_and_key(options)
+        except MissingKey:
+            api_url, key = _api_url(options), ""
+        connection = cls._made(options, api_url, key)
+        if connection.app_key is None:
+            raise MissingAppKey
+        return connection
+
+    @classmethod
+    def _made(cls, options: Mapping[str, Any], api_url: str, key: str) -> Connection:
         _check_address(api_url, options.get("plain_http_hosts") or ())
-        given = options.get("timeout")
-        timeout = DEFAULT_TIMEOUT if given is None else float(given)
-        if not 0 < timeout <= 3600:
-            raise InvalidConnection("timeout", f"must be more than 0 and at most 3600 seconds, given was {timeout:g}")
+        timeout = _seconds(options.get("timeout"))
         validate = options.get("validate_certs")
         return cls(
             api_url=api_url,
@@ -85,22 +118,27 @@ class Connection:
             client_cert=_readable(options, "client_cert"),
             client_key=_readable(options, "client_key"),
             timeout=timeout,
+            app_key=_key("app_key", str(options["app_key"])) if options.get("app_key") else None,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, the key included: for the pipe to the courier only."""
+        """Everything, the keys included: for the pipe to a process of ours only."""
         return asdict(self)
 
+    def for_pushing(self) -> Connection:
+        """The same without the app key, which is a user's whole permission and of no use there."""
+        return replace(self, app_key=None)
+
     def redact(self, text: str) -> str:
-        """The text without the integration key, in whatever spelling it stands there."""
-        return redacted(text, self.integration_key)
+        """The text without integration key and app key, in whatever spelling they stand there."""
+        return redacted(redacted(text, self.integration_key), self.app_key or "")
 
     def integration_id(self, salt: bytes) -> str:
         """How the outbox knows this integration: a salted hash of the key, 32 hex digits."""
         return hashlib.pbkdf2_hmac("sha256", self.integration_key.encode(), salt, 1000).hex()[:32]
 
     def __repr__(self) -> str:
-        return f"Connection({self.api_url!r}, integration_key={REDACTED!r})"
+        return f"Connection({self.api_url!r}, integration_key={REDACTED!r}, app_key={REDACTED!r})"
 
 
 def redacted(text: str, secret: str) -> str:
@@ -124,11 +162,11 @@ def redacted(text: str, secret: str) -> str:
 def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
     if options.get("push_url"):
         return _from_push_url(str(options["push_url"]).strip())
-    api_url = str(options.get("api_url") or DEFAULT_API_URL).strip().rstrip("/")
+    api_url = _api_url(options)
     if options.get("integration_key"):
         return api_url, _key("integration_key", str(options["integration_key"]))
     if options.get("integration_key_file"):
-        path = os.path.expanduser(str(options["integration_key_file"]))
+        path = usable_path("integration_key_file", str(options["integration_key_file"]))
         try:
             with open(path, encoding="utf-8") as file:
                 return api_url, _key("integration_key_file", file.read(4096))
@@ -136,6 +174,10 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise InvalidConnection("integration_key_file", f"cannot read {path}: {reason}") from None
     raise MissingKey
+
+
+def _api_url(options: Mapping[str, Any]) -> str:
+    return str(options.get("api_url") or DEFAULT_API_URL).strip().rstrip("/")
 
 
 def _from_push_url(url: str) -> tuple[str, str]:
@@ -156,10 +198,22 @@ def _from_push_url(url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}{base.rstrip('/')}", _key("push_url", keys[0])
 
 
+def _seconds(given: Any) -> float:
+    try:
+        seconds = DEFAULT_TIMEOUT if given is None else float(given)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidConnection("timeout", f"must be a number of seconds, given was {str(given)[:60]!r}") from None
+    if not 0 < seconds <= 3600:
+        raise InvalidConnection("timeout", f"must be more than 0 and at most 3600 seconds, given was {seconds:g}")
+    return seconds
+
+
 def _key(option: str, text: str) -> str:
     key = text.strip()
     if not key or not key.isprintable() or any(character.isspace() for character in key):
-        raise InvalidConnection(option, "must hold one integration key, without spaces or line breaks, and not empty")
+        raise InvalidConnection(option, "must hold one key, without spaces or line breaks, and not empty")
+    if len(key) > _KEY_MAX:
+        raise InvalidConnection(option, f"a key of more than {_KEY_MAX} characters is none, given were {len(key)}")
     return key
 
 
@@ -167,18 +221,23 @@ def _check_address(api_url: str, plain_http_hosts: Any) -> None:
     try:
         parts = urllib.parse.urlsplit(api_url)
         host, _port = parts.hostname or "", parts.port
+        host.encode("idna")
     except ValueError:
         parts, host = urllib.parse.urlsplit(""), ""
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or not api_url.isprintable() or " " in api_url:
         raise InvalidConnection("api_url", f"must be an address such as {DEFAULT_API_URL}")
     if parts.username is not None or parts.query or parts.fragment:
         raise InvalidConnection("api_url", "must hold neither a user, a query nor a fragment")
-    if parts.scheme == "http" and not is_loopback(host) and host not in plain_http_hosts:
+    if parts.scheme == "http" and not is_loopback(host) and host not in _listed(plain_http_hosts):
         raise InvalidConnection(
             "api_url",
             f"plain http to {host} would show the integration key to the network. Use https, "
             f"or name the host in plain_http_hosts if that network is trusted",
         )
+
+
+def _listed(value: Any) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, (list, tuple)) else [str(value)]
 
 
 def is_loopback(host: str) -> bool:
@@ -191,10 +250,24 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def usable_path(option: str, path: str) -> str:
+    """The path with its user's home folder filled in.
+
+    :raises InvalidConnection: where no file can have such a name.
+    """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise InvalidConnection(option, "holds a character that no file name can hold") from None
+    if "\0" in path:
+        raise InvalidConnection(option, "holds a NUL character, which no file name can hold")
+    return os.path.expanduser(path)
+
+
 def _readable(options: Mapping[str, Any], option: str) -> str | None:
     if not options.get(option):
         return None
-    path = os.path.abspath(os.path.expanduser(str(options[option])))
+    path = os.path.abspath(usable_path(option, str(options[option])))
     if not os.access(path, os.R_OK):
         raise InvalidConnection(option, f"cannot read {path}")
     return path

@@ -17,11 +17,15 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api, ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Claim, Outbox, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Claim, Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import ended_elsewhere
 
 _SENDERS_MAX = 8
 # Seconds.
@@ -30,6 +34,7 @@ _BACK_OFF_MOST = 60.0
 _RETRY_AFTER_MOST = 3600.0
 _LEASE_BEYOND_BUDGET = 5.0
 _OUTBOX_RETRY = 1.0
+_CLOCK_TOLERANCE = 1
 
 
 def back_off(failures: int) -> float:
@@ -43,13 +48,15 @@ class Delivery:
 
     :param folder: the outbox's folder.
     :param connection: where to, with which key.
+    :param wanted: the outbox's folder as configured, where ``folder`` is a spare one.
     """
 
-    def __init__(self, folder: str, connection: Connection) -> None:
+    def __init__(self, folder: str, connection: Connection, wanted: str | None = None) -> None:
         self._folder = folder
+        self._wanted = wanted or folder
         self._connection = connection
         self._owner = Process.of(os.getpid())
-        with Outbox(folder) as outbox:
+        with Outbox(folder, create=False) as outbox:
             self._integration = connection.integration_id(outbox.salt)
             outbox.release_dead_claims(self._integration)
         self._state = threading.Condition()
@@ -79,7 +86,7 @@ class Delivery:
 
         :param deadline: ``time.monotonic()`` at which to stop waiting.
         """
-        with Outbox(self._folder) as outbox:
+        with Outbox(self._folder, create=False) as outbox:
             while not done(outbox):
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -100,7 +107,7 @@ class Delivery:
                     calls = self._calls
                 try:
                     # Not synced to disk at each step: what a power cut could undo here is merely sent again.
-                    with Outbox(self._folder, durable=False) as outbox:
+                    with Outbox(self._folder, durable=False, create=False) as outbox:
                         until = self._send_from(outbox, api)
                 except OutboxError:
                     until = time.time() + _OUTBOX_RETRY
@@ -130,6 +137,9 @@ class Delivery:
                 self._idle -= 1
 
     def _deliver(self, outbox: Outbox, api: Api, claim: Claim) -> None:
+        if claim.run is not None and ended_elsewhere(self._wanted, self._folder, claim.run):
+            outbox.superseded(claim)
+            return
         budget = self._connection.timeout
         if claim.expires_at is not None:
             budget = min(budget, max(0.1, claim.expires_at - time.time()))
@@ -138,6 +148,8 @@ class Delivery:
         except ApiError as error:
             if error.retry:
                 self._try_again(outbox, claim, error)
+            elif (earlier := _by_the_clock_of(error, claim.body)) is not None:
+                outbox.corrected(claim, earlier)
             else:
                 outbox.refused(claim, error.message, error.code, error.status, error.request_id)
         else:
@@ -153,3 +165,17 @@ class Delivery:
         if error.retry_after is not None:
             pause = min(error.retry_after, _RETRY_AFTER_MOST) + random.uniform(0.0, 0.2)
         outbox.failed(claim, self._integration, error.message, now, now + pause, error.status)
+
+
+def _by_the_clock_of(error: ApiError, body: str) -> ChangeEvent | None:
+    """The event with the server's time, where this machine's clock is fast and the event therefore in its future.
+
+    :returns: None where that cannot be what was wrong with the event.
+    """
+    event = ChangeEvent.from_json(body)
+    if error.code != "InvalidParameter" or error.server_time is None or event.change_status == "Ready":
+        return None
+    server_time = int(error.server_time)
+    if event.event_time is None or event.event_time <= server_time + _CLOCK_TOLERANCE:
+        return None
+    return replace(event, event_time=server_time)

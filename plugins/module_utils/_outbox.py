@@ -16,83 +16,67 @@ Whatever is true is in this SQLite file, which any number of processes share. An
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Conclusion, Part, described
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import (
+    FILE_NAME,
+    DamagedOutbox,
+    OutboxFile,
+    salt_of,
+)
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 
-FILE_NAME = "outbox.sqlite3"
-SCHEMA_VERSION = 1
 # Seconds that a writer waits for the others.
-_BUSY_TIMEOUT = 10.0
+PATIENCE = 10.0
 # The published limits are 100/s and 1000/min. The clocks of two machines and the network squeeze what left evenly
 # spaced.
 _PACES = ((1.0, 90), (60.0, 985))
+# Tries after which the API is taken for down: by then it has been so for 3 seconds.
+_STUCK_AFTER = 3
 _DAY = 86400.0
 # How long, in seconds, and of how many events, the outbox remembers what was settled.
 _KEEP_SETTLED = 7 * _DAY
 _KEEP_LAST_STATE = 90 * _DAY
-_KEEP_BODIES = 5000
-# A run of another boot or container is taken for vanished when its courier has not been heard of for so many seconds.
+_KEEP_EVENTS = 20_000
+_KEEP_BODIES = 2_000
+# A run of another machine or container is taken for vanished when its courier has not been heard of for so many
+# seconds.
 _SILENT_AFTER = 180.0
+_COURIER_STARTS_WITHIN = 5.0
 
-_SCHEMA = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    integration TEXT NOT NULL,
-    change_key TEXT NOT NULL,
-    body TEXT,
-    fingerprint TEXT NOT NULL,
-    event_time INTEGER NOT NULL,
-    change_status TEXT NOT NULL,
-    run TEXT,
-    state TEXT NOT NULL DEFAULT 'waiting',
-    put_at REAL NOT NULL,
-    expires_at REAL,
-    tries INTEGER NOT NULL DEFAULT 0,
-    next_try REAL NOT NULL DEFAULT 0,
-    claimed_by TEXT,
-    claimed_until REAL,
-    settled_at REAL,
-    request_id TEXT,
-    http_status INTEGER,
-    error_code TEXT,
-    error TEXT,
-    told INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX events_by_key ON events (integration, change_key, id);
-CREATE INDEX events_pending ON events (integration, id) WHERE state IN ('waiting', 'sending');
-CREATE INDEX events_of_run ON events (run) WHERE run IS NOT NULL;
-CREATE TABLE runs (
-    id TEXT PRIMARY KEY,
-    integration TEXT NOT NULL,
-    process TEXT NOT NULL,
-    vanished_text TEXT NOT NULL,
-    opened_at REAL NOT NULL,
-    seen_at REAL NOT NULL,
-    closed_at REAL
-);
-CREATE TABLE pauses (integration TEXT PRIMARY KEY, failures INTEGER NOT NULL, until REAL NOT NULL, error TEXT);
-CREATE TABLE sendings (integration TEXT NOT NULL, at REAL NOT NULL);
-CREATE INDEX sendings_by_time ON sendings (integration, at);
-"""
 _PENDING = "state IN ('waiting', 'sending')"
+_LAST = (
+    "SELECT * FROM events WHERE integration = ? AND change_key = ? AND (state = 'delivered'"
+    " OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?))) ORDER BY id DESC LIMIT 1"
+)
+# An event that may be forgotten: settled, and no longer needed to close its run.
+_DISPENSABLE = "settled_at IS NOT NULL AND (run IS NULL OR run NOT IN (SELECT id FROM runs WHERE closed_at IS NULL))"
 
 
-class OutboxError(Exception):
-    """The outbox cannot be used. The text names the file and the reason."""
+_Answer = TypeVar("_Answer")
 
 
-class NewerOutbox(OutboxError):
-    """The outbox was written by a newer version of this collection."""
+def _again_when_damaged(method: Callable[..., _Answer]) -> Callable[..., _Answer]:
+    """Call the method once more when the file had to be replaced meanwhile."""
+
+    @functools.wraps(method)
+    def called(*args: Any, **kwargs: Any) -> _Answer:
+        try:
+            return method(*args, **kwargs)
+        except DamagedOutbox:
+            return method(*args, **kwargs)
+
+    return called
 
 
 @dataclass(frozen=True)
@@ -107,6 +91,35 @@ class Put:
     event_id: int
     changed: bool
     before: ChangeEvent | None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A process after whose end a change is closed that it left open.
+
+    :ivar vanished_text: the description of the Canceled event; None where an event only joins a change that is watched.
+    """
+
+    process: Process
+    vanished_text: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """The last event of a change, by what the outbox knows.
+
+    :ivar says_the_same: whether :meth:`Outbox.put` would not store the event that it was compared with.
+    :ivar pending: whether it still waits for its delivery.
+    :ivar event_time: Unix seconds.
+    :ivar settled_at: when it was delivered, Unix seconds; None where it was not.
+    :ivar event: None where its text is no longer kept.
+    """
+
+    says_the_same: bool
+    pending: bool
+    event_time: int
+    settled_at: float | None
+    event: ChangeEvent | None
 
 
 @dataclass(frozen=True)
@@ -131,6 +144,7 @@ class Claim:
 
     event_id: int
     change_key: str
+    run: str | None
     body: str
     tries: int
     until: float
@@ -147,75 +161,40 @@ class Refusal(NamedTuple):
     error: str
 
 
+class PartEnd(NamedTuple):
+    """What :meth:`Outbox.end_part` did.
+
+    :ivar known: whether the process has that change open.
+    :ivar event_id: the event that closes the change; None where other hosts are not through.
+    """
+
+    known: bool
+    event_id: int | None
+
+
 class Outbox:
     """The store in ``folder``. Open it late, close it early, and never carry it across a fork.
 
     :raises OutboxError: where the folder cannot be made or written, or the file not be read.
     """
 
-    def __init__(self, folder: str, durable: bool = True, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        folder: str,
+        durable: bool = True,
+        now: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
+        create: bool = True,
+        alone: bool = False,
+    ) -> None:
         self.folder = folder
-        self.path = os.path.join(folder, FILE_NAME)
-        self.set_aside: str | None = None
         self._now = now
-        self._durable = durable
-        try:
-            self._database = self._opened()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise OutboxError(f"{self.path}: {error}") from None
-            self.set_aside = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-            try:
-                os.rename(self.path, self.set_aside)
-                self._database = self._opened()
-            except (OSError, sqlite3.Error) as second:
-                raise OutboxError(f"{self.path}: {second}") from None
-        except OSError as error:
-            raise OutboxError(f"{error.filename or self.path}: {error.strerror}") from None
+        self._file = OutboxFile(folder, durable, patience, create, alone)
 
     @staticmethod
     def exists(folder: str) -> bool:
         """Whether there is an outbox in the folder."""
         return os.path.exists(os.path.join(folder, FILE_NAME))
-
-    def _opened(self) -> sqlite3.Connection:
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            # Not opened here at all: closing it would drop the locks that SQLite holds on it in this process.
-            pass
-        database = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT, isolation_level=None)
-        try:
-            database.row_factory = sqlite3.Row
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise NewerOutbox(
-                    f"{self.path}: written by a newer version of flashcat.flashduty (format {version}, "
-                    f"known here is {SCHEMA_VERSION}). Install the same version everywhere, or set another state_dir"
-                )
-            if version < SCHEMA_VERSION:
-                database.execute("PRAGMA journal_mode = WAL")
-                self._create(database)
-            database.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
-        except BaseException:
-            database.close()
-            raise
-        return database
-
-    @staticmethod
-    def _create(database: sqlite3.Connection) -> None:
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _SCHEMA.split(";"):
-                    database.execute(statement)
-                database.execute("INSERT INTO settings VALUES ('salt', ?)", (secrets.token_bytes(16),))
-                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            database.execute("COMMIT")
-        except BaseException:
-            database.execute("ROLLBACK")
-            raise
 
     def __enter__(self) -> Outbox:
         return self
@@ -225,36 +204,32 @@ class Outbox:
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self._file.close()
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._database
-                self._database.execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise OutboxError(f"{self.path}: {error}") from None
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self._file.path
 
-    def _rows(self, statement: str, values: Any = ()) -> list[sqlite3.Row]:
-        try:
-            return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise OutboxError(f"{self.path}: {error}") from None
+    @property
+    def set_aside(self) -> str | None:
+        """Where a damaged file has been put by this object; None where there was no damage."""
+        return self._file.set_aside
 
     @property
     def salt(self) -> bytes:
         """What the integration key is hashed with in this outbox."""
-        value = self._rows("SELECT value FROM settings WHERE name = 'salt'")[0]["value"]
-        return bytes(value)
+        return salt_of(self.folder)
+
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._file.writing()
+
+    def _rows(self, statement: str, values: Any = ()) -> list[sqlite3.Row]:
+        return self._file.rows(statement, values)
 
     # Events: in
 
+    @_again_when_damaged
     def put(
         self,
         integration: str,
@@ -262,6 +237,7 @@ class Outbox:
         run: str | None = None,
         force: bool = False,
         expires_at: float | None = None,
+        watch: Watch | None = None,
     ) -> Put:
         """Store an event, unless the last one of its change says the same.
 
@@ -270,42 +246,43 @@ class Outbox:
         :param run: the run that closes this change should it vanish.
         :param force: store it in any case.
         :param expires_at: Unix seconds after which it is not worth sending any more; None keeps it for ever.
+        :param watch: the process after whose end the change is closed, where ``run`` is None.
         :raises OutboxError: where it could not be stored.
         """
         with self._writing() as database:
-            last = self._last(database, integration, event.change_key)
+            run = run or self._watching_run(database, integration, event, watch)
+            last = database.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
             before = ChangeEvent.from_json(last["body"]) if last is not None and last["body"] else None
             if last is not None and not force and self._says_the_same(last, event):
                 if expires_at is None and last["expires_at"] is not None:
                     database.execute("UPDATE events SET expires_at = NULL WHERE id = ?", (last["id"],))
+                if run is not None and run != last["run"]:
+                    database.execute(
+                        "UPDATE events SET run = ? WHERE id = ? AND body IS NOT NULL"
+                        " AND (run IS NULL OR run NOT IN (SELECT id FROM runs WHERE closed_at IS NULL))",
+                        (run, last["id"]),
+                    )
                 return Put(int(last["id"]), False, before)
             return Put(self._insert(database, integration, event, run, expires_at), True, before)
 
-    def compare(self, integration: str, event: ChangeEvent) -> tuple[bool, ChangeEvent | None]:
-        """Whether :meth:`put` would store the event, and the last one of its change; writes nothing."""
-        try:
-            last = self._last(self._database, integration, event.change_key)
-        except sqlite3.Error as error:
-            raise OutboxError(f"{self.path}: {error}") from None
-        if last is None:
-            return True, None
-        before = ChangeEvent.from_json(last["body"]) if last["body"] else None
-        return not self._says_the_same(last, event), before
+    def last_known(self, integration: str, event: ChangeEvent) -> Known | None:
+        """The event that :meth:`put` would compare with this one; None where there is none. Writes nothing."""
+        rows = self._rows(_LAST, (integration, event.change_key, self._now()))
+        if not rows:
+            return None
+        last = rows[0]
+        return Known(
+            says_the_same=self._says_the_same(last, event),
+            pending=last["state"] != "delivered",
+            event_time=last["event_time"],
+            settled_at=last["settled_at"],
+            event=ChangeEvent.from_json(last["body"]) if last["body"] else None,
+        )
 
     @staticmethod
     def _says_the_same(last: sqlite3.Row, event: ChangeEvent) -> bool:
         same_time = event.event_time is None or event.event_time == last["event_time"]
         return same_time and bool(last["fingerprint"] == event.fingerprint())
-
-    def _last(self, database: sqlite3.Connection, integration: str, change_key: str) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = database.execute(
-            "SELECT * FROM events WHERE integration = ? AND change_key = ?"
-            " AND (state = 'delivered'"
-            " OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?)))"
-            " ORDER BY id DESC LIMIT 1",
-            (integration, change_key, self._now()),
-        ).fetchone()
-        return row
 
     def _insert(
         self,
@@ -344,8 +321,9 @@ class Outbox:
         """
         if not self._rows(f"SELECT 1 FROM events WHERE integration = ? AND {_PENDING} LIMIT 1", (integration,)):
             return None
-        now = self._now()
         with self._writing() as database:
+            # Not before the lock is there: the wait for it may be long, and what others sent meanwhile counts.
+            now = self._now()
             self._release_lost(database, integration, now)
             wait_until = self._paused_until(database, integration, now)
             row = self._next_in_line(database, integration, "next_try <= ? ORDER BY id", now)
@@ -365,15 +343,16 @@ class Outbox:
                 (owner.to_text(), until, row["id"]),
             )
             database.execute("INSERT INTO sendings VALUES (?, ?)", (integration, now))
-            return Claim(row["id"], row["change_key"], row["body"], row["tries"] + 1, until, row["expires_at"])
+            chosen = (row["id"], row["change_key"], row["run"], row["body"])
+            return Claim(*chosen, row["tries"] + 1, until, row["expires_at"])
 
     @staticmethod
     def _next_in_line(
         database: sqlite3.Connection, integration: str, condition: str, now: float
     ) -> sqlite3.Row | None:
         row: sqlite3.Row | None = database.execute(
-            "SELECT id, change_key, body, tries, expires_at, next_try FROM events AS e"
-            " WHERE integration = ? AND state = 'waiting' AND NOT EXISTS ("
+            "SELECT id, change_key, run, body, tries, expires_at, next_try FROM events AS e"
+            f" WHERE integration = ? AND {_PENDING} AND state = 'waiting' AND NOT EXISTS ("
             " SELECT 1 FROM events AS f WHERE f.integration = e.integration AND f.change_key = e.change_key"
             f" AND f.id < e.id AND f.{_PENDING}) AND {condition} LIMIT 1",
             (integration, now),
@@ -436,6 +415,20 @@ class Outbox:
                 database, claim, "refused", request_id=request_id, http_status=status, error_code=code, error=error
             )
 
+    def superseded(self, claim: Claim) -> None:
+        """The event is sent from another outbox."""
+        with self._writing() as database:
+            self._settle(database, claim, "expired")
+
+    def corrected(self, claim: Claim, event: ChangeEvent) -> None:
+        """The event waits again, in another form."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE events SET state = 'waiting', claimed_by = NULL, body = ?, event_time = ?"
+                " WHERE id = ? AND state = 'sending' AND claimed_until = ?",
+                (event.to_json(), event.event_time, claim.event_id, claim.until),
+            )
+
     def failed(
         self, claim: Claim, integration: str, error: str, next_try: float, paused_until: float, status: int | None
     ) -> None:
@@ -460,9 +453,22 @@ class Outbox:
         columns = "".join(f", {name} = ?" for name in values)
         database.execute(
             f"UPDATE events SET state = ?, settled_at = ?, claimed_by = NULL{columns} WHERE id = ?"
-            " AND state IN ('waiting', 'sending')",
-            (state, self._now(), *values.values(), claim.event_id),
+            # In an outbox that was replaced meanwhile, the number may be another event's.
+            f" AND {_PENDING} AND body = ?",
+            (state, self._now(), *values.values(), claim.event_id, claim.body),
         )
+
+    def is_stuck(self, integration: str, run: str, until: float) -> bool:
+        """Whether it is in vain to wait for the events of a run until then, Unix seconds.
+
+        One of them has failed three times, or nothing is tried before.
+        """
+        failed, paused_until = self._rows(
+            f"SELECT (SELECT max(tries - (state = 'sending')) FROM events WHERE integration = ? AND {_PENDING}"
+            " AND run = ?), (SELECT until FROM pauses WHERE integration = ?)",
+            (integration, run, integration),
+        )[0]
+        return (failed or 0) >= _STUCK_AFTER or (paused_until or 0.0) > until
 
     def failures(self, integration: str) -> int:
         """How many tries in a row have failed."""
@@ -486,7 +492,7 @@ class Outbox:
             " request_id, http_status, error_code, error FROM events WHERE id = ?",
             (self._now(), event_id),
         )
-        return Outcome(*rows[0]) if rows else Outcome("delivered", None, None, None, None)
+        return Outcome(*rows[0]) if rows else Outcome("expired", None, None, None, "the outbox was replaced meanwhile")
 
     def pending(self, integration: str, run: str | None = None) -> int:
         """How many events of the integration, or of one run, are not settled."""
@@ -494,6 +500,15 @@ class Outbox:
         if run is not None:
             statement, values = statement + " AND run = ?", [integration, run]
         return int(self._rows(statement, values)[0][0])
+
+    def keys_in_use(self, integration: str) -> set[str]:
+        """The keys of the changes that open runs have reported, or of which events wait."""
+        rows = self._rows(
+            "SELECT DISTINCT change_key FROM events WHERE integration = ?"
+            f" AND ({_PENDING} OR run IN (SELECT id FROM runs WHERE closed_at IS NULL))",
+            (integration,),
+        )
+        return {str(row["change_key"]) for row in rows}
 
     def pending_elsewhere(self, integration: str) -> int:
         """How many events wait for other integrations than this one."""
@@ -526,56 +541,167 @@ class Outbox:
 
     # Runs
 
+    @_again_when_damaged
     def open_run(
         self, run: str, integration: str, process: Process, vanished_text: str, events: Iterable[ChangeEvent]
     ) -> None:
-        """Record that a process has begun, together with the events that say so.
+        """Record that a process has begun, or goes on, together with the events that say so.
 
         :param vanished_text: the description of the Canceled events, should the process vanish.
         """
         with self._writing() as database:
             database.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, NULL)",
                 (run, integration, process.to_text(), vanished_text, self._now(), self._now()),
             )
             for event in events:
                 self._insert(database, integration, event, run)
 
+    @_again_when_damaged
     def close_run(self, run: str, integration: str, events: Iterable[ChangeEvent]) -> bool:
         """Record that a run has ended, together with the events that say so.
 
+        Where somebody took the run for vanished meanwhile, it knows better: what differs corrects that.
+
+        :param run: it may be unknown here, where the outbox in which it was opened can no longer be written.
         :returns: whether this call closed it; False where somebody else had.
         """
         with self._writing() as database:
-            if not self._mark_closed(database, run):
-                return False
+            now = self._now()
+            database.execute(
+                "INSERT OR IGNORE INTO runs VALUES (?, ?, '', NULL, '', ?, ?, NULL)", (run, integration, now, now)
+            )
+            closed = self._mark_closed(database, run)
             for event in events:
-                self._insert(database, integration, event, run)
-            return True
+                if closed or not self._was_said(database, integration, event):
+                    self._insert(database, integration, event, run)
+            return closed
 
-    def close_vanished_run(self, run: str, event_time: float | None = None) -> int:
+    def _was_said(self, database: sqlite3.Connection, integration: str, event: ChangeEvent) -> bool:
+        last = database.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
+        return last is not None and bool(last["fingerprint"] == event.fingerprint())
+
+    def close_vanished_run(self, run: str, event_time: float | None = None, text: str | None = None) -> int:
         """Cancel what a run that has gone without a word left open.
 
         :param event_time: when it was last known to be there, Unix seconds; None for the last sign of life in the
             outbox.
+        :param text: the description of the Canceled events; None for the one given when the run was opened.
         :returns: how many changes were cancelled; 0 where somebody else had closed the run.
         """
         with self._writing() as database:
-            row = database.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
-            if row is None or not self._mark_closed(database, run):
+            rows = database.execute("SELECT integration FROM runs WHERE id = ?", (run,)).fetchall()
+            canceled = self.canceled_events(run, event_time, text)
+            if not rows or not self._mark_closed(database, run):
                 return 0
-            open_events = database.execute(
-                "SELECT body FROM events WHERE id IN (SELECT max(id) FROM events WHERE run = ? GROUP BY change_key)"
-                " AND change_status NOT IN ('Done', 'Canceled') ORDER BY id",
-                (run,),
-            ).fetchall()
+            for event in canceled:
+                self._insert(database, rows[0]["integration"], event, run)
+            return len(canceled)
+
+    def unsent_events(self, run: str) -> list[ChangeEvent]:
+        """The events of a run that are not settled; writes nothing."""
+        rows = self._rows(f"SELECT body FROM events WHERE run = ? AND {_PENDING} ORDER BY id", (run,))
+        return [ChangeEvent.from_json(row["body"]) for row in rows]
+
+    def canceled_events(
+        self, run: str, event_time: float | None = None, text: str | None = None
+    ) -> list[ChangeEvent]:
+        """The events that :meth:`close_vanished_run` stores; writes nothing.
+
+        Where hosts have a part in the run's change, these decide how it has ended.
+        """
+        if self.run_is_closed(run):
+            return []
+        parts = self._parts(run)
+        rows = self._rows(
+            "SELECT body, vanished_text, seen_at FROM events JOIN runs ON runs.id = events.run"
+            " WHERE events.id IN (SELECT max(id) FROM events WHERE run = ? GROUP BY change_key)"
+            " AND change_status NOT IN ('Done', 'Canceled') ORDER BY events.id",
+            (run,),
+        )
+        canceled = []
+        for row in rows:
             moment = row["seen_at"] if event_time is None else event_time
-            for open_event in open_events:
-                event = ChangeEvent.from_json(open_event["body"])
-                fields = event.to_dict()
-                fields.update(change_status="Canceled", description=row["vanished_text"], event_time=int(moment))
-                self._insert(database, row["integration"], ChangeEvent.validated(fields, max(moment, self._now())), run)
-            return len(open_events)
+            fields = ChangeEvent.from_json(row["body"]).to_dict()
+            fields.update(
+                change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment)
+            )
+            if parts:
+                fields.update(_concluded(Conclusion.of(parts), ChangeEvent.from_json(row["body"]), moment))
+            canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
+        return canceled
+
+    def _watching_run(
+        self, database: sqlite3.Connection, integration: str, event: ChangeEvent, watch: Watch | None
+    ) -> str | None:
+        if watch is None:
+            return None
+        process = watch.process.to_text()
+        row = database.execute(
+            "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL"
+            " AND id IN (SELECT run FROM events WHERE integration = ? AND change_key = ?) LIMIT 1",
+            (integration, process, integration, event.change_key),
+        ).fetchone()
+        if row is not None:
+            return str(row["id"])
+        if watch.vanished_text is None or event.is_terminal:
+            return None
+        run, now = secrets.token_hex(16), self._now()
+        database.execute(
+            "INSERT INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, NULL)",
+            (run, integration, process, watch.vanished_text, now, now),
+        )
+        return run
+
+    def open_runs_of(self, process: Process, integration: str) -> list[str]:
+        """The runs of a process that have not ended."""
+        rows = self._rows(
+            "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL",
+            (integration, process.to_text()),
+        )
+        return [str(row["id"]) for row in rows]
+
+    @_again_when_damaged
+    def begin_part(self, event_id: int, host: str) -> None:
+        """A host has a part in the change that the event belongs to."""
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR REPLACE INTO parts"
+                " SELECT run, ?, 'begun', '', ? FROM events WHERE id = ? AND run IS NOT NULL",
+                (host, self._now(), event_id),
+            )
+
+    @_again_when_damaged
+    def end_part(self, integration: str, change_key: str, process: Process, part: Part, awaited: Set[str]) -> PartEnd:
+        """A host is through; with the last one, the change is closed.
+
+        :param awaited: hosts that may still do something: what they have begun is waited for, and that they begin.
+        """
+        with self._writing() as database:
+            event = ChangeEvent("Processing", change_key, "")
+            run = self._watching_run(database, integration, event, Watch(process))
+            if run is None:
+                return PartEnd(False, None)
+            database.execute(
+                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?)",
+                (run, part.host, part.outcome, part.text, part.at),
+            )
+            through = {each.host for each in self._parts(run) if each.outcome != "begun"}
+            if awaited - through:
+                return PartEnd(True, None)
+            ending = self.canceled_events(run, part.at)
+            self._mark_closed(database, run)
+            ids = [self._insert(database, integration, each, run) for each in ending]
+            return PartEnd(True, ids[0] if ids else None)
+
+    def _parts(self, run: str) -> list[Part]:
+        rows = self._rows("SELECT host, outcome, text, at FROM parts WHERE run = ? ORDER BY at, host", (run,))
+        return [Part(**row) for row in rows]
+
+    def event(self, event_id: int) -> ChangeEvent | None:
+        """A stored event; None where its text is no longer kept."""
+        rows = self._rows("SELECT body FROM events WHERE id = ? AND body IS NOT NULL", (event_id,))
+        return ChangeEvent.from_json(rows[0]["body"]) if rows else None
 
     def _mark_closed(self, database: sqlite3.Connection, run: str) -> bool:
         return (
@@ -586,49 +712,78 @@ class Outbox:
         )
 
     def run_is_closed(self, run: str) -> bool:
-        """Whether the run has ended."""
+        """Whether the run has ended, by what this outbox knows."""
         return bool(self._rows("SELECT 1 FROM runs WHERE id = ? AND closed_at IS NOT NULL", (run,)))
 
-    def run_seen(self, run: str) -> None:
-        """The process of the run is there now."""
+    def run_seen(self, run: str, courier: Process | None = None) -> bool:
+        """The process of the run is there now.
+
+        :param courier: who watches over it from now on.
+        :returns: whether the outbox knows the run.
+        """
         with self._writing() as database:
-            database.execute("UPDATE runs SET seen_at = ? WHERE id = ?", (self._now(), run))
+            cursor = database.execute(
+                "UPDATE runs SET seen_at = ?, courier = coalesce(?, courier) WHERE id = ?",
+                (self._now(), courier.to_text() if courier is not None else None, run),
+            )
+            return cursor.rowcount == 1
 
     def vanished_runs(self, integration: str) -> list[str]:
-        """The runs whose process has gone without closing them: here, in another boot, or in another container."""
-        vanished = []
-        for row in self._rows("SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL", (integration,)):
-            process = Process.from_text(row["process"])
-            gone = not process.is_alive() if process.is_local else row["seen_at"] < self._now() - _SILENT_AFTER
-            if gone:
-                vanished.append(str(row["id"]))
-        return vanished
+        """The runs that nobody will close: process and courier have gone, here, with an earlier boot of this machine,
+        or with another container or machine, as far as a long silence can tell."""
+        rows = self._rows("SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL", (integration,))
+        return [str(row["id"]) for row in rows if self._has_vanished(row)]
+
+    def _has_vanished(self, run: sqlite3.Row) -> bool:
+        process = Process.from_text(run["process"])
+        if process.is_of_earlier_boot:
+            return True
+        if not process.is_local:
+            return bool(run["seen_at"] < self._now() - _SILENT_AFTER)
+        if process.is_alive():
+            return False
+        # Its courier knows the moment and the reason better; it may not have come up yet.
+        if run["courier"] is None:
+            return bool(run["opened_at"] < self._now() - _COURIER_STARTS_WITHIN)
+        return not Process.from_text(run["courier"]).is_alive()
 
     # Housekeeping
 
     def prune(self) -> None:
-        """Forget what is settled and old, but keep the last state of each change for idempotence."""
+        """Forget what is settled and old, or more than enough, and make the file as small as what is left."""
         now = self._now()
         last_of_key = (
             "id IN (SELECT max(id) FROM events WHERE state = 'delivered' GROUP BY integration, change_key)"
         )
+        settled_beyond = "id <= (SELECT id FROM events WHERE settled_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?)"
         with self._writing() as database:
             database.execute(
-                "DELETE FROM events WHERE settled_at IS NOT NULL AND state != 'refused'"
-                f" AND settled_at < ? AND NOT ({last_of_key})",
+                f"DELETE FROM events WHERE {_DISPENSABLE} AND state != 'refused' AND settled_at < ?"
+                f" AND NOT ({last_of_key})",
                 (now - _KEEP_SETTLED,),
             )
+            database.execute(f"DELETE FROM events WHERE {_DISPENSABLE} AND settled_at < ?", (now - _KEEP_LAST_STATE,))
+            database.execute(f"DELETE FROM events WHERE {_DISPENSABLE} AND {settled_beyond}", (_KEEP_EVENTS,))
+            # Taken out and put back: rows that only get smaller leave their pages half empty.
             database.execute(
-                "DELETE FROM events WHERE settled_at < ?",
-                (now - _KEEP_LAST_STATE,),
-            )
-            database.execute(
-                "UPDATE events SET body = NULL WHERE state = 'delivered' AND body IS NOT NULL"
-                " AND id <= (SELECT id FROM events WHERE state = 'delivered' ORDER BY id DESC LIMIT 1 OFFSET ?)",
+                f"CREATE TEMP TABLE stripped AS SELECT * FROM events WHERE {_DISPENSABLE} AND body IS NOT NULL"
+                f" AND state = 'delivered' AND {settled_beyond}",
                 (_KEEP_BODIES,),
             )
+            database.execute("UPDATE stripped SET body = NULL")
+            database.execute("DELETE FROM events WHERE id IN (SELECT id FROM stripped)")
+            database.execute("INSERT INTO events SELECT * FROM stripped")
+            database.execute("DROP TABLE stripped")
             database.execute("DELETE FROM runs WHERE closed_at < ?", (now - _KEEP_SETTLED,))
+            database.execute("DELETE FROM parts WHERE run NOT IN (SELECT id FROM runs)")
+        self._file.vacuum()
 
     def counts(self) -> Mapping[str, int]:
         """How many events there are in each state."""
         return {str(row[0]): int(row[1]) for row in self._rows("SELECT state, count(*) FROM events GROUP BY state")}
+
+
+def _concluded(conclusion: Conclusion, event: ChangeEvent, moment: float) -> Mapping[str, Any]:
+    moment = conclusion.at if conclusion.change_status == "Done" else moment
+    text = described(conclusion.text, event.description)
+    return {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}

@@ -15,6 +15,9 @@ import socket
 import subprocess
 from dataclasses import asdict, dataclass
 
+# Linux's PROC_PID_INIT_INO.
+_OUTERMOST_NAMESPACE = "pid:[4026531836]"
+
 
 @dataclass(frozen=True)
 class Process:
@@ -25,6 +28,7 @@ class Process:
     :ivar namespace: id of the PID namespace; empty where the system has none.
     :ivar pid: the process id.
     :ivar start: when it started, in the system's own words; empty where unknown.
+    :ivar machine: id of the machine's installation; empty where the system has none.
     """
 
     host: str
@@ -32,12 +36,13 @@ class Process:
     namespace: str
     pid: int
     start: str
+    machine: str = ""
 
     @classmethod
     def of(cls, pid: int) -> Process:
         """The identity of a living process of this machine."""
         host, boot, namespace = _here()
-        return cls(host, boot, namespace, pid, _start_of(pid) or "")
+        return cls(host, boot, namespace, pid, _start_of(pid) or "", _machine_id())
 
     @classmethod
     def from_text(cls, text: str) -> Process:
@@ -53,10 +58,32 @@ class Process:
         """Whether this machine, in this boot and this container, can tell if the process lives."""
         return _here() == (self.host, self.boot, self.namespace)
 
+    @property
+    def is_of_earlier_boot(self) -> bool:
+        """Whether it ran on this very machine, and the machine has been started anew since.
+
+        Never so for what ran in a container: those may share a name and an id with others elsewhere.
+        """
+        host, boot, namespace = _here()
+        return (
+            bool(self.machine)
+            and (self.host, self.machine, self.namespace) == (host, _machine_id(), namespace)
+            and namespace == _OUTERMOST_NAMESPACE
+            and self.boot != boot
+        )
+
     def is_alive(self) -> bool:
         """Whether this very process still runs; only to be asked where :attr:`is_local`."""
         start = _start_of(self.pid)
         return start is not None and (not self.start or start == self.start)
+
+
+def _machine_id() -> str:
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            return file.read(64).strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _here() -> tuple[str, str, str]:
@@ -82,7 +109,8 @@ def _start_of(pid: int) -> str | None:
 
 
 def _start_without_proc(pid: int) -> str | None:
-    listing = subprocess.run(
+    # There is no module here whose run_command could be called, as pylint advises.
+    listing = subprocess.run(  # pylint: disable=ansible-bad-function
         ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(None, 1)
     return None if len(listing) < 2 or listing[0].startswith("Z") else listing[1].strip()

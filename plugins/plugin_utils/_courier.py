@@ -15,54 +15,79 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import FILE_NAME, OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import (
+    close_vanished_run,
+    close_vanished_runs,
+    folders,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._signals import received
 
-# The file descriptor by which the courier inherits the pipe, so that it can be called before it is up.
+# The file descriptors by which the courier inherits the pipe, so that it can be called before it is up, and the signals
+# of the process beside which it stays.
 FIFO_READER = 3
+SIGNALS_READER = 4
 # Seconds.
-_SIGN_OF_LIFE = 30.0
+_SIGN_OF_LIFE = 15.0
 _WATCH_INTERVAL = 0.25
 _LEAVING_INTERVAL = 0.1
 _LINGER = 300.0
 _IDLE_MOST = 20.0
+_TRIES = 5
+_TRY_AGAIN = 0.5
+# Bytes of an outbox beyond which it is pruned while the run goes on.
+_PRUNE_BEYOND = 8 << 20
 
 
 @dataclass(frozen=True)
 class Mission:
     """What a courier is told when it starts.
 
-    :ivar folder: the outbox's folder.
+    :ivar wanted: the outbox's folder, as configured.
+    :ivar folder: the outbox that is used, which may be a spare one.
     :ivar connection: where to deliver to.
     :ivar process: beside which process to stay.
     :ivar fifo: path of the named pipe by which it is woken.
     :ivar run: the run to close should the process vanish; None where there is none.
+    :ivar interrupted_text: what its changes say then if it had been sent SIGINT; None for what they say otherwise.
+    :ivar signals: whether :data:`SIGNALS_READER` is there.
     :ivar import_path: the ``sys.path`` on which ``requests`` is found.
     """
 
+    wanted: str
     folder: str
     connection: Connection
     process: Process
     fifo: str
     run: str | None
+    interrupted_text: str | None
+    signals: bool
     import_path: list[str]
 
     def to_json(self) -> str:
         """For the pipe to the courier; holds the integration key."""
         return json.dumps(
             {
+                "wanted": self.wanted,
                 "folder": self.folder,
-                "connection": self.connection.to_dict(),
+                "connection": self.connection.for_pushing().to_dict(),
                 "process": self.process.to_text(),
                 "fifo": self.fifo,
                 "run": self.run,
+                "interrupted_text": self.interrupted_text,
+                "signals": self.signals,
                 "import_path": self.import_path,
             }
         )
@@ -72,11 +97,14 @@ class Mission:
         """The mission whose :meth:`to_json` was sent."""
         values: Mapping[str, Any] = json.loads(text)
         return cls(
+            wanted=values["wanted"],
             folder=values["folder"],
             connection=Connection(**values["connection"]),
             process=Process.from_text(values["process"]),
             fifo=values["fifo"],
             run=values["run"],
+            interrupted_text=values["interrupted_text"],
+            signals=values["signals"],
             import_path=values["import_path"],
         )
 
@@ -135,93 +163,173 @@ def main(_arguments: list[str]) -> int:
     mission = Mission.from_json(sys.stdin.read())
     # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
     # next line.
-    os.closerange(FIFO_READER + 1, 1024)
+    os.closerange((SIGNALS_READER if mission.signals else FIFO_READER) + 1, 1024)
     os.chdir("/")
     sys.path[:] = mission.import_path
     watch = _Watch(mission.fifo, mission.process)
     os.close(FIFO_READER)
-    with Outbox(mission.folder, durable=False) as outbox:
-        integration = mission.connection.integration_id(outbox.salt)
-        if mission.run is not None:
-            for run in outbox.vanished_runs(integration):
-                if run != mission.run:
-                    outbox.close_vanished_run(run)
-        # Late, for it brings `requests`, whose import takes longer than a short playbook's first task.
-        from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
+    # Late, for it brings `requests`, whose import takes longer than a short playbook's first task.
+    from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
 
-        with Delivery(mission.folder, mission.connection) as delivery:
-            _Courier(mission, outbox, integration, watch, delivery).attend()
-        _tidy(outbox, mission.fifo)
+    with ExitStack() as deliveries:
+
+        def delivery_from(folder: str) -> Delivery:
+            return deliveries.enter_context(Delivery(folder, mission.connection, mission.wanted))
+
+        courier = _Courier(mission, watch, delivery_from)
+        courier.attend()
+    _remove(mission.fifo)
+    if watch.gone:
+        _remove(mission.fifo + ".lock")
+    courier.tidy()
     return 0
 
 
 class _Courier:
-    def __init__(self, mission: Mission, outbox: Outbox, integration: str, watch: _Watch, delivery: Any) -> None:
+    def __init__(self, mission: Mission, watch: _Watch, delivery_from: Callable[[str], Any]) -> None:
         self._mission = mission
-        self._outbox = outbox
-        self._integration = integration
         self._watch = watch
-        self._delivery = delivery
-        self._file = os.stat(outbox.path).st_ino
+        self._delivery_from = delivery_from
+        self._deliveries: dict[str, Any] = {}
+        self._outboxes: dict[str, tuple[Outbox, str]] = {}
+        self._announced: set[str] = set()
 
     def attend(self) -> None:
         """Stay beside the process while it lives, then until everything is delivered or it has taken too long."""
         idle_since = time.monotonic()
+        self._look_around()
         while not self._watch.gone:
-            if self._watch.wait(_SIGN_OF_LIFE if self._mission.run is not None else _IDLE_MOST):
+            if self._watch.wait(_SIGN_OF_LIFE if self._runs() else _IDLE_MOST):
                 idle_since = time.monotonic()
-                self._delivery.wake()
-            elif not self._outbox_is_there():
+                self._wake()
+            elif not Outbox.exists(self._mission.folder):
                 return
-            elif self._mission.run is not None:
-                self._try(lambda: self._outbox.run_seen(self._mission.run or ""))
-            elif time.monotonic() - idle_since >= _IDLE_MOST and self._nothing_pending():
+            elif not self._runs() and time.monotonic() - idle_since >= _IDLE_MOST and self._nothing_pending():
                 _remove(self._mission.fifo)
                 # What was put before the pipe went is delivered here; what comes after finds no pipe and starts
                 # another courier.
                 if self._nothing_pending():
                     return
                 break
-        if self._watch.gone and self._mission.run is not None:
-            run = self._mission.run
-            self._try(lambda: self._outbox.close_vanished_run(run, time.time()))
+            elif not self._watch.gone:
+                self._give_sign_of_life()
+        if self._watch.gone:
+            moment = time.time()
+            for folder, run in self._runs():
+                self._close(folder, run, moment)
+            self._look_around()
         self._leave()
 
+    def tidy(self) -> None:
+        """Forget what is old."""
+        for folder in self._deliveries:
+            self._in(folder, lambda outbox, _integration: outbox.prune())
+        for outbox, _integration in self._outboxes.values():
+            outbox.close()
+
+    def _give_sign_of_life(self) -> None:
+        for folder, run in self._runs():
+            self._in(folder, partial(_seen, run, None))
+        for folder in self._deliveries:
+            if _size(folder) > _PRUNE_BEYOND:
+                self._in(folder, lambda outbox, _integration: outbox.prune())
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Take care of what others left behind: vanished runs, and events in the spare outboxes."""
+        mission = self._mission
+        try:
+            close_vanished_runs(mission.wanted, mission.connection, but=mission.run)
+        except OutboxError:
+            pass
+        for folder in folders(mission.wanted):
+            if self._pending(folder):
+                self._deliver_from(folder)
+        self._wake()
+
+    def _deliver_from(self, folder: str) -> None:
+        if folder not in self._deliveries:
+            try:
+                self._deliveries[folder] = self._delivery_from(folder)
+            except OutboxError:  # not there yet, or not usable now: the next call tries again
+                pass
+
+    def _wake(self) -> None:
+        self._announce()
+        self._deliver_from(self._mission.folder)
+        for delivery in self._deliveries.values():
+            delivery.wake()
+
+    def _runs(self) -> list[tuple[str, str]]:
+        """The open runs of the process, with the folders of their outboxes: its own, and changes of its tasks."""
+        run = self._mission.run
+        runs = [] if run is None else [(self._mission.folder, run)]
+        for folder in filter(Outbox.exists, dict.fromkeys((self._mission.folder, *self._deliveries))):
+            found = self._in(folder, lambda outbox, known_as: outbox.open_runs_of(self._mission.process, known_as))
+            runs += [(folder, each) for each in found or () if each != run]
+        return runs
+
+    def _announce(self) -> None:
+        """From now on nobody else closes the runs, of which one may be about to begin."""
+        courier = Process.of(os.getpid())
+        for folder, run in self._runs():
+            if run not in self._announced and self._in(folder, partial(_seen, run, courier)):
+                self._announced.add(run)
+
+    def _close(self, folder: str, run: str, moment: float) -> None:
+        mission = self._mission
+        reason = self._reason() if run == mission.run else None
+        for attempt in range(_TRIES):
+            try:
+                close_vanished_run(mission.wanted, folder, mission.connection, run, moment, reason)
+                break
+            except OutboxError:
+                time.sleep(_TRY_AGAIN * (attempt + 1))
+
+    def _reason(self) -> str | None:
+        was_interrupted = self._mission.signals and signal.SIGINT in received(SIGNALS_READER)
+        return self._mission.interrupted_text if was_interrupted else None
+
     def _leave(self) -> None:
-        end = time.monotonic() + _LINGER
-        self._delivery.wake()
-        while not self._nothing_pending() and time.monotonic() < end and self._outbox_is_there():
+        """Deliver what is left while it gets less, which takes minutes where each of many hosts is a change."""
+        least, end = self._left(), time.monotonic() + _LINGER
+        self._wake()
+        while (left := self._left()) and time.monotonic() < end and Outbox.exists(self._mission.folder):
+            if left < least:
+                least, end = left, time.monotonic() + _LINGER
             if self._watch.wait(_LEAVING_INTERVAL):
-                self._delivery.wake()
+                self._wake()
 
     def _nothing_pending(self) -> bool:
+        return not self._left()
+
+    def _left(self) -> int:
+        return sum(self._pending(folder) for folder in self._deliveries)
+
+    def _pending(self, folder: str) -> int:
+        count = self._in(folder, lambda outbox, integration: outbox.pending(integration))
+        return 1 if count is None else int(count)
+
+    def _in(self, folder: str, action: Callable[[Outbox, str], Any]) -> Any:
+        """What the action returns, None where the outbox cannot be used now."""
         try:
-            return self._outbox.pending(self._integration) == 0
+            if folder not in self._outboxes:
+                outbox = Outbox(folder, durable=False, create=False)
+                self._outboxes[folder] = (outbox, self._mission.connection.integration_id(outbox.salt))
+            return action(*self._outboxes[folder])
         except OutboxError:
-            return False
-
-    def _outbox_is_there(self) -> bool:
-        try:
-            return os.stat(self._outbox.path).st_ino == self._file
-        except OSError:
-            return False
-
-    @staticmethod
-    def _try(action: Any) -> None:
-        for _attempt in range(5):
-            try:
-                action()
-                return
-            except OutboxError:
-                time.sleep(0.5)
+            return None
 
 
-def _tidy(outbox: Outbox, fifo: str) -> None:
-    _remove(fifo)
+def _seen(run: str, courier: Process | None, outbox: Outbox, _integration: str) -> bool:
+    return outbox.run_seen(run, courier)
+
+
+def _size(folder: str) -> int:
     try:
-        outbox.prune()
-    except OutboxError:
-        pass
+        return os.stat(os.path.join(folder, FILE_NAME)).st_size
+    except OSError:
+        return 0
 
 
 def _remove(path: str) -> None:

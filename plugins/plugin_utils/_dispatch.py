@@ -12,29 +12,27 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
-import stat
 import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import salt_of
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _courier
+from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import Stored, close_run, store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _courier, _standalone
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._signals import Signals
 
-_STANDALONE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_standalone.py")
-# The courier needs nothing else of the environment, which may hold keys.
-_ENVIRONMENT = frozenset(
-    {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
-    | {"SSL_CERT_FILE", "SSL_CERT_DIR"}
-    | {name for proxy in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (proxy, proxy.upper())}
-)
 # Seconds.
 _LOCK_TIMEOUT = 2.0
 _POLL_FIRST = 0.002
 _POLL_MOST = 0.05
 _CALL_AGAIN = 1.0
+
+_Answer = TypeVar("_Answer")
 
 
 def requests_is_missing() -> str | None:
@@ -47,61 +45,91 @@ def requests_is_missing() -> str | None:
     )
 
 
-def usable_folder(wanted: str) -> tuple[str, str | None]:
-    """The folder of the outbox, and what to tell the user about it.
-
-    :param wanted: the option ``state_dir``, or its default.
-    :returns: that folder; or, where no outbox can be there, one of this user's below the system's temporary folder.
-    :raises OutboxError: where there can be none at all.
-    """
-    try:
-        with Outbox(wanted) as outbox:
-            if outbox.set_aside is None:
-                return wanted, None
-            return wanted, f"the outbox was damaged; it is kept as {outbox.set_aside}, and a new one is used"
-    except OutboxError as error:
-        other = os.path.join(tempfile.gettempdir(), f"flashduty-{os.getuid()}")
-        os.makedirs(other, mode=0o700, exist_ok=True)
-        state = os.lstat(other)
-        if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
-            raise
-        Outbox(other).close()
-        return other, (
-            f"the outbox cannot be used ({error}); {other} is used instead. Set state_dir to a writable folder"
-        )
-
-
 class Dispatch:
     """Hands over to the courier of one process and one integration.
 
-    :param folder: the outbox's folder.
+    :ivar folder: the folder of the outbox that is used.
+    :param wanted: the folder of the outbox, as configured.
     :param connection: where to deliver to.
     :param process: the ansible process beside which the courier stays.
     :param run: the run that the courier closes should that process vanish.
+    :param folder: a spare folder that is used already; None for the wanted one.
+    :param signals: those of that process; None where nobody watches them.
+    :param interrupted_text: what a change says that the courier closes after a Ctrl-C; None for what it says otherwise.
     """
 
-    def __init__(self, folder: str, connection: Connection, process: Process, run: str | None = None) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        wanted: str,
+        connection: Connection,
+        process: Process,
+        run: str | None = None,
+        folder: str | None = None,
+        signals: Signals | None = None,
+        interrupted_text: str | None = None,
+    ) -> None:
+        self.folder = folder or wanted
+        self._notices: list[str] = []
+        self._wanted = wanted
         self._connection = connection
         self._process = process
         self._run = run
-        with Outbox(folder) as outbox:
-            self.integration = connection.integration_id(outbox.salt)
-        self._fifo = os.path.join(folder, "couriers", f"{self.integration[:16]}-{process.pid}-{process.start}.fifo")
+        self._signals = signals
+        self._interrupted_text = interrupted_text
+        self._known: tuple[str, str] | None = None
+
+    @property
+    def integration(self) -> str:
+        """How the outbox knows the integration."""
+        if self._known is None or self._known[0] != self.folder:
+            self._known = (self.folder, self._connection.integration_id(salt_of(self.folder)))
+        return self._known[1]
+
+    def store(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
+        """Do something with the outbox, or with a spare one where it cannot be used; that one is used from then on.
+
+        :param action: gets the outbox and the integration's id in it.
+        :raises OutboxError: where no outbox can be used at all.
+        """
+        return self._used(store(self._wanted, self._connection, action, first=self.folder))
+
+    def close_run(self, run: str, events: Sequence[ChangeEvent]) -> bool:
+        """Record that the run has ended; False where somebody else had closed it.
+
+        :raises OutboxError: where no outbox can be used at all.
+        """
+        return self._used(close_run(self._wanted, self.folder, self._connection, run, events))
+
+    def _used(self, stored: Stored[_Answer]) -> _Answer:
+        self.folder = stored.folder
+        if stored.notice is not None:
+            self._notices.append(stored.notice)
+        return stored.answer
+
+    def take_notices(self) -> list[str]:
+        """What to tell the user about the outbox since the last call."""
+        taken, self._notices = self._notices, []
+        return taken
+
+    @property
+    def _fifo(self) -> str:
+        name = f"{self.integration[:16]}-{self._process.pid}-{self._process.start}.fifo"
+        return os.path.join(self.folder, "couriers", name)
 
     def call(self) -> None:
         """Let the courier look into the outbox, and start it where there is none.
 
         :raises OSError: where it cannot be started.
         """
-        if self._called():
+        fifo = self._fifo
+        if _called(fifo):
             return
-        os.makedirs(os.path.dirname(self._fifo), mode=0o700, exist_ok=True)
-        lock = os.open(self._fifo + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        os.makedirs(os.path.dirname(fifo), mode=0o700, exist_ok=True)
+        lock = os.open(fifo + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             _lock(lock)
-            if not self._called():
-                self._start()
+            if not _called(fifo):
+                self._start(fifo)
         finally:
             os.close(lock)
 
@@ -122,51 +150,65 @@ class Dispatch:
                 pause = min(pause * 1.5, _POLL_MOST)
         return True
 
-    def _called(self) -> bool:
-        try:
-            fifo = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            os.write(fifo, b"!")
-        except OSError:  # full, so it has been called often enough
-            pass
-        finally:
-            os.close(fifo)
-        return True
-
-    def _start(self) -> None:
-        if not os.path.exists(self._fifo):
-            os.mkfifo(self._fifo, 0o600)
+    def _start(self, fifo: str) -> None:
+        if not os.path.exists(fifo):
+            os.mkfifo(fifo, 0o600)
         mission = _courier.Mission(
+            wanted=self._wanted,
             folder=self.folder,
             connection=self._connection,
             process=self._process,
-            fifo=self._fifo,
+            fifo=fifo,
             run=self._run,
+            interrupted_text=self._interrupted_text,
+            signals=self._signals is not None,
             import_path=[os.path.abspath(path) for path in sys.path if path],
         )
-        reader = os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK)
-        # Should it have that very number already: duplicating it onto itself does not make it inheritable.
-        os.set_inheritable(reader, reader == _courier.FIFO_READER)
-        pipe, writer = os.pipe()
+        reader = _above(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+        pipe, writer = (_above(end) for end in os.pipe())
+        file_actions = [
+            (os.POSIX_SPAWN_DUP2, pipe, 0),
+            (os.POSIX_SPAWN_DUP2, reader, _courier.FIFO_READER),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+        ]
+        ours = [reader, pipe, writer]
+        if self._signals is not None:
+            ours.append(_above(os.dup(self._signals.reader)))
+            file_actions.append((os.POSIX_SPAWN_DUP2, ours[-1], _courier.SIGNALS_READER))
         try:
             os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", "-B", _STANDALONE, "_courier"],
-                {name: value for name, value in os.environ.items() if name in _ENVIRONMENT},
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, pipe, 0),
-                    (os.POSIX_SPAWN_DUP2, reader, _courier.FIFO_READER),
-                    (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                    (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-                ],
+                _standalone.command("_courier"),
+                _standalone.environment(),
+                file_actions=file_actions,
                 setsid=True,
             )
             os.write(writer, mission.to_json().encode())
         finally:
-            for descriptor in (reader, pipe, writer):
+            for descriptor in ours:
                 os.close(descriptor)
+
+
+def _above(descriptor: int) -> int:
+    """The same under a number above those that the courier gets: where a standard stream is closed, they are free."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _courier.SIGNALS_READER + 1)
+    os.close(descriptor)
+    return moved
+
+
+def _called(path: str) -> bool:
+    try:
+        fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        os.write(fifo, b"!")
+    except OSError:  # full, so it has been called often enough
+        pass
+    finally:
+        os.close(fifo)
+    return True
 
 
 def _lock(descriptor: int) -> None:

@@ -20,6 +20,23 @@ import types
 ROOT = "ansible_collections"
 ROOMS = f"{ROOT}.flashcat.flashduty.plugins.plugin_utils"
 
+# What a process of ours needs of the environment, which may hold keys.
+_ENVIRONMENT = frozenset(
+    {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+    | {"SSL_CERT_FILE", "SSL_CERT_DIR"}
+    | {name for proxy in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (proxy, proxy.upper())}
+)
+
+
+def command(room: str) -> list[str]:
+    """The command line that runs a room; it leaves nothing behind in the folders of the collection."""
+    return [sys.executable, "-I", "-S", "-B", os.path.abspath(__file__), room]
+
+
+def environment() -> dict[str, str]:
+    """The environment to run a room in."""
+    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+
 
 def collections_folder(file: str) -> str:
     """Return the folder `ansible_collections` that holds the plugin_utils file `file`.

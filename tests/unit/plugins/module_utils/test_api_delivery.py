@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils import _api
+from ansible_collections.flashcat.flashduty.plugins.module_utils import _api, _delivery
 from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api, ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
@@ -249,6 +251,7 @@ def test_each_change_arrives_in_order_and_once(receiver: Receiver, connection: C
 
 
 def test_what_is_put_later_goes_when_woken(receiver: Receiver, connection: Connection, folder: str) -> None:
+    Outbox(folder).close()
     with Delivery(folder, connection) as delivery:
         for status in ("Processing", "Done"):
             (number,) = put(folder, connection, event(status=status))
@@ -347,3 +350,80 @@ def test_a_sender_that_holds_a_claim_is_not_waited_for_beyond_its_death(
         assert isinstance(outbox.claim(connection.integration_id(outbox.salt), gone, 3600), Claim)
     drain(folder, connection)
     assert arrived(receiver, "a") == ["Processing"]
+
+
+def test_a_fast_clock_is_corrected_by_the_servers(
+    receiver: Receiver, connection: Connection, folder: str
+) -> None:
+    ahead = time.time() + 3600
+    fields = {"change_key": "a", "title": "t", "change_status": "Processing"}
+    plans = {"change_key": "b", "title": "t", "change_status": "Ready", "event_time": int(ahead)}
+    put(
+        folder,
+        connection,
+        ChangeEvent.validated({**fields, "event_time": int(ahead)}, ahead),
+        ChangeEvent.validated({**fields, "change_status": "Done", "event_time": int(ahead) + 5}, ahead + 5),
+        ChangeEvent.validated(plans, ahead),
+    )
+    drain(folder, connection)
+    assert arrived(receiver, "a") == ["Processing", "Done"]
+    times = {each["change_key"]: each["event_time"] for each in receiver.events()}
+    assert abs(times["a"] - time.time()) < 60
+    assert times["b"] == int(ahead)
+
+
+OUTAGES: list[tuple[str, dict[str, Any]]] = [
+    ("refuse", {"seconds": 0.3}),
+    ("reset", {}),
+    ("hang", {}),
+    ("delay", {"seconds": 0.2}),
+    ("drip", {"seconds": 0.4}),
+    ("lost_answer", {}),
+    ("status", {"status": 500}),
+    ("status", {"status": 503}),
+    ("status", {"status": 429}),
+    ("status", {"status": 429, "retry_after": 0}),
+    ("html", {}),
+    ("portal", {}),
+    ("empty", {}),
+    ("redirect", {"location": "http://elsewhere.example/"}),
+]
+
+
+def test_nothing_is_lost_while_faults_come_and_go(
+    receiver: Receiver, connection: Connection, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_delivery, "_BACK_OFF_FIRST", 0.05)
+    monkeypatch.setattr(_delivery, "_BACK_OFF_MOST", 0.4)
+    chance = random.Random(3)
+    hasty = replace(connection, timeout=0.5)
+    begun = int(time.time()) - 10_000
+    steps = ["Planned", "Ready", "Processing", "Done"]
+    sent: dict[str, list[tuple[str, int]]] = {f"change {number}": [] for number in range(40)}
+    left = [key for key in sent for _step in steps]
+    chance.shuffle(left)
+    deadline = time.monotonic() + 120
+    Outbox(folder).close()
+    with Delivery(folder, hasty) as delivery:
+        for number, key in enumerate(left):
+            status = steps[len(sent[key])]
+            fields = {"change_key": key, "change_status": status, "title": "t", "event_time": begun + number}
+            put(folder, connection, ChangeEvent.validated(fields, time.time()))
+            sent[key].append((status, begun + number))
+            delivery.wake()
+            if number % 8 == 0:
+                receiver.faults.clear()
+                kind, options = chance.choice(OUTAGES)
+                receiver.faults.set(kind, **options)
+            time.sleep(0.05)
+        receiver.faults.clear()
+        assert delivery.wait(
+            lambda outbox: outbox.pending(connection.integration_id(outbox.salt)) == 0, deadline
+        )
+    received: dict[str, list[tuple[str, int]]] = {key: [] for key in sent}
+    for each in receiver.events():
+        moment = (each["change_status"], each["event_time"])
+        # An event whose answer was lost comes again, before anything that follows it.
+        if received[each["change_key"]][-1:] != [moment]:
+            received[each["change_key"]].append(moment)
+    assert received == sent

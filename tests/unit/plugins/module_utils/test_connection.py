@@ -149,3 +149,24 @@ def test_a_secret_is_redacted_in_every_spelling(secret: str) -> None:
 
 def test_nothing_is_redacted_without_a_secret() -> None:
     assert redacted("text", "") == "text"
+
+
+# ---- the app key
+
+
+def test_the_app_key_shows_nowhere_and_does_not_reach_what_only_pushes() -> None:
+    connection = made(integration_key=KEY, app_key=" App/Key+1\n")
+    assert connection.app_key == "App/Key+1"
+    assert "App" not in repr(connection)
+    shown = connection.redact(f"?app_key=App%2FKey%2B1&integration_key={KEY}")
+    assert shown == "?app_key=********&integration_key=********"
+    assert connection.for_pushing() == made(integration_key=KEY)
+
+
+def test_reading_needs_an_app_key_and_no_integration_key() -> None:
+    assert Connection.for_reading({"app_key": "app"}).api_url == DEFAULT_API_URL
+    assert Connection.for_reading({"app_key": "app", "push_url": PUSH}).api_url == "https://fd.example/base"
+    with pytest.raises(InvalidConnection, match="FLASHDUTY_APP_KEY"):
+        Connection.for_reading({"integration_key": KEY})
+    with pytest.raises(InvalidConnection, match=r"^app_key: must hold one key"):
+        Connection.for_reading({"app_key": "two words"})

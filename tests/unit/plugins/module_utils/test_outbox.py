@@ -21,14 +21,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils import _outbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import (
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Part
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Claim, Outbox, Watch
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import (
     FILE_NAME,
     SCHEMA_VERSION,
-    Claim,
+    DamagedOutbox,
     NewerOutbox,
-    Outbox,
     OutboxError,
+    is_on_network,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 
@@ -114,12 +117,12 @@ def test_what_differs_is_stored(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize("later", [event(), event(status="Done"), event("b"), event(event_time=7)])
-def test_compare_tells_what_put_does_and_writes_nothing(outbox: Outbox, later: ChangeEvent) -> None:
+def test_the_last_known_event_tells_what_put_does_and_writes_nothing(outbox: Outbox, later: ChangeEvent) -> None:
     outbox.put(ONE, event())
-    would, before = outbox.compare(ONE, later)
+    known = outbox.last_known(ONE, later)
     assert outbox.counts() == {"waiting": 1}
     put = outbox.put(ONE, later)
-    assert (put.changed, put.before) == (would, before)
+    assert (put.changed, put.before) == ((True, None) if known is None else (not known.says_the_same, known.event))
 
 
 def test_the_last_state_counts_when_it_was_delivered_but_not_when_it_was_refused(outbox: Outbox) -> None:
@@ -241,7 +244,7 @@ def test_two_senders_never_hold_one_event(tmp_path: Path) -> None:
         for number in range(40):
             outbox.put(ONE, event(str(number)))
 
-    def claims(_: int) -> list[int]:
+    def claims(_number: int) -> list[int]:
         found = []
         with Outbox(str(tmp_path), durable=False) as mine:
             while isinstance(claim := mine.claim(ONE, ME, LEASE), Claim):
@@ -317,7 +320,7 @@ def test_whatever_happens_a_change_is_sent_in_order_and_nothing_is_lost(
                 else:
                     outbox.refused(claim, "no", None, 400, None)
         clock.time += 100
-        for _ in put:
+        for _number in put:
             claim = outbox.claim(ONE, ME, LEASE)
             if isinstance(claim, Claim):
                 settled[claim.change_key].append(claim.event_id)
@@ -376,6 +379,15 @@ def test_a_run_is_closed_once(outbox: Outbox) -> None:
     assert outbox.pending(ONE, "run") == 2
 
 
+def test_a_run_that_was_taken_for_vanished_corrects_that_when_it_ends(outbox: Outbox, dead: Process) -> None:
+    outbox.open_run("run", ONE, dead, "vanished", [event(), event("b")])
+    assert outbox.close_vanished_run("run") == 2
+    said = event("b", "Canceled", description="vanished")
+    assert not outbox.close_run("run", ONE, [event(status="Done"), said])
+    assert outbox.pending(ONE, "run") == 5
+    assert not outbox.put(ONE, event(status="Done")).changed
+
+
 def test_only_a_run_whose_process_has_gone_has_vanished(outbox: Outbox, clock: Clock, dead: Process) -> None:
     outbox.open_run("mine", ONE, ME, "", [])
     outbox.open_run("dead", ONE, dead, "", [])
@@ -385,10 +397,18 @@ def test_only_a_run_whose_process_has_gone_has_vanished(outbox: Outbox, clock: C
     outbox.close_run("closed", ONE, [])
     outbox.open_run("elsewhere", ONE, replace(ME, host="elsewhere"), "", [])
     outbox.open_run("elsewhere, heard of", ONE, replace(ME, host="elsewhere"), "", [])
-    assert sorted(outbox.vanished_runs(ONE)) == ["dead", "reused pid"]
-    clock.time += 181
+    outbox.open_run("earlier boot", ONE, replace(ME, boot="earlier"), "", [])
+    outbox.open_run("watched", ONE, dead, "", [])
+    outbox.run_seen("watched", courier=ME)
+    outbox.open_run("courier died too", ONE, dead, "", [])
+    outbox.run_seen("courier died too", courier=dead)
+    assert sorted(outbox.vanished_runs(ONE)) == ["courier died too", "earlier boot"]
+    clock.time += 6
+    gone = ["courier died too", "dead", "earlier boot", "reused pid"]
+    assert sorted(outbox.vanished_runs(ONE)) == gone
+    clock.time += 175
     outbox.run_seen("elsewhere, heard of")
-    assert sorted(outbox.vanished_runs(ONE)) == ["dead", "elsewhere", "reused pid"]
+    assert sorted(outbox.vanished_runs(ONE)) == sorted([*gone, "elsewhere"])
 
 
 def test_a_vanished_run_cancels_what_it_left_open(outbox: Outbox, clock: Clock, dead: Process) -> None:
@@ -436,6 +456,23 @@ def test_prune_keeps_what_waits_and_the_last_state(outbox: Outbox, clock: Clock)
     assert outbox.counts() == {"waiting": 1}
 
 
+def test_many_events_leave_a_small_file(tmp_path: Path, clock: Clock, dead: Process) -> None:
+    with Outbox(str(tmp_path), durable=False, now=clock) as outbox:
+        outbox.open_run("open", ONE, dead, "gone", [event("of an open run")])
+        for number in range(100):
+            outbox.open_run(f"run {number}", ONE, ME, "", [event(f"{number}/{each}") for each in range(1000)])
+            outbox.close_run(f"run {number}", ONE, [])
+        with closing(sqlite3.connect(outbox.path)) as database:
+            database.execute("UPDATE events SET state = 'delivered', settled_at = put_at, request_id = hex(id)")
+            database.commit()
+        full = Path(outbox.path).stat().st_size
+        outbox.prune()
+        assert not outbox.put(ONE, event("99/999")).changed
+        assert [each.change_key for each in outbox.canceled_events("open")] == ["of an open run"]
+    assert full > 25_000_000
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 20_000_000
+
+
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "state"
     with Outbox(str(folder)) as outbox:
@@ -462,6 +499,110 @@ def test_a_corrupt_file_is_set_aside_and_kept(tmp_path: Path) -> None:
         assert (outbox.set_aside, outbox.pending(ONE)) == (None, 1)
 
 
+def test_a_file_that_is_damaged_later_is_set_aside_and_what_can_be_read_goes_on(tmp_path: Path) -> None:
+    with Outbox(str(tmp_path)) as outbox:
+        outbox.open_run("run", ONE, ME, "gone", [event()])
+        salt = outbox.salt
+    with Outbox(str(tmp_path)) as outbox, Outbox(str(tmp_path)) as other:
+        assert other.pending(ONE) == 1
+        _damage(Path(outbox.path), "pauses")
+        assert outbox.close_run("run", ONE, [event(status="Done")])
+        claim = claimed(outbox)
+        with pytest.raises(DamagedOutbox):
+            outbox.failed(claim, ONE, "late", START, START, None)
+        assert outbox.set_aside is not None
+        assert Path(outbox.set_aside).exists()
+        assert other.pending(ONE) == 2
+        assert other.set_aside is None
+        assert outbox.salt == salt
+        assert other.outcome(claim.event_id).state == "sending"
+        assert outbox.run_is_closed("run")
+
+
+def _damage(path: Path, table: str) -> None:
+    """Overwrite the first page of a table."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page = database.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+        size = database.execute("PRAGMA page_size").fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+def test_a_file_without_its_tables_is_set_aside(tmp_path: Path) -> None:
+    with Outbox(str(tmp_path)) as outbox:
+        path = outbox.path
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE events")
+    with Outbox(str(tmp_path)) as outbox:
+        assert outbox.put(ONE, event()).changed
+        assert outbox.set_aside is not None
+
+
+def test_an_outbox_that_was_deleted_is_made_again(outbox: Outbox) -> None:
+    outbox.put(ONE, event())
+    for path in Path(outbox.folder).iterdir():
+        path.unlink()
+    assert outbox.put(ONE, event()).changed
+    assert outbox.pending(ONE) == 1
+
+
+def test_a_claim_of_an_outbox_that_was_replaced_settles_nothing(outbox: Outbox) -> None:
+    outbox.put(ONE, event("old"))
+    claim = claimed(outbox)
+    for path in Path(outbox.folder).iterdir():
+        path.unlink()
+    put = outbox.put(ONE, event("new"))
+    assert put.event_id == claim.event_id
+    outbox.delivered(claim, ONE, "r")
+    assert outbox.outcome(put.event_id).state == "waiting"
+
+
+def test_what_put_acknowledged_survives_the_death_of_the_writer(tmp_path: Path) -> None:
+    (tmp_path / "writer.py").write_text(
+        "import sys, time\n"
+        "from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent\n"
+        "from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox\n"
+        "with Outbox(sys.argv[1]) as outbox:\n"
+        "    for number in range(10**6):\n"
+        "        fields = dict(change_key=f'{sys.argv[2]}/{number}', change_status='Done', title='t')\n"
+        f"        outbox.put('{ONE}', ChangeEvent.validated(fields, time.time()))\n"
+        "        print(number, flush=True)\n",
+        encoding="utf-8",
+    )
+    folder = tmp_path / "state"
+    acknowledged = 0
+    environment = {**os.environ, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+    for lives in range(5):
+        with subprocess.Popen(
+            [sys.executable, str(tmp_path / "writer.py"), str(folder), str(lives)],
+            stdout=subprocess.PIPE,
+            env=environment,
+        ) as writer:
+            assert writer.stdout is not None
+            for _number in range(3 + 7 * lives):
+                writer.stdout.readline()
+            writer.kill()
+            acknowledged += 3 + 7 * lives + len(writer.stdout.read().split())
+    with Outbox(str(folder)) as outbox:
+        assert outbox.set_aside is None
+        assert acknowledged <= outbox.pending(ONE) <= acknowledged + 5
+
+
+def test_a_network_file_system_is_known(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        f"/dev/sda1 / ext4 rw 0 0\nserver:/home {tmp_path.parent} nfs4 rw 0 0\n"
+        f"tmpfs {str(tmp_path / 'a b').replace(' ', chr(92) + '040')} tmpfs rw 0 0\n",
+        encoding="utf-8",
+    )
+    assert is_on_network(str(tmp_path), str(mounts))
+    assert not is_on_network(str(tmp_path / "a b" / "c"), str(mounts))
+    assert not is_on_network("/", str(mounts))
+    assert not is_on_network(str(tmp_path), str(tmp_path / "absent"))
+
+
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
     with Outbox(str(tmp_path)) as outbox:
         outbox.put(ONE, event())
@@ -481,13 +622,72 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
-    def salt(_: int) -> bytes:
+    def salt(_number: int) -> bytes:
         with Outbox(str(tmp_path)) as outbox:
             assert outbox.set_aside is None
             return outbox.salt
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(salt, range(16)))) == 1
+
+
+def test_an_event_is_on_the_disk_when_put_returns_and_keeps_no_other_writer_waiting_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def fdatasync(descriptor: int) -> None:
+        with Outbox(str(tmp_path), durable=False, patience=0) as other:
+            other.put(TWO, event(key=f"other {len(synced)}"))
+            synced.append(other.pending(ONE))
+
+    with Outbox(str(tmp_path)) as outbox:
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+        outbox.put(ONE, event())
+        outbox.put(ONE, event())
+        assert synced == [1]
+        outbox.put(ONE, event(status="Done"))
+        assert synced == [1, 2]
+
+
+def _steps_of_a_claim(outbox: Outbox) -> int:
+    """How much SQLite does for it, in hundreds of its instructions."""
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    connection = outbox._file._current()
+    connection.set_progress_handler(step, 100)
+    claimed(outbox)
+    connection.set_progress_handler(None, 0)
+    return steps
+
+
+def test_a_claim_costs_the_same_whatever_waits(outbox: Outbox) -> None:
+    for number in range(20):
+        outbox.put(ONE, event(key=str(number)), expires_at=START + 5)
+    few = _steps_of_a_claim(outbox)
+    for number in range(20, 1000):
+        outbox.put(ONE, event(key=str(number)), expires_at=START + 5)
+    assert _steps_of_a_claim(outbox) <= few + 2
+
+
+def test_what_is_pruned_leaves_no_holes(outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_outbox, "_KEEP_BODIES", 10)
+    monkeypatch.setattr(_outbox, "_PACES", ((60.0, 10**6),))
+    for number in range(500):
+        outbox.put(ONE, event(key=str(number), description="x" * 900))
+    assert len(deliver_all(outbox)) == 500
+    outbox.prune()
+    outbox.close()
+    pruned = (tmp_path / FILE_NAME).stat().st_size
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
+        assert database.execute("SELECT count(*), count(body) FROM events").fetchone() == (500, 10)
+        database.execute("VACUUM")
+    assert pruned < 1.3 * (tmp_path / FILE_NAME).stat().st_size
 
 
 # ---- processes
@@ -501,3 +701,78 @@ def test_a_process_is_known_again_and_told_from_others(dead: Process) -> None:
     assert not replace(ME, boot="other").is_local
     assert dead.is_local
     assert not dead.is_alive()
+
+
+# ---- changes of tasks that are closed when their process ends
+
+
+HERE = Process.of(os.getpid())
+LEFT_OPEN = Watch(HERE, "left open")
+
+
+def part(host: str, outcome: str = "done", at: float = START) -> Part:
+    return Part(host, outcome, f"{host} broke" if outcome == "failed" else "", at)
+
+
+def statuses(outbox: Outbox, run: str) -> list[str]:
+    return [each.change_status for each in outbox.canceled_events(run)]
+
+
+def test_what_a_task_left_open_is_canceled_and_what_it_closed_is_not(outbox: Outbox) -> None:
+    outbox.put(ONE, event("a"), watch=LEFT_OPEN)
+    outbox.put(ONE, event("b"), watch=LEFT_OPEN)
+    outbox.put(ONE, event("c"), watch=Watch(HERE))
+    # Events that say nothing about the end of the process belong to the change all the same.
+    outbox.put(ONE, event("a", "Done"), watch=Watch(HERE))
+    runs = outbox.open_runs_of(HERE, ONE)
+    assert len(runs) == 2
+    assert sorted(outbox.close_vanished_run(run) for run in runs) == [0, 1]
+    assert outbox.open_runs_of(HERE, ONE) == []
+
+
+def test_an_equal_event_of_an_earlier_run_is_watched_over_too(outbox: Outbox) -> None:
+    outbox.put(ONE, event())
+    assert not outbox.put(ONE, event(), watch=LEFT_OPEN).changed
+    (run,) = outbox.open_runs_of(HERE, ONE)
+    assert statuses(outbox, run) == ["Canceled"]
+
+
+def test_the_last_host_closes_the_change(outbox: Outbox) -> None:
+    put = outbox.put(ONE, event(), watch=LEFT_OPEN)
+    for host in ("h1", "h2"):
+        outbox.begin_part(put.event_id, host)
+    everybody = frozenset({"h1", "h2", "h3"})
+    assert outbox.end_part(ONE, "a", HERE, part("h1"), everybody).event_id is None
+    # The third has not begun, but can.
+    assert outbox.end_part(ONE, "a", HERE, part("h2"), everybody).event_id is None
+    end = outbox.end_part(ONE, "a", HERE, part("h3"), everybody)
+    closed = outbox.event(end.event_id or 0)
+    assert closed is not None
+    assert (closed.change_status, closed.description) == ("Done", "3 of 3 hosts done.")
+    assert not outbox.end_part(ONE, "a", HERE, part("h3"), everybody).known
+
+
+def test_a_host_that_is_lost_or_failed_makes_it_canceled(outbox: Outbox) -> None:
+    put = outbox.put(ONE, event(), watch=LEFT_OPEN)
+    for host in ("h1", "h2", "h3"):
+        outbox.begin_part(put.event_id, host)
+    outbox.end_part(ONE, "a", HERE, part("h1", "failed"), frozenset({"h2", "h3"}))
+    end = outbox.end_part(ONE, "a", HERE, part("h2"), frozenset({"h2"}))
+    closed = outbox.event(end.event_id or 0)
+    assert closed is not None
+    assert closed.change_status == "Canceled"
+    assert (closed.description or "").splitlines() == [
+        "Failed: h1: h1 broke",
+        "Not finished: h3, it became unreachable or was stopped.",
+        "1 of 3 hosts done.",
+    ]
+
+
+def test_when_the_process_ends_the_parts_tell_how(outbox: Outbox) -> None:
+    put = outbox.put(ONE, event(), watch=LEFT_OPEN)
+    outbox.begin_part(put.event_id, "h1")
+    (run,) = outbox.open_runs_of(HERE, ONE)
+    assert statuses(outbox, run) == ["Canceled"]
+    outbox.end_part(ONE, "a", HERE, part("h1", at=START + 5), frozenset({"h1", "never begins"}))
+    (closing,) = outbox.canceled_events(run, START + 60)
+    assert (closing.change_status, closing.event_time) == ("Done", int(START + 5))

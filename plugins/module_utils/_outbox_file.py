@@ -1,0 +1,380 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The outbox's SQLite file: made, opened, opened again when it was replaced, and set aside when it is damaged.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+FILE_NAME = "outbox.sqlite3"
+SALT_NAME = "salt"
+SCHEMA_VERSION = 1
+# SQLite's write-ahead log needs memory that the writers share, which these do not offer across machines.
+_NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2"}
+    | {"gfs2", "fuse.sshfs", "fuse.glusterfs", "fuse.cephfs", "fuse.s3fs"}
+)
+_JOURNAL_MAX = 4 << 20
+_SALT_SIZE = 16
+# What SQLite itself adds to the file's name.
+_COMPANIONS = ("-wal", "-shm", "-journal")
+_OTHER_FORMAT = re.compile("no such (table|column)|has no column")
+
+_SCHEMA = """
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    integration TEXT NOT NULL,
+    change_key TEXT NOT NULL,
+    body TEXT,
+    fingerprint TEXT NOT NULL,
+    event_time INTEGER NOT NULL,
+    change_status TEXT NOT NULL,
+    run TEXT,
+    state TEXT NOT NULL DEFAULT 'waiting',
+    put_at REAL NOT NULL,
+    expires_at REAL,
+    tries INTEGER NOT NULL DEFAULT 0,
+    next_try REAL NOT NULL DEFAULT 0,
+    claimed_by TEXT,
+    claimed_until REAL,
+    settled_at REAL,
+    request_id TEXT,
+    http_status INTEGER,
+    error_code TEXT,
+    error TEXT,
+    told INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX events_by_key ON events (integration, change_key, id);
+CREATE INDEX events_pending ON events (integration, id) WHERE state IN ('waiting', 'sending');
+CREATE INDEX events_sending ON events (integration, claimed_until) WHERE state = 'sending';
+CREATE INDEX events_expiring ON events (integration, expires_at) WHERE state = 'waiting' AND expires_at IS NOT NULL;
+CREATE INDEX events_of_run ON events (run) WHERE run IS NOT NULL;
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY,
+    integration TEXT NOT NULL,
+    process TEXT NOT NULL,
+    courier TEXT,
+    vanished_text TEXT NOT NULL,
+    opened_at REAL NOT NULL,
+    seen_at REAL NOT NULL,
+    closed_at REAL
+);
+CREATE TABLE parts (
+    run TEXT NOT NULL,
+    host TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    text TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (run, host)
+);
+CREATE TABLE pauses (integration TEXT PRIMARY KEY, failures INTEGER NOT NULL, until REAL NOT NULL, error TEXT);
+CREATE TABLE sendings (integration TEXT NOT NULL, at REAL NOT NULL);
+CREATE INDEX sendings_by_time ON sendings (integration, at);
+"""
+# What matters of a damaged file: the runs, whatever is not settled, and all events of a run that is not closed.
+_WORTH_RESCUING = (
+    ("runs", "TRUE"),
+    ("parts", "TRUE"),
+    ("events", "state IN ('waiting', 'sending') OR run IN (SELECT id FROM runs WHERE closed_at IS NULL)"),
+)
+
+
+class OutboxError(Exception):
+    """The outbox cannot be used. The text names the file and the reason."""
+
+
+class NewerOutbox(OutboxError):
+    """The outbox was written by a newer version of this collection."""
+
+
+class DamagedOutbox(OutboxError):
+    """The file was damaged. It has been set aside, a new one is in its place: the same call may be made once more."""
+
+
+def salt_of(folder: str) -> bytes:
+    """What integration keys are hashed with in this folder; kept apart from the file, so that it outlives a damage.
+
+    :raises OutboxError: where it can be neither read nor made.
+    """
+    path = os.path.join(folder, SALT_NAME)
+    try:
+        try:
+            return _read_salt(path)
+        except FileNotFoundError:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        # Linked into place when it is whole, so that nobody ever reads a part of it.
+        draft = f"{path}.{secrets.token_hex(8)}"
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_bytes(_SALT_SIZE))
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(draft, path)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without hard links
+                os.replace(draft, path)
+        finally:
+            if os.path.exists(draft):
+                os.unlink(draft)
+        return _read_salt(path)
+    except OSError as error:
+        raise OutboxError(f"{error.filename or path}: {error.strerror}") from None
+
+
+def _read_salt(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(_SALT_SIZE)
+
+
+class OutboxFile:
+    """An open outbox file. It follows the path: when another process has replaced the file, so does this object.
+
+    :param folder: the outbox's folder.
+    :param durable: whether each transaction survives a power cut.
+    :param patience: seconds to wait for other writers.
+    :param create: whether to make it where it is missing.
+    :param alone: only to read, while no other process has it open: then it needs no room on the disk.
+    :raises OutboxError: where the folder cannot be made or written, or the file not be read.
+    """
+
+    def __init__(self, folder: str, durable: bool, patience: float, create: bool, alone: bool = False) -> None:
+        self.folder = folder
+        self.path = os.path.join(folder, FILE_NAME)
+        self.set_aside: str | None = None
+        self._durable = durable
+        self._patience = patience
+        self._create_missing = create
+        self._alone = alone
+        self._inode = 0
+        self._has_log = False
+        self._database: sqlite3.Connection | None = None
+        self._open()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def rows(self, statement: str, values: object = ()) -> list[sqlite3.Row]:
+        """The result of a query."""
+        for attempt in (1, 2):
+            try:
+                with self._errors():
+                    return self._current().execute(statement, values).fetchall()  # type: ignore[arg-type]
+            except DamagedOutbox:
+                if attempt == 2:
+                    raise
+        raise AssertionError  # unreachable
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer gets between."""
+        with self._errors():
+            database = self._current()
+            changes = database.total_changes
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+                database.execute("COMMIT")
+            except BaseException:
+                if database.in_transaction:
+                    database.execute("ROLLBACK")
+                raise
+            if self._durable and self._has_log and database.total_changes != changes:
+                self._sync_log()
+
+    def _sync_log(self) -> None:
+        """Bring the transaction to the disk: SQLite would let the next writer in only after that, now they share it."""
+        try:
+            log = os.open(self.path + "-wal", os.O_RDONLY)
+            try:
+                getattr(os, "fdatasync", os.fsync)(log)
+            finally:
+                os.close(log)
+        except OSError as error:
+            raise OutboxError(f"{self.path}-wal: {error.strerror}") from None
+
+    def vacuum(self) -> None:
+        """Give back to the file system what is no longer used."""
+        with self._errors():
+            # As a script: a mere query would stop after its first step, which is one page.
+            self._current().executescript("PRAGMA incremental_vacuum")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise OutboxError(f"{self.path}: {error}") from None
+            self._replace()
+            raise DamagedOutbox(f"{self.path}: {error}") from None
+
+    def _current(self) -> sqlite3.Connection:
+        if self._database is None or self._inode != _inode_of(self.path):
+            self.close()
+            self._open()
+        return cast(sqlite3.Connection, self._database)
+
+    def _open(self) -> None:
+        try:
+            self._connect()
+        except sqlite3.Error as error:
+            if not _is_damage(error):
+                raise OutboxError(f"{self.path}: {error}") from None
+            self._replace()
+        except OSError as error:
+            raise OutboxError(f"{error.filename or self.path}: {error.strerror}") from None
+
+    def _connect(self) -> None:
+        if not self._create_missing and not os.path.exists(self.path):
+            raise OutboxError(f"{self.path}: it was deleted")
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            # Not opened here at all: closing it would drop the locks that SQLite holds on it in this process.
+            pass
+        self._inode = _inode_of(self.path)
+        database = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None)
+        try:
+            database.row_factory = sqlite3.Row
+            if self._alone:
+                database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise NewerOutbox(
+                    f"{self.path}: written by a newer version of flashcat.flashduty (format {version}, "
+                    f"known here is {SCHEMA_VERSION}). Install the same version everywhere, or set another state_dir"
+                )
+            if version < SCHEMA_VERSION:
+                # Of several that change the journal's mode at once, SQLite refuses some without waiting.
+                with _locked(os.path.join(self.folder, "creation.lock"), self._patience):
+                    self._create(database)
+            self._has_log = database.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+            database.execute(f"PRAGMA synchronous = {'FULL' if self._durable and not self._has_log else 'NORMAL'}")
+            database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_MAX}")
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
+
+    def _create(self, database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        if not is_on_network(self.folder):
+            database.execute("PRAGMA journal_mode = WAL")
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            if database.execute("PRAGMA user_version").fetchone()[0] == 0:
+                for statement in _SCHEMA.split(";"):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            database.execute("COMMIT")
+        except BaseException:
+            database.execute("ROLLBACK")
+            raise
+
+    def _replace(self) -> None:
+        """Set the damaged file aside, under a name of its own, and save into a new one what can still be read."""
+        damaged = self._inode
+        self.close()
+        create, self._create_missing = self._create_missing, True
+        try:
+            with _locked(os.path.join(self.folder, "lock"), self._patience):
+                if _inode_of(self.path) == damaged:
+                    name = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+                    # The log first: beside a new file it would be taken for that one's own.
+                    for companion in (*_COMPANIONS, ""):
+                        if os.path.exists(self.path + companion):
+                            os.rename(self.path + companion, name + companion)
+                    self.set_aside = name
+                self._connect()
+                if self.set_aside is not None and self._database is not None:
+                    _rescue(self.set_aside, self._database)
+        except (OSError, sqlite3.Error) as error:
+            raise OutboxError(f"{self.path}: {error}") from None
+        finally:
+            self._create_missing = create
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    # Exactly this class: its subclasses are locks, full disks and the like.
+    return error.__class__ is sqlite3.DatabaseError or bool(_OTHER_FORMAT.search(str(error)))
+
+
+def _rescue(damaged: str, database: sqlite3.Connection) -> None:
+    try:
+        old = sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)
+    except sqlite3.Error:
+        return
+    try:
+        for table, condition in _WORTH_RESCUING:
+            try:
+                for row in old.execute(f"SELECT * FROM {table} WHERE {condition}"):
+                    marks = ", ".join("?" * len(row))
+                    database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", tuple(row))
+            except sqlite3.Error:
+                continue
+    finally:
+        old.close()
+
+
+def _inode_of(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+@contextmanager
+def _locked(path: str, patience: float) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        end = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_on_network(folder: str, mounts: str = "/proc/self/mounts") -> bool:
+    """Whether the folder lies on a file system that several machines may share; False where that cannot be told."""
+    folder = os.path.realpath(folder)
+    found = kind = ""
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                # A later line of the same mount point covers the earlier one.
+                point, system = _unescaped(line.split()[1]), line.split()[2]
+                if len(point) >= len(found) and (folder + "/").startswith(point.rstrip("/") + "/"):
+                    found, kind = point, system
+    except (OSError, IndexError):
+        return False
+    return kind in _NETWORK_FILE_SYSTEMS
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)

@@ -1,0 +1,130 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Changes that Flashduty shows as in progress long after their run can have ended, where no outbox survived to tell.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent, InvalidEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
+    LIMIT_MAX,
+    ChangeQuery,
+    Find,
+    InvalidQuery,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, MissingAppKey
+
+STALE_OPTIONS: dict[str, dict[str, Any]] = {
+    "stale_after": {"type": "str"},
+    "stale_integration_id": {"type": "int"},
+    "stale_labels": {"type": "dict"},
+}
+# What every change of the callback carries.
+_OURS = {"source": "ansible"}
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+# Seconds. A run that is busy with one task for minutes says nothing meanwhile.
+_AFTER_LEAST = 600
+_AFTER_MOST = 29 * 86400
+_WINDOW = 30 * 86400
+
+
+@dataclass(frozen=True)
+class StaleRule:
+    """Which changes are taken for abandoned.
+
+    :ivar after: seconds since the last event of the change.
+    :ivar integration_id: Flashduty's number of the integration: another one may have changes of the same keys.
+    :ivar labels: labels that the change has.
+    """
+
+    after: int
+    integration_id: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], connection: Connection) -> StaleRule | None:
+        """The rule that the options of a task describe; None where they ask for none.
+
+        :raises InvalidQuery: naming the option and what is wrong with it.
+        :raises MissingAppKey: where Flashduty cannot be read.
+        """
+        after = duration(options.get("stale_after"), "stale_after")
+        if not after:
+            return None
+        if not _AFTER_LEAST <= after <= _AFTER_MOST:
+            raise InvalidQuery("stale_after", f"must be between 10 minutes and 29 days, given were {after} seconds")
+        if connection.app_key is None:
+            raise MissingAppKey
+        number = options.get("stale_integration_id")
+        if not number:
+            raise InvalidQuery(
+                "stale_integration_id",
+                "is needed with stale_after: the number of the integration that the key belongs to, as Flashduty's "
+                "console and flashduty_change_info show it. Changes of other integrations are left alone",
+            )
+        asked = ChangeQuery.from_options({"labels": options.get("stale_labels")}, time.time())
+        return cls(after, int(number), {**asked.labels, **_OURS})
+
+
+def duration(value: Any, option: str) -> int:
+    """Seconds of ``90``, ``90s``, ``15m``, ``6h`` or ``2d``; 0 where there is no value.
+
+    :raises InvalidQuery: naming the option.
+    """
+    text = str(value if value is not None else "").strip().lower()
+    if not text:
+        return 0
+    match = re.fullmatch(r"(\d{1,9})\s*([smhd]?)", text)
+    if match is None:
+        raise InvalidQuery(option, f"must be seconds or a number with s, m, h or d, such as 6h, given was {text!r}")
+    return int(match.group(1)) * _UNITS[match.group(2)]
+
+
+def stale_events(rule: StaleRule, find: Find, now: float, in_use: Collection[str]) -> list[ChangeEvent]:
+    """The events that close what Flashduty shows as abandoned.
+
+    :param now: Unix seconds.
+    :param in_use: keys of changes that are in progress here, or wait to be delivered.
+    :raises ReadingFailed: where Flashduty could not be asked.
+    """
+    query = ChangeQuery(
+        start_time=int(now) - _WINDOW,
+        end_time=int(now),
+        statuses=("Processing",),
+        labels=rule.labels,
+        integration_ids=(rule.integration_id,),
+        limit=LIMIT_MAX,
+        order_by="last_time",
+        ascending=True,
+    )
+    events = []
+    for change in find(query).changes:
+        last_time = change.get("last_time")
+        ours = change.get("integration_id") == rule.integration_id and change.get("change_key") not in in_use
+        if ours and isinstance(last_time, int) and 0 < last_time <= now - rule.after:
+            try:
+                events.append(_canceled(change, last_time, now))
+            except InvalidEvent:  # it was not made by this collection then
+                continue
+    return events
+
+
+def _canceled(change: Mapping[str, Any], last_time: int, now: float) -> ChangeEvent:
+    heard = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(last_time))
+    silent = int(now) - last_time
+    hours = f"{silent // 3600} h {silent % 3600 // 60} min"
+    fields = {name: change.get(name) for name in ("change_key", "title", "link", "labels")}
+    text = f"Never closed by its run: nothing was heard of it since {heard}, for {hours}. Closed by flush."
+    return ChangeEvent.validated(
+        {**fields, "change_status": "Canceled", "event_time": last_time, "description": text}, now
+    )

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which signals reached ansible-playbook, without a handler that would change what they do.
+
+Private to this collection; may change in any release.
+
+Python writes the number of each signal that it handles into a socket. Whoever holds the other end, as the courier does,
+knows of a Ctrl-C also where a second one left ansible-playbook no time to say so.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+
+class Signals:
+    """The signals that this process gets from now on; those of its forks do not count.
+
+    :ivar reader: file descriptor for :func:`received`.
+    """
+
+    def __init__(self, set_wakeup_fd: Callable[..., int]) -> None:
+        """Begin.
+
+        :param set_wakeup_fd: :func:`signal.set_wakeup_fd`, to be called in the main thread.
+        :raises ValueError: this is not the main thread.
+        """
+        ends = socket.socketpair()
+        self.reader, self._writer = (end.detach() for end in ends)
+        os.set_blocking(self._writer, False)
+        self._set_wakeup_fd = set_wakeup_fd
+        previous = set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        if previous != -1:
+            # Somebody else has use for them.
+            set_wakeup_fd(previous)
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        previous = self._set_wakeup_fd(-1)
+        if previous not in (-1, self._writer):
+            self._set_wakeup_fd(previous)
+
+
+def received(reader: int) -> frozenset[int]:
+    """The numbers of the signals so far; asking leaves them there for others to ask."""
+    with socket.socket(fileno=os.dup(reader)) as end:
+        try:
+            return frozenset(end.recv(4096, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return frozenset()

@@ -1,0 +1,104 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Flush closes what was abandoned by control nodes whose disk did not survive."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from control_node import KEY, ControlNode
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+
+OTHER = "another-integration"
+HOUR = 3600
+FLUSH = "flashcat.flashduty.flush"
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    with Receiver(tmp_path / "receiver.sqlite3", integration_keys=[OTHER, KEY]) as running:
+        yield running
+
+
+def _report(receiver: Receiver, key: str, hours_ago: float, integration_key: str = KEY, source: str = "ansible") -> int:
+    moment = int(time.time() - hours_ago * HOUR)
+    fields = {
+        "change_key": key,
+        "change_status": "Processing",
+        "title": f"Title of {key}",
+        "link": "https://ci.example/1",
+        "event_time": moment,
+        "labels": {"source": source, "controller": "job-17"},
+    }
+    api = Api(Connection(receiver.url, integration_key))
+    api.push(ChangeEvent.validated(fields, time.time()).to_json(), 20.0)
+    api.close()
+    return moment
+
+
+def _statuses(receiver: Receiver) -> dict[tuple[str, int], str]:
+    return {(change["change_key"], change["integration_id"]): change["change_status"] for change in receiver.changes()}
+
+
+def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, receiver: Receiver) -> None:
+    ours, theirs = receiver.integration_id(KEY), receiver.integration_id(OTHER)
+    moment = _report(receiver, "abandoned", 7)
+    _report(receiver, "still running", 5)
+    _report(receiver, "abandoned", 7, OTHER)
+    _report(receiver, "not of the callback", 7, source="a script")
+    control.environment["FLASHDUTY_APP_KEY"] = "sandbox-app"
+    options = ("-e", f"stale_after=6h stale_integration_id={ours}")
+
+    code, output = control.run(FLUSH, "--check", *options)
+    assert code == 0, output
+    assert "changed=1" in output
+    assert len(receiver.events()) == 4
+
+    assert control.run(FLUSH, *options, "-e", '{"stale_labels": {"controller": "another"}}')[0] == 0
+    assert len(receiver.events()) == 4
+
+    for _again in range(2):
+        code, output = control.run(FLUSH, *options)
+        assert code == 0, output
+    assert _statuses(receiver) == {
+        ("abandoned", ours): "Canceled",
+        ("still running", ours): "Processing",
+        ("abandoned", theirs): "Processing",
+        ("not of the callback", ours): "Processing",
+    }
+    *_earlier, closed = receiver.events()
+    assert len(_earlier) == 4
+    assert (closed["event_time"], closed["title"], closed["link"]) == (
+        moment,
+        "Title of abandoned",
+        "https://ci.example/1",
+    )
+    assert closed["labels"] == {"source": "ansible", "controller": "job-17"}
+    assert "7 h 0 min" in closed["description"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("stale_after=6h", "stale_integration_id: is needed with stale_after"),
+        ("stale_after=6h stale_integration_id=1 flashduty_app_key=''", "app_key: no app key is set"),
+        ("stale_after=5m stale_integration_id=1", "stale_after: must be between 10 minutes and 29 days"),
+        ("stale_after=soon stale_integration_id=1", "such as 6h, given was 'soon'"),
+        ("stale_after=6h stale_integration_id=1 flashduty_app_key=wr0ng", "Flashduty cannot be asked"),
+    ],
+)
+def test_what_cannot_be_done_is_said(control: ControlNode, options: str, expected: str) -> None:
+    app_key = "" if "flashduty_app_key" in options else " flashduty_app_key=sandbox-app"
+    code, output = control.run(FLUSH, "-e", options + app_key)
+    assert code == 2
+    assert expected in " ".join(output.split())
+    assert "wr0ng" not in output
