@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 from hypothesis import settings
 
 for name in [name for name in os.environ if name.startswith("FLASHDUTY_")]:
     del os.environ[name]
+
+# What a shell puts into the background ignores Ctrl-C, and so would every ansible-playbook that the tests start there.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For tests that start ansible-playbook, also where pytest was started by hand.
 os.environ.setdefault("ANSIBLE_COLLECTIONS_PATH", str(Path(__file__).parents[1] / ".build" / "collections"))

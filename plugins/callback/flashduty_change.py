@@ -9,14 +9,23 @@ name: flashduty_change
 type: notification
 short_description: Report each playbook run to Flashduty as a change
 version_added: 1.0.0
-author: the flashcat.flashduty contributors
+author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
   - Reports Processing when a playbook starts, and Done or Canceled when it ends, so that whoever is on call sees beside
     an incident what Ansible was changing.
   - The end is the truth of the exit code. A run that is interrupted or killed is reported as Canceled.
+  - O(title), O(description) and O(link) are templates over the play's variables and the variable C(flashduty_run). They
+    are worked out for the event that begins a change and again for the one that ends it. Where one fails, a warning
+    says why and the default is used.
+  - C(flashduty_run) is a map of C(status) (V(Processing), V(Done) or V(Canceled)), C(text) (the default description),
+    C(duration) (in seconds), C(hosts) and C(groups) (lists of names), C(counts) (how many hosts there are, C(hosts),
+    and how many were C(ok), C(changed), C(failed), C(unreachable), C(stopped) and C(not_reached)), C(failed) (a list of
+    maps of C(host), C(task), C(module) and C(path)), C(change_key), C(scope), C(target) (the host or group with these
+    scopes), C(check_mode), C(play), C(playbook), C(user), C(controller), C(system), C(job), C(job_url), C(branch) and
+    C(revision).
   - A process of its own, the courier, talks to Flashduty. A slow or dead API costs the tasks nothing; what could not be
-    delivered waits in the outbox for the next run or for the playbook P(flashcat.flashduty.flush#playbook).
-  - Nothing is reported with C(--check).
+    delivered waits in the outbox for the next run or for the playbook C(flashcat.flashduty.flush).
+  - Nothing is reported with C(--check), unless O(report_check_mode) says so.
 requirements:
   - requests on the control node
   - enable it in ansible.cfg with C(callbacks_enabled = flashcat.flashduty.flashduty_change)
@@ -37,55 +46,78 @@ options:
   change_key:
     description:
       - The key of the change, usually the ticket's number.
-      - The default is made from the CI job, so that its retries are one change, and unique where there is no job.
+      - The default is made from the CI job, the playbooks and C(--limit), so that a retry of the job is the same change
+        and another playbook of it is not. Where there is no job, it is unique.
+      - The variable C(flashduty_change_key) goes before both other ways to set it.
     type: str
     env:
       - name: FLASHDUTY_CHANGE_KEY
     ini:
       - section: callback_flashduty_change
         key: change_key
-    vars:
-      - name: flashduty_change_key
   title:
     description:
-      - The title of the change, a template over the play's variables. The default is the play's name and the playbook.
+      - The title of the change, a template. The default is the play's name and the playbook, after the name of the host
+        or group with these scopes.
+      - The variable C(flashduty_title) goes before both other ways to set it.
     type: str
     env:
       - name: FLASHDUTY_TITLE
     ini:
       - section: callback_flashduty_change
         key: title
-    vars:
-      - name: flashduty_title
   description:
-    description: What stands in front of our own text in the description, a template over the play's variables.
+    description:
+      - The description of the change, a template. The default, which a template has as C(flashduty_run.text), tells who
+        runs what where, and at the end first what failed and where, then counts and duration.
+      - It is cut at 2048 characters. A run that is killed is described by the default.
+      - The variable C(flashduty_description) goes before both other ways to set it.
     type: str
     env:
       - name: FLASHDUTY_DESCRIPTION
     ini:
       - section: callback_flashduty_change
         key: description
-    vars:
-      - name: flashduty_description
   link:
-    description: Address of the ticket, a template over the play's variables. The default is the CI job's address.
+    description:
+      - Address of the ticket, a template. The default is the CI job's address.
+      - The variable C(flashduty_link) goes before both other ways to set it.
     type: str
     env:
       - name: FLASHDUTY_LINK
     ini:
       - section: callback_flashduty_change
         key: link
-    vars:
-      - name: flashduty_link
   labels:
-    description: Labels above all others, a map. Labels of hosts and groups come from the variable C(flashduty_labels).
-    type: dict
-    default: {}
+    description:
+      - Labels above all others, as V(datacenter=nj,team=sre) or as a map in YAML or JSON. An empty value takes the
+        label away.
+      - Labels of hosts and groups, and those of one run, come from the variable C(flashduty_labels), a map.
+    type: raw
     env:
       - name: FLASHDUTY_LABELS
     ini:
       - section: callback_flashduty_change
         key: labels
+  label_groups:
+    description:
+      - Names of inventory groups that give labels. A host in C(env_prod) gets C(env=prod) by V(env_*=env), where the
+        star stands for the label's value.
+      - V(prod=env) takes the whole name for the value, V(production=env=prod) gives the value itself.
+      - A regular expression that matches the whole name gives one label for each of its named groups, such as
+        V((?P<env>prod|test\)_(?P<region>.+\)). In ansible.cfg and in the environment it must not hold a comma.
+      - Where several groups of a host give one label, it has all their values. Inventory variables come before names
+        of groups. An empty value turns this off.
+    type: list
+    elements: str
+    default: ['env_*=env', 'region_*=region']
+    env:
+      - name: FLASHDUTY_LABEL_GROUPS
+    ini:
+      - section: callback_flashduty_change
+        key: label_groups
+    vars:
+      - name: flashduty_label_groups
   label_vars:
     description:
       - Inventory variables that become labels, each alone (V(service)) or with the label's name
@@ -100,8 +132,125 @@ options:
         key: label_vars
     vars:
       - name: flashduty_label_vars
+  scope:
+    description:
+      - Which changes a run is. With V(run), one change.
+      - With V(host), one for each host that a play targets, with the labels of that host alone, so that its label
+        C(host) equals that of an alert. The change key is that of the run, a slash, and the host.
+      - With V(group), one for each group that the pattern of a play names, such as C(web) and C(db) in C(web:db:&prod).
+        A host that comes in by another name, such as C(all), belongs to the groups that list it themselves, or to
+        C(ungrouped).
+      - A change begins with the first play that targets it, ends with the run, and has its own truth. A host is
+        Canceled when it failed or was unreachable, when the failures of others stopped it, and when the run never
+        reached it; a group, when one of its hosts is. The description tells which.
+      - A task M(flashcat.flashduty.flashduty_change) without C(change_key) reports to the change of its host;
+        with V(group), to that of the first of its host's groups.
+      - Flashduty takes 1000 events a minute. What is more goes out in the background, and O(wait) bounds what the end
+        of the run waits for it.
+    type: str
+    choices: [run, group, host]
+    default: run
+    env:
+      - name: FLASHDUTY_SCOPE
+    ini:
+      - section: callback_flashduty_change
+        key: scope
+    vars:
+      - name: flashduty_scope
+  report_when:
+    description:
+      - With V(changed), nothing is reported until a task changes something, which suits runs that converge every half
+        hour. Then the change is reported with the time at which it began, since Flashduty relates changes to incidents
+        by their time. A run in which nothing changed is never reported, even when it fails.
+      - With O(scope=host) and O(scope=group) this holds for each host and group.
+      - A task counts when it ends with changed, also when it fails. Tasks M(flashcat.flashduty.flashduty_change)
+        do not count; without C(change_key) they are skipped until there is a change that they can report to.
+    type: str
+    choices: [always, changed]
+    default: always
+    env:
+      - name: FLASHDUTY_REPORT_WHEN
+    ini:
+      - section: callback_flashduty_change
+        key: report_when
+    vars:
+      - name: flashduty_report_when
+  report_check_mode:
+    description:
+      - Whether to report runs with C(--check). Their titles say so, they have the label C(check_mode=true), and their
+        keys end in C(/check), so that a check never closes the change of its ticket.
+    type: bool
+    default: false
+    env:
+      - name: FLASHDUTY_REPORT_CHECK_MODE
+    ini:
+      - section: callback_flashduty_change
+        key: report_check_mode
+    vars:
+      - name: flashduty_report_check_mode
+  progress:
+    description:
+      - With V(play), each play reports its change as Processing again, and says how far the run has come, such as
+        C(Progress 40%, play 3/5). With O(scope=host) and O(scope=group), the changes that the play targets.
+    type: str
+    choices: [none, play]
+    default: none
+    env:
+      - name: FLASHDUTY_PROGRESS
+    ini:
+      - section: callback_flashduty_change
+        key: progress
+    vars:
+      - name: flashduty_progress
+  failure_detail:
+    description:
+      - What is told of a task that failed. With V(task), its name as the playbook has it, the module, and the file and
+        line.
+      - With V(message), the first 300 characters of its message as well, which can hold anything, secrets included.
+      - Of a task with C(no_log), neither name nor message is told. Arguments and results are never sent.
+    type: str
+    choices: [task, message]
+    default: task
+    env:
+      - name: FLASHDUTY_FAILURE_DETAIL
+    ini:
+      - section: callback_flashduty_change
+        key: failure_detail
+    vars:
+      - name: flashduty_failure_detail
+  language:
+    description:
+      - The language of the default texts, English or Chinese. With V(auto), Chinese where the first that is set of
+        E(LC_ALL), E(LC_MESSAGES) and E(LANG) begins with C(zh), otherwise English.
+    type: str
+    choices: [auto, en, zh]
+    default: auto
+    env:
+      - name: FLASHDUTY_LANGUAGE
+    ini:
+      - section: callback_flashduty_change
+        key: language
+    vars:
+      - name: flashduty_language
+  preview:
+    description:
+      - Whether to print the events, in full, instead of sending them. Nothing is sent and nothing is stored, and no key
+        is needed. Tasks with M(flashcat.flashduty.flashduty_change) print theirs too.
+      - C(FLASHDUTY_PREVIEW=1 ansible-playbook --check site.yml) shows the labels of a run without running it. The
+        events are those of a run without C(--check), unless O(report_check_mode) is set.
+    type: bool
+    default: false
+    env:
+      - name: FLASHDUTY_PREVIEW
+    ini:
+      - section: callback_flashduty_change
+        key: preview
+    vars:
+      - name: flashduty_preview
   wait:
-    description: How many seconds the end of the playbook waits for the delivery at most.
+    description:
+      - How many seconds the end of the playbook waits for the delivery at most.
+      - It does not wait for an API that has failed three times. What is left is delivered after the run or by the next.
     type: float
     default: 10
     env:
@@ -116,25 +265,21 @@ options:
 import functools
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible import context
 from ansible.plugins.callback import CallbackBase
 
-try:
+if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
-except Exception as error:  # an error here would end the run
-    RunReport = None  # type: ignore[assignment,misc]
-    _IMPORT_ERROR: Exception | None = error
-else:
-    _IMPORT_ERROR = None
 
 
 def _harmless(method: Callable[..., None]) -> Callable[..., None]:
-    """A report that fails must not fail the run: one warning, and silence from then on."""
+    """A report that fails must not fail the run: one warning, and from then on only the run's end is reported."""
 
     @functools.wraps(method)
     def guarded(self: CallbackModule, *args: Any, **kwargs: Any) -> None:
+        if self.gave_up and method.__name__ != "v2_playbook_on_stats":
+            return
         try:
             method(self, *args, **kwargs)
         except Exception as error:
@@ -154,23 +299,25 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._report: RunReport | None = None
-        if _IMPORT_ERROR is not None:
-            self.give_up("it could not be loaded", _IMPORT_ERROR)
+        self.gave_up = False
 
     def give_up(self, what: str, error: Exception) -> None:
-        """Report nothing more."""
-        self.disabled = True
+        """Report nothing more but the end of what was reported."""
+        self.gave_up = True
         text = self._report.redact(str(error)) if self._report is not None else str(error)
-        self._display.warning(f"flashduty_change: this run is not reported any further: {what}: {text}")
+        self._display.warning(f"flashduty_change: this run is no longer reported, but for its end: {what}: {text}")
 
     @_harmless
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        if context.CLIARGS.get("check") or playbook._file_name == "__adhoc_playbook__":
+        if playbook._file_name == "__adhoc_playbook__":
             self.disabled = True
             return
         if self._report is None:
-            self._report = RunReport(self._display.warning, self._display.vvv)
-        self._report.playbook_starts(str(playbook._file_name))
+            # Not at the top: there an error would end the run, and who only asks for the options would wait for it.
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
+
+            self._report = RunReport(self._display.warning, self._display.vvv, self._display.display)
+        self._report.playbook_starts(str(playbook._file_name), playbook.get_plays())
 
     @_harmless
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -179,14 +326,24 @@ class CallbackModule(CallbackBase):
             self._report.play_starts(play, signal.set_wakeup_fd)
 
     @_harmless
+    def v2_runner_on_ok(self, result: Any) -> None:
+        if self._report is not None and self._report.awaits_change and result.is_changed():
+            self._report.task_changed(result)
+
+    @_harmless
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        if self._report is not None and not ignore_errors:
-            self._report.host_failed(result._host.get_name(), result._task)
+        if self._report is None:
+            return
+        if not ignore_errors:
+            self._report.host_failed(result)
+        # A task that changed something before it failed says so.
+        if self._report.awaits_change and result.is_changed():
+            self._report.task_changed(result)
 
     @_harmless
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if self._report is not None:
-            self._report.host_failed(result._host.get_name(), result._task)
+            self._report.host_failed(result)
 
     @_harmless
     def v2_playbook_on_stats(self, stats: Any) -> None:

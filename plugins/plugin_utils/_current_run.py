@@ -2,35 +2,43 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The change that the callback reports for the running playbook, for the tasks of that playbook.
+"""The changes that the callback reports for the running playbook, for the tasks of that playbook.
 
 Private to this collection; may change in any release.
 
-A forked worker inherits it; an ansible-playbook that a task starts does not, and so never takes it for its own.
+A forked worker inherits them; an ansible-playbook that a task starts does not, and so never takes them for its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class JoinedChange:
+    """What a task without a ``change_key`` reports to."""
+
+    change_key: str
+    title: str
+    link: str | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class CurrentRun:
-    """What a task without a ``change_key`` reports to.
+    """The run that the tasks of this process belong to.
 
     :ivar run: the run's id in the outbox.
-    :ivar folder: the outbox's folder.
+    :ivar folder: the folder of the run's outbox; empty where the run is only previewed.
     :ivar integration: the integration that the run is reported to.
+    :ivar change_of: the change that a task of a host joins; None where none of that host has begun.
     """
 
     run: str
     folder: str
     integration: str
-    change_key: str
-    title: str
-    link: str | None
-    labels: Mapping[str, str]
+    change_of: Callable[[str], JoinedChange | None]
 
 
 _current: CurrentRun | None = None

@@ -277,13 +277,12 @@ class _Play:
     def _pick(self, layer: _Layer, host: Any) -> dict[str, Any]:
         """The wanted variables of a layer: plain, to be worked out, or MISSING where they fail."""
         picked: dict[str, Any] = {}
-        for name in self._names:
-            if name in layer:
-                raw = layer[name]
-                if self._renderer.has_template(raw):
-                    picked[name] = _Templated(raw)
-                else:
-                    picked[name] = self._renderer.render(name, raw, _nothing, host)
+        for name in self._only_names.intersection(layer):
+            raw = layer[name]
+            if self._renderer.has_template(raw):
+                picked[name] = _Templated(raw)
+            else:
+                picked[name] = self._renderer.render(name, raw, _nothing, host)
         return picked
 
     def _relevant(self, group_set: _GroupSet, host: Any) -> frozenset[str]:

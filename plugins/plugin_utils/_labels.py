@@ -6,9 +6,9 @@
 
 Private to this collection; may change in any release.
 
-For each host the highest rule that names a label decides its value, in rising priority: built in, inventory variables
-(``label_vars``), the variable ``flashduty_labels``, the option ``labels``. Over all hosts, the label is the one value
-they agree on, or their distinct values.
+For each host the highest rule that names a label decides its value, in rising priority: built in, names of its groups
+(``label_groups``), inventory variables (``label_vars``), the variable ``flashduty_labels``, the option ``labels``. Over
+all hosts, the label is the one value they agree on, or their distinct values.
 
 Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
 """
@@ -16,9 +16,13 @@ Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import yaml
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     LABEL_KEY_MAX,
@@ -28,18 +32,18 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     plain_text,
     shortened,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._group_patterns import GroupPattern, InvalidPattern
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 LABELS_VARIABLE = "flashduty_labels"
-# What alerts carry by Flashduty's documentation (service, cluster, team, owner) and by the habit of Prometheus and
-# Nightingale (env, region, ident, instance, job).
-DEFAULT_LABEL_VARS = ("service", "cluster", "team", "owner", "env", "region", "ident", "instance", "job")
 # Labels that are built in, the most useful first: under the limit of 50 the last ones go first.
-BUILT_IN = ("host", "group", "playbook", "user", "source", "limit", "controller", "tags", "skip_tags")
+BUILT_IN = ("host", "check_mode", "group", "playbook", "user", "source", "limit", "controller", "tags", "skip_tags")
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NUMBER = re.compile("([0-9]+)")
 _SHOWN_NAMES = 10
+# CPU seconds that the names of all groups may take; 10,000 groups and ten patterns take a twentieth of it.
+_MATCHING_MAX = 1.0
 
 # The items of one host's label; none where the rule says that there is to be no such label.
 _Items = tuple[str, ...]
@@ -123,35 +127,74 @@ def built_in_labels(
     return {name: text for name, value in values.items() if (text := plain_text(value).strip())}
 
 
+class _GroupLabels:
+    """The labels that names of groups give to a host; each name is looked at once."""
+
+    def __init__(self, patterns: Sequence[GroupPattern], notices: Notices) -> None:
+        self._patterns = patterns
+        self._notices = notices
+        self._spent = 0.0
+        self._of_name: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._of_names: dict[tuple[str, ...], dict[str, _Items]] = {}
+
+    def of(self, names: tuple[str, ...]) -> dict[str, _Items]:
+        """The labels of a host in the groups of these names."""
+        if names not in self._of_names:
+            found: dict[str, set[str]] = {}
+            for name in names if self._patterns else ():
+                for label, value in self._of_one(name):
+                    found.setdefault(label, set()).add(value)
+            self._of_names[names] = {label: tuple(sorted(values, key=natural)) for label, values in found.items()}
+        return self._of_names[names]
+
+    def _of_one(self, name: str) -> tuple[tuple[str, str], ...]:
+        if name not in self._of_name:
+            if self._spent > _MATCHING_MAX:
+                self._notices.warning(
+                    f"label_groups: names of groups are not looked at any more, {len(self._of_name)} of them took"
+                    f" {self._spent:.1f} s; simpler patterns are faster",
+                    subject="label_groups too slow",
+                )
+                return ()
+            started = time.process_time()
+            given = [found for pattern in self._patterns for found in pattern.of(name)]
+            self._of_name[name] = tuple((label, text) for label, value in given for text in _one(value))
+            self._spent += time.process_time() - started
+        return self._of_name[name]
+
+
 @dataclass(frozen=True)
 class LabelRules:
     """Which labels a host has. Make it with :meth:`from_options`.
 
+    :ivar groups: labels by names of groups; all that match one host count.
     :ivar variables: inventory variables that give labels; of several for one label, a host's first decides.
     :ivar fixed: the option ``labels``: the same for every host, above all else.
     """
 
+    groups: _GroupLabels = field(default_factory=lambda: _GroupLabels((), Notices()))
     variables: tuple[LabelVariable, ...] = ()
     fixed: Mapping[str, _Items] = field(default_factory=dict)
 
     @classmethod
-    def from_options(cls, label_vars: Iterable[Any], labels: Mapping[Any, Any], notices: Notices) -> LabelRules:
+    def from_options(
+        cls, label_groups: Iterable[Any], label_vars: Iterable[Any], labels: Any, notices: Notices
+    ) -> LabelRules:
         """The rules that the options ask for; what makes no sense in them is left out and told.
 
+        :param label_groups: see :meth:`GroupPattern.from_text`.
         :param label_vars: names of variables, each alone (``service``) or with the label it gives
             (``cluster=k8s_cluster``).
-        :param labels: label keys and values; a null or empty value means that there is to be no such label.
+        :param labels: label keys and values, as a map or as text: ``key=value,key=value``, or a map in YAML or JSON. A
+            null or empty value means that there is to be no such label.
         """
-        variables = []
-        for entry in label_vars:
-            label, equals, variable = str(entry).strip().partition("=")
-            variable = variable.strip() if equals else label
-            key = _clean_key(label, notices)
-            if key is None or not _VARIABLE_NAME.match(variable):
-                notices.warning(f"label_vars: {plain_text(str(entry))!r} is left out, give variable or label=variable")
-            else:
-                variables.append(LabelVariable(key, variable))
-        return cls(tuple(variables), _map_items(labels, "labels", notices))
+        groups = [_group_pattern(entry, notices) for entry in _entries(label_groups)]
+        variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
+        return cls(
+            _GroupLabels([pattern for pattern in groups if pattern is not None], notices),
+            tuple(variable for variable in variables if variable is not None),
+            _map_items(_label_map(labels, notices), "labels", notices),
+        )
 
     @property
     def variable_names(self) -> tuple[str, ...]:
@@ -170,7 +213,10 @@ class LabelRules:
         if isinstance(own, Mapping):
             labels.update(_map_items(own, LABELS_VARIABLE, notices))
         elif own is not None:
-            notices.warning(f"{LABELS_VARIABLE} is left out, it is not a map of label keys and values")
+            notices.warning(
+                f"{LABELS_VARIABLE} is left out, it must be a map of label keys and values; on the command line:"
+                f""" -e '{{"{LABELS_VARIABLE}": {{"key": "value"}}}}'"""
+            )
         return labels
 
 
@@ -182,7 +228,7 @@ class _WorkedOut(NamedTuple):
 class RunLabels:
     """Collects the labels of one change over its plays.
 
-    :param rules: how variables become labels.
+    :param rules: how groups and variables become labels.
     :param built_in: labels that are known before any play.
     """
 
@@ -191,6 +237,7 @@ class RunLabels:
         self._notices = notices
         self._collected: dict[str, set[_Items]] = {}
         self._from_variables: set[str] = set()
+        self._by_rules: set[str] = set()
         self._built_in = {name: _one(value) for name, value in built_in.items()}
         order = [*dict.fromkeys(entry.label for entry in rules.variables)]
         self._order = {label: number for number, label in enumerate(order)}
@@ -201,29 +248,37 @@ class RunLabels:
         :param playbook: file name of the playbook, without its folders.
         """
         of_all = {**self._built_in, "playbook": _one(playbook)} if playbook else self._built_in
-        # Hosts that share their values share the very map, so each map is worked out once.
-        worked_out: dict[int, _WorkedOut] = {}
+        # Hosts that share their values share the very map, so each map is worked out once, and each combination of
+        # it with groups.
+        by_variables: dict[int, _WorkedOut] = {}
+        worked_out: dict[tuple[int, tuple[str, ...]], dict[str, _Items]] = {}
         names: set[str] = set()
         groups: set[tuple[str, ...]] = set()
         for host in hosts:
-            found = worked_out.get(id(host.variables))
-            if found is None:
-                labels = self._rules.of_variables(host.variables, self._notices)
-                found = worked_out[id(host.variables)] = _WorkedOut(host.variables, labels)
-            if "host" not in found.labels:
+            key = (id(host.variables), host.groups)
+            labels = worked_out.get(key)
+            if labels is None:
+                if key[0] not in by_variables:
+                    by_variables[key[0]] = _WorkedOut(
+                        host.variables, self._rules.of_variables(host.variables, self._notices)
+                    )
+                labels = worked_out[key] = {**self._rules.groups.of(host.groups), **by_variables[key[0]].labels}
+            if "host" not in labels:
                 names.add(host.name)
-            if "group" not in found.labels:
+            if "group" not in labels and "group" not in self._built_in:
                 groups.add(host.groups)
-        for found in worked_out.values():
+        for found in by_variables.values():
             self._from_variables.update(found.labels)
-            for label, items in found.labels.items():
+        for labels in worked_out.values():
+            self._by_rules.update(labels)
+            for label, items in labels.items():
                 self._collect(label, items)
         for name in names:
             self._collect("host", _one(name))
         for group in {group for several in groups for group in several}:
             self._collect("group", _one(group))
         for label, items in of_all.items():
-            if not worked_out or any(label not in found.labels for found in worked_out.values()):
+            if not worked_out or any(label not in labels for labels in worked_out.values()):
                 self._collect(label, items)
 
     def _collect(self, label: str, items: _Items) -> None:
@@ -252,14 +307,61 @@ class RunLabels:
         return joined(sorted({item for items in found for item in items}, key=natural))
 
     def _rank(self, label: str) -> tuple[object, ...]:
-        """The order in which labels are kept: the user's fixed ones, host, by variables, the other built-in ones."""
+        """The order in which labels are kept: the user's fixed ones, host, by variables, by groups, built-in ones."""
         if label in self._rules.fixed:
             return (0, 0, natural(label))
         if label == "host":
             return (1, 0, natural(label))
         if label in self._from_variables:
             return (2, self._order.get(label, len(self._order)), natural(label))
-        return (3, BUILT_IN.index(label) if label in BUILT_IN else len(BUILT_IN), natural(label))
+        if label in self._by_rules:
+            return (3, 0, natural(label))
+        return (4, BUILT_IN.index(label) if label in BUILT_IN else len(BUILT_IN), natural(label))
+
+
+def _entries(given: Iterable[Any]) -> Iterator[str]:
+    # An empty setting reads as one empty entry.
+    return (text for entry in given if (text := plain_text(str(entry)).strip()))
+
+
+def _group_pattern(entry: str, notices: Notices) -> GroupPattern | None:
+    try:
+        pattern = GroupPattern.from_text(entry)
+    except InvalidPattern as error:
+        notices.warning(f"label_groups: {entry!r} is left out, {error}")
+        return None
+    labels = [(key, group) for label, group in pattern.labels if (key := _clean_key(label, notices)) is not None]
+    return replace(pattern, labels=tuple(labels))
+
+
+def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:
+    label, equals, variable = entry.partition("=")
+    variable = variable.strip() if equals else label
+    key = _clean_key(label, notices)
+    if key is None or not _VARIABLE_NAME.match(variable):
+        notices.warning(f"label_vars: {entry!r} is left out, give variable or label=variable")
+        return None
+    return LabelVariable(key, variable)
+
+
+def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:
+    if isinstance(given, Mapping):
+        return given
+    text = str(given or "").strip()
+    if text.startswith("{"):
+        try:
+            parsed = yaml.safe_load(text)
+        except yaml.YAMLError:
+            parsed = None
+        if isinstance(parsed, Mapping):
+            return parsed
+        notices.warning("labels: the option is left out, it begins as a map and is no valid YAML or JSON")
+        return {}
+    pairs = [entry.partition("=") for entry in _entries(re.split(r"[,\n]", text))]
+    for key, equals, _value in pairs:
+        if not equals:
+            notices.warning(f"labels: {key!r} is left out, give key=value,key=value or a map in YAML or JSON")
+    return {key: value for key, equals, value in pairs if equals}
 
 
 def _clean_key(key: Any, notices: Notices) -> str | None:
@@ -290,6 +392,8 @@ def _map_items(labels: Mapping[Any, Any], source: str, notices: Notices) -> dict
 
 def _items(value: Any, source: str, tell: Any) -> _Items | None:
     """The items of a label value, or None for a value that cannot be one."""
+    if isinstance(value, str):
+        return _text_items(value)
     try:
         if isinstance(value, (list, tuple)):
             # The whole list is judged first: a list within a list is refused there.
@@ -301,3 +405,9 @@ def _items(value: Any, source: str, tell: Any) -> _Items | None:
     except ValueError as error:
         tell(f"labels: {source} is left out, {error}")
         return None
+
+
+@lru_cache(4096)
+def _text_items(value: str) -> _Items:
+    text = label_text(value)
+    return (text,) if text else ()

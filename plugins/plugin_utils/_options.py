@@ -9,43 +9,80 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import KEY_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    KEY_OPTIONS,
+    InvalidConnection,
+    usable_path,
+)
 
 CALLBACK = "flashcat.flashduty.flashduty_change"
 _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.flashduty_change")
+# Templates over more than ansible-core knows when it resolves options, so they are left raw. Their variables are not in
+# the documentation's `vars`, for ansible-core 2.21 would work them out, from extra variables alone, and refuse to load
+# the callback where that fails.
+TEMPLATES = {name: f"flashduty_{name}" for name in ("change_key", "title", "description", "link")}
+_SECRETS = frozenset({"push_url", "integration_key", "app_key"})
 _LEVELS = ("var", "env", "ini", "default")
 
 
+def prepare() -> None:
+    """Load the definitions of the options now. Workers forked from this process need not load them again, each."""
+    # Whatever is wrong with them, the task that needs them says.
+    with contextlib.suppress(Exception):
+        _configured_name()
+
+
 def resolved(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:
-    """Every option of the callback.
+    """Every option of the callback; templates among them are left raw.
 
     :param variables: the variables of a play or task, as Ansible holds them.
     :param template: renders one of them.
+    :raises InvalidConnection: naming the variable or option that cannot be used, and why. The text holds no secret.
     """
     plugin = _configured_name()
     definitions = C.config.get_configuration_definitions("callback", plugin)
     names = {entry["name"] for option in definitions.values() for entry in option.get("vars", ())}
-    given = {name: _plain(template(variables[name])) for name in sorted(names & set(variables))}
+    given = {name: _rendered(name, variables[name], template) for name in sorted(names & set(variables))}
     options, levels = {}, {}
     for option in definitions:
-        value, origin = C.config.get_config_value_and_origin(
-            option, plugin_type="callback", plugin_name=plugin, variables=given
-        )
+        value, origin = _configured(plugin, option, given)
         options[option], levels[option] = value, _level(str(origin))
+    options.update({option: variables[name] for option, name in TEMPLATES.items() if name in variables})
     _keep_nearest_key(options, levels)
     return options
 
 
+def origins() -> dict[str, str]:
+    """Where each option of the callback comes from that the environment or ansible.cfg sets, in a user's words.
+
+    That of ``enabled`` starts with ``off`` where it is false.
+    """
+    plugin = _configured_name()
+    found = {}
+    for option in C.config.get_configuration_definitions("callback", plugin):
+        value, origin = C.config.get_config_value_and_origin(option, plugin_type="callback", plugin_name=plugin)
+        text = str(origin)
+        if value is not None and text != "default":
+            text = f"the environment variable {text[5:]}" if text.startswith("env:") else text
+            found[option] = f"off {text}" if option == "enabled" and not value else text
+    return found
+
+
 def state_dir(options: Mapping[str, Any]) -> str:
-    """The folder that holds the outbox."""
-    return os.path.expanduser(str(options.get("state_dir") or os.path.join(C.ANSIBLE_HOME, "flashduty")))
+    """The folder that holds the outbox.
+
+    :raises InvalidConnection: where there can be no such path.
+    """
+    return usable_path("state_dir", str(options.get("state_dir") or os.path.join(C.ANSIBLE_HOME, "flashduty")))
 
 
 def with_task_options(options: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +102,32 @@ def _configured_name() -> str:
                 return name
         callback_loader.get(CALLBACK, class_only=True)
     raise LookupError(f"ansible-core does not know the options of {CALLBACK}")
+
+
+def _rendered(name: str, value: Any, template: Callable[[Any], Any]) -> Any:
+    try:
+        return _plain(template(value))
+    except Exception as error:  # a template can raise anything
+        raise InvalidConnection(name, f"its template failed{_reason(name, error)}") from None
+
+
+def _configured(plugin: str, option: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
+    try:
+        found: tuple[Any, Any] = C.config.get_config_value_and_origin(
+            option, plugin_type="callback", plugin_name=plugin, variables=given
+        )
+    except Exception as error:
+        raise InvalidConnection(option, f"cannot be used{_reason(option, error)}") from None
+    return found
+
+
+def _reason(name: str, error: Exception) -> str:
+    """What ansible-core says, which may quote what it was given: of a secret, only what is undefined."""
+    text = str(error).strip().partition("\n")[0]
+    if name.removeprefix("flashduty_") not in _SECRETS:
+        return f": {text}"
+    undefined = re.search(r"'(\w+)' is undefined", text)
+    return f": {undefined[0]}" if undefined else f" ({type(error).__name__})"
 
 
 def _plain(value: Any) -> Any:

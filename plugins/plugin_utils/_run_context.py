@@ -9,12 +9,15 @@ Private to this collection; may change in any release.
 A job's change key stays the same when the job is tried again, so that the tries make one change. It is made of what
 the system keeps over a retry, which excludes GitLab's ``CI_JOB_ID``, GitHub's ``GITHUB_RUN_ATTEMPT``, Azure's
 ``SYSTEM_JOBID`` and Buildkite's ``BUILDKITE_JOB_ID``. Jobs of a matrix on GitHub share a key, for nothing in their
-environment tells them apart; they need keys of their own. AWX makes a new job, and so a new change, of a relaunch.
+environment tells them apart; where they run one playbook without different limits, they need keys of their own.
+AWX makes a new job, and so a new change, of a relaunch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import posixpath
 import pwd
 import re
 import secrets
@@ -26,9 +29,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._git_checkout import GitCheckout
 
 _UNSAFE_IN_KEY = re.compile(r"[^\w.@/+-]+")
 _KEY_PART_MAX = 80
+_RUN_NAME_MAX = 60
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class RunContext:
     :ivar controller: host name of the control node; never empty.
     :ivar job_url: address of the job.
     :ivar job_name: the job's name as that system shows it.
-    :ivar change_key: stable over retries of the job; None where there is no job.
+    :ivar change_key: that of the job, stable over its retries; None where there is no job.
     :ivar branch: branch or tag that the playbook comes from.
     :ivar revision: commit that the playbook comes from.
     """
@@ -56,20 +61,43 @@ class RunContext:
 
     @classmethod
     def detect(
-        cls, environ: Mapping[str, str], variables: Mapping[str, Any] | None = None, controller: str | None = None
+        cls,
+        environ: Mapping[str, str],
+        variables: Mapping[str, Any] | None = None,
+        controller: str | None = None,
+        playbook: str | None = None,
     ) -> RunContext:
         """Reads the environment and the extra variables of the run; never fails.
 
         :param environ: the environment of ansible-playbook.
         :param variables: extra variables; AWX tells about its job there.
         :param controller: host name of the control node, where it is not this machine's own.
+        :param playbook: path of the playbook, whose git checkout tells branch and revision where the job does not.
         """
         env = _Texts(environ)
         context = cls("shell", _login(env), controller or _hostname())
         for applies, read in _SYSTEMS:
             if applies(env, _Texts(variables or {})):
-                return _cleaned(read(context, env, _Texts(variables or {})))
-        return context
+                context = _cleaned(read(context, env, _Texts(variables or {})))
+                break
+        return _with_checkout(context, GitCheckout.of(playbook)) if playbook else context
+
+
+def key_within_job(job_key: str, playbooks: Iterable[str], limit: str | None) -> str:
+    """The key of a run, which a retry of its job has too, but no other run of that job.
+
+    A job may run several playbooks, one of them may start another, and a matrix of jobs may run one playbook for
+    several limits at once: with one key, the end of one would close the change of another.
+
+    :param job_key: :attr:`RunContext.change_key`.
+    :param playbooks: those of the command line.
+    :param limit: ``--limit`` as given.
+    """
+    name = "+".join(posixpath.basename(playbook) for playbook in playbooks) + (f"@{limit}" if limit else "")
+    name = plain_text(name)
+    if len(name) > _RUN_NAME_MAX:
+        name = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{job_key}/{name}"
 
 
 def generated_change_key(now: float, controller: str) -> str:
@@ -129,6 +157,18 @@ def _cleaned(context: RunContext) -> RunContext:
         job_name=context.job_name or None,
         branch=context.branch or None,
         revision=context.revision or None,
+    )
+
+
+def _with_checkout(context: RunContext, checkout: GitCheckout) -> RunContext:
+    # Where both tell a commit and these differ, the playbook comes from another repository than the job.
+    if context.revision not in (None, checkout.revision):
+        return context
+    texts = _Texts(checkout._asdict())
+    return replace(
+        context,
+        branch=context.branch or texts["branch"] or None,
+        revision=context.revision or texts["revision"] or None,
     )
 
 

@@ -43,9 +43,11 @@ _LOOKUPS = frozenset({"lookup", "query", "q"})
 _READABLE_LOOKUPS = frozenset({"env", "file", "ansible.builtin.env", "ansible.builtin.file"})
 _SYNTAX = Environment()
 _BARE_NAME = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
-# Text that is no template and that no release of ansible-core takes for a number, list or other literal.
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.:/@ -]*[A-Za-z0-9]")
+# Text, such as names and IPv4 addresses, that is no template and that no release of ansible-core takes for a number,
+# list or other literal.
+_WORD = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.:/@ -]*[A-Za-z0-9])?|[0-9]+(?:\.[0-9]+){3}(?:[:/][0-9]+)?")
 _CONSTANTS = frozenset({"True", "False", "None"})
+_COMPILED_MAX = 1024
 _MARKS = ("{{", "{%", "{#")
 # ansible-core 2.18 and older: what `default(omit)` leaves behind.
 _OMITTED = "__omit_place_holder__"
@@ -121,11 +123,37 @@ def _substituted(template: str, inputs: Mapping[str, Any]) -> str | None:
     parts = _BARE_NAME.split(template)
     for number in range(1, len(parts), 2):
         value = inputs.get(parts[number])
-        if not isinstance(value, str) or _WORD.fullmatch(value) is None:
+        if isinstance(value, str) and _WORD.fullmatch(value):
+            parts[number] = value
+        elif isinstance(value, int) and not isinstance(value, bool):
+            parts[number] = str(value)
+        else:
             return None
-        parts[number] = value
     text = "".join(parts)
     return text if _WORD.fullmatch(text) and text not in _CONSTANTS else None
+
+
+def _compiling_once(templar: Any) -> Any:
+    """The templar, which compiles each template once instead of each time: that is most of what a template costs."""
+    # The attribute of the Templar itself is deprecated from ansible-core 2.19 on.
+    environment = getattr(getattr(templar, "_engine", templar), "environment", None)
+    if not isinstance(environment, Environment):
+        return templar
+    compiled: dict[object, Any] = {}
+    inherited = type(environment).compile
+
+    def compile_once(self: Environment, *arguments: Any, **named: Any) -> Any:
+        # Overlays, which may have other delimiters, are of this class too.
+        if self is not environment or named or not all(isinstance(argument, str) for argument in arguments):
+            return inherited(self, *arguments, **named)
+        if arguments not in compiled:
+            if len(compiled) >= _COMPILED_MAX:
+                compiled.clear()
+            compiled[arguments] = inherited(self, *arguments)
+        return compiled[arguments]
+
+    environment.__class__ = type("CompilingOnce", (type(environment),), {"compile": compile_once})
+    return templar
 
 
 class Renderer:
@@ -145,7 +173,7 @@ class Renderer:
         self.asked = 0
         self._limit = limit
         self._notices = notices
-        self._templar = Templar(loader=loader, variables={})
+        self._templar = _compiling_once(Templar(loader=loader, variables={}))
         self._names: dict[str, frozenset[str] | None] = {}
         self._texts: dict[int, tuple[str, ...]] = {}
         self._results: dict[object, Any] = {}
@@ -260,7 +288,8 @@ class Renderer:
 
     def _templates(self, value: Any) -> tuple[str, ...]:
         if isinstance(value, str):
-            return (value,) if value.startswith("#jinja2:") or any(mark in value for mark in _MARKS) else ()
+            marked = "{" in value and any(mark in value for mark in _MARKS)
+            return (value,) if marked or value.startswith("#jinja2:") else ()
         if not isinstance(value, (Mapping, Sequence)) or _is_vaulted(value):
             return ()
         if id(value) not in self._texts:

@@ -7,13 +7,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
+# What ansible-core says of anything that it will drop, and what Python says of our files.
+DEPRECATIONS = re.compile(r"\[DEPRECATION WARNING\]|flashcat/flashduty/\S+:\d+: \w+Warning")
 KEY = "8f3c0ad5e1b24c67"
 INVENTORY = """
 [web]
@@ -32,6 +37,29 @@ service=storefront
 """
 
 
+# Seconds that anything may take on a busy machine.
+PATIENCE = 60.0
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Return once the condition holds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+ELSEWHERE = """
+from ansible.plugins.connection.local import Connection as Local
+
+DOCUMENTATION = "name: elsewhere\\nshort_description: a bastion\\ndescription: a bastion"
+
+
+class Connection(Local):
+    transport = "elsewhere"
+"""
+
+
 class ControlNode:
     """Runs playbooks in a folder of its own."""
 
@@ -43,7 +71,9 @@ class ControlNode:
             "ANSIBLE_HOME": str(folder / "home"),
             "ANSIBLE_CALLBACKS_ENABLED": "flashcat.flashduty.flashduty_change",
             "FLASHDUTY_PUSH_URL": receiver.push_url(KEY),
+            "ANSIBLE_DEPRECATION_WARNINGS": "true",
             "ANSIBLE_LOCALHOST_WARNING": "false",
+            "PYTHONWARNINGS": "default",
             "PYTHONUNBUFFERED": "1",
         }
         (folder / "inventory").write_text(INVENTORY.format(python=sys.executable))
@@ -70,7 +100,19 @@ class ControlNode:
         """ansible-playbook to its end: exit code and output."""
         with self.start(*arguments) as process:
             output, _none = process.communicate(timeout=90)
+            assert not DEPRECATIONS.search(output), output
             return process.returncode, output
+
+    def written(self) -> dict[str, bytes]:
+        """The files in Ansible's home; a courier that is about to leave may take some away meanwhile."""
+        found = {}
+        for path in (self.folder / "home").rglob("*"):
+            try:
+                if path.is_file():
+                    found[str(path)] = path.read_bytes()
+            except FileNotFoundError:
+                continue
+        return found
 
     def statuses(self) -> list[str]:
         """What arrived, in order."""
@@ -80,3 +122,11 @@ class ControlNode:
         """The one change that the receiver holds."""
         (change,) = self.receiver.changes()
         return change
+
+    def add_bastion(self) -> None:
+        """The host `bastion`: this machine, by a connection that Ansible does not know to be local."""
+        plugins = self.folder / "connection_plugins"
+        plugins.mkdir()
+        (plugins / "elsewhere.py").write_text(ELSEWHERE)
+        with (self.folder / "inventory").open("a") as inventory:
+            inventory.write("[bastions]\nbastion ansible_connection=elsewhere\n")

@@ -91,7 +91,7 @@ def test_an_ended_run_is_cancelled(
             assert process.poll() is None
             time.sleep(0.05)
         (os.killpg if whole_group else os.kill)(process.pid, number)
-        process.communicate(timeout=30)
+        process.wait(timeout=60)
     control.receiver.wait_for(lambda: len(control.receiver.events()) == 2)
     assert control.statuses() == ["Processing", "Canceled"]
     assert reason in control.only_change()["description"]
@@ -129,21 +129,22 @@ def test_a_missing_key_is_one_warning(control: ControlNode) -> None:
 
 def test_the_key_is_in_no_output_no_file_and_no_process(control: ControlNode) -> None:
     seen = control.folder / "processes"
-    task = f"    - ansible.builtin.shell: cat /proc/[0-9]*/cmdline > {seen} || true\n"
+    # The couriers of tests that run beside this one may be seen too; what else runs on the machine is none of ours.
+    couriers = f"for line in /proc/[0-9]*/cmdline; do grep -qas _courier $line && cat $line; done > {seen} || true"
+    task = f"    - ansible.builtin.shell: '{couriers}'\n"
     _code, output = control.run("-vvvvv", control.write("site.yml", PLAY.format(hosts="web1") + task))
     assert control.statuses() == ["Processing", "Done"]
     assert KEY not in output
-    assert b"_courier" in seen.read_bytes()
-    for path in (control.folder / "home").rglob("*"):
-        if path.is_file():
-            assert KEY.encode() not in path.read_bytes(), path
+    assert b"_standalone.py\0_courier" in seen.read_bytes()
+    for path, content in control.written().items():
+        assert KEY.encode() not in content, path
     assert KEY.encode() not in seen.read_bytes()
 
 
 def test_a_playbook_started_by_a_task_is_a_change_of_its_own(control: ControlNode) -> None:
     inner = control.write("inner.yml", PLAY.format(hosts="web2") + OK)
-    command = f"{Path(sys.executable).parent / 'ansible-playbook'} -i {control.folder / 'inventory'} {inner}"
-    outer = PLAY.format(hosts="web1") + f"    - ansible.builtin.command: {command}\n"
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(control.folder / "inventory"), inner]
+    outer = PLAY.format(hosts="web1") + f"    - ansible.builtin.command: {{argv: {argv}}}\n"
     assert control.run(control.write("outer.yml", outer))[0] == 0
     assert control.statuses() == ["Processing", "Processing", "Done", "Done"]
     assert {change["labels"]["host"]: change["change_status"] for change in control.receiver.changes()} == {

@@ -26,6 +26,7 @@ from ansible.template import Templar
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
+from ansible.vars.plugins import get_vars_from_path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -285,6 +286,38 @@ def test_a_template_sees_the_group_that_wins(tmp_path: Path) -> None:
     assert Run(tmp_path).values() == {"web1": {"cluster": "INNER"}}
 
 
+def test_many_hosts_share_one_compiled_template(tmp_path: Path) -> None:
+    hosts = {f"web{number}": {"dc": f"dc {number}"} for number in range(20)}
+    other = "#jinja2: variable_start_string: '[%', variable_end_string: '%]'\n"
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of(hosts),
+        group_vars__all={
+            "service": "{{ dc | upper }}{{ '[% dc %]' }}",
+            "team": other + "{{ dc | upper }}{{ '[% dc %]' }}",
+            "cluster": "{{ lookup('vars', 'service') }}",
+        },
+    )
+    run = Run(tmp_path)
+    found = run.values()
+    assert found["web7"] == {
+        "service": "DC 7[% dc %]",
+        "team": "{{ dc | upper }}{{ 'dc 7' }}",
+        "cluster": "DC 7[% dc %]",
+    }
+    assert found == run.core_values()
+
+
+def test_addresses_and_ports_stay_text(tmp_path: Path) -> None:
+    hosts = {f"web{number}": {"ansible_host": f"10.0.0.{number}"} for number in range(3)}
+    text = {"cluster": "{{ ansible_host }}:{{ port }}", "region": "{{ ansible_host }}", "team": "{{ port }}"}
+    write(tmp_path, site=PLAY, hosts=inventory_of(hosts), group_vars__all={**text, "port": 9100})
+    run = Run(tmp_path)
+    assert (run.values()["web2"]["cluster"], run.values()["web2"]["region"]) == ("10.0.0.2:9100", "10.0.0.2")
+    assert run.values() == run.core_values()
+
+
 def test_equal_text_may_be_a_template_on_one_host_only(tmp_path: Path) -> None:
     hosts = inventory_of({"web1": {"region": "nj"}, "web2": {"region": "nj"}})
     unsafe = "cluster: !unsafe '{{ region }}'\nteam: !unsafe '{{ region | upper }}'\n"
@@ -476,6 +509,30 @@ def test_where_maps_are_merged_files_are_merged_one_by_one(tmp_path: Path, monke
     assert run.values() == run.core_values() == {"web1": {"team": {"y": 2}}}
 
 
+def test_core_is_asked_once_for_the_play_and_never_for_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts: list[dict[str, Any]] = [{f"h{number}": {} for number in range(group, 300, 10)} for group in range(10)]
+    groups = {f"g{group}": {"hosts": hosts[group]} for group in range(10)}
+    files: dict[str, Any] = {f"group_vars__g{group}": {"service": f"s{group}", "dc": group} for group in range(10)}
+    write(tmp_path, site=PLAY, hosts=inventory_of({}, groups), group_vars__all={"cluster": "{{ dc }}-1"}, **files)
+    run = Run(tmp_path)
+    asked, read = [], []
+    get_vars = run.manager.get_vars
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        asked.append(named.get("host"))
+        return get_vars(*arguments, **named)
+
+    def counted_load(*arguments: Any) -> Any:
+        read.append(arguments)
+        return get_vars_from_path(*arguments)
+
+    monkeypatch.setattr(run.manager, "get_vars", counted)
+    monkeypatch.setattr(_inventory_variables, "get_vars_from_path", counted_load)
+    assert run.values()["h297"] == {"service": "s7", "cluster": "7-1"}
+    assert asked == [None]
+    assert len(read) == len(groups) + 1
+
+
 # Generated inventories.
 
 _HOSTS = [f"h{number}" for number in range(6)]
@@ -484,6 +541,7 @@ _VALUES = st.sampled_from(
     [
         "a",
         "b",
+        "10.0.0.1",
         7,
         True,
         None,
@@ -492,6 +550,9 @@ _VALUES = st.sampled_from(
         {"k": "v"},
         {"k": "{{ region }}", "l": {"m": 1}},
         "{{ region }}-1",
+        "{{ dc }}:9100",
+        "{{ region }}",
+        "#jinja2: variable_start_string: '[%', variable_end_string: '%]'\n[% dc | default('none') %] {{ region }}",
         "{{ team | default('none') }}",
         "{{ inventory_hostname }}/{{ dc }}",
         "{{ group_names | sort | join('+') }}",
@@ -518,14 +579,15 @@ def _inventories(draw: st.DrawFn) -> dict[str, Any]:
             "vars": variables,
         }
     hosts = {host: draw(_VARIABLES) for host in _HOSTS}
+    groups["ungrouped"] = {"vars": draw(_VARIABLES)}
     return {"all": {"hosts": hosts, "children": groups, "vars": draw(_VARIABLES)}}
 
 
 _FILES = st.dictionaries(
     st.sampled_from(
-        [f"group_vars__{name}" for name in ("all", *_GROUPS)]
+        [f"group_vars__{name}" for name in ("all", "ungrouped", *_GROUPS)]
         + [f"group_vars__{name}__{part}" for name in ("g0", "g4") for part in ("one", "two")]
-        + [f"host_vars__{name}" for name in _HOSTS[:3]]
+        + [f"host_vars__{name}" for name in (*_HOSTS[:3], "localhost")]
     ),
     _VARIABLES,
     max_size=5,
@@ -544,42 +606,54 @@ def numbered_folders(tmp_path: Path) -> Iterator[Path]:
     one=_inventories(),
     two=st.none() | _inventories(),
     beside=st.tuples(_FILES, _FILES, _FILES),
-    play_vars=_VARIABLES,
-    extra=_VARIABLES,
-    cached=_VARIABLES,
-    facts=_VARIABLES,
+    of_play=st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("vars", "file", "role defaults", "role vars", "extra"), _VARIABLES)
+    ),
+    of_hosts=st.fixed_dictionaries({}, optional=dict.fromkeys(("include_vars", "set_fact", "facts"), _VARIABLES)),
     merge=st.booleans(),
-    data=st.data(),
+    when=st.sampled_from(["demand", "start"]),
 )
 def test_values_equal_those_of_core_for_every_host(
     numbered_folders: Iterator[Path],
     one: dict[str, Any],
     two: dict[str, Any] | None,
     beside: tuple[dict[str, Any], ...],
-    play_vars: dict[str, Any],
-    extra: dict[str, Any],
-    cached: dict[str, Any],
-    facts: dict[str, Any],
+    of_play: dict[str, dict[str, Any]],
+    of_hosts: dict[str, dict[str, Any]],
     merge: bool,
-    data: st.DataObject,
+    when: str,
 ) -> None:
     folder = next(numbered_folders)
-    sparse = {name: data.draw(st.booleans(), label=name) for name in ("play", "extra", "cached", "facts")}
-    write(folder, site=[{**PLAY[0], "vars": play_vars if sparse["play"] else {}}], one__hosts=one)
+    # An implicit localhost is in no group but gets what all hosts get.
+    play: dict[str, Any] = {**PLAY[0], "hosts": ["all", "localhost"], "vars": of_play.get("vars", {})}
+    if "file" in of_play and not merge:
+        play["vars_files"] = ["common.yml"]
+        write(folder, common=of_play["file"])
+    if "role defaults" in of_play or "role vars" in of_play:
+        play["roles"] = ["app"]
+        write(
+            folder,
+            roles__app__defaults__main=of_play.get("role defaults", {}),
+            roles__app__vars__main=of_play.get("role vars", {}),
+        )
+    write(folder, site=[play], one__hosts=one)
     if two is not None:
         write(folder, two__hosts=two)
     for place, files in zip(("", "one__", "two__"), beside):  # noqa: B905
         write(folder, **{place + name: content for name, content in files.items()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(C, "DEFAULT_HASH_BEHAVIOUR", "merge" if merge else "replace")
+        patch.setattr(C, "RUN_VARS_PLUGINS", when)
         run = Run(
             folder,
             ("one/hosts.yml", "two/hosts.yml") if two is not None else ("one/hosts.yml",),
-            extra if sparse["extra"] else {},
+            of_play.get("extra", {}),
         )
-        if sparse["cached"]:
-            run.manager.set_nonpersistent_facts("h1", dict(cached))
-        if sparse["facts"]:
-            run.manager.set_host_facts("h2", dict(facts))
+        for name, value in of_hosts.get("include_vars", {}).items():
+            run.manager.set_host_variable("h0", name, value)
+        if "set_fact" in of_hosts:
+            run.manager.set_nonpersistent_facts("h1", dict(of_hosts["set_fact"]))
+        if "facts" in of_hosts:
+            run.manager.set_host_facts("h2", dict(of_hosts["facts"]))
         assert run.values() == run.core_values()
         assert not [notice for notice in run.notices.take() if "host by host" in notice.text]

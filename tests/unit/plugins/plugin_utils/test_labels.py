@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     ChangeEvent,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import (
-    DEFAULT_LABEL_VARS,
     LabelRules,
     RunLabels,
     TargetHost,
@@ -31,6 +31,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import 
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
+LABEL_VARS = ("service", "cluster", "team", "owner", "env", "region")
 BUILT_IN = {"source": "ansible", "user": "alice", "controller": "deploy01"}
 
 
@@ -39,10 +40,12 @@ def host(name: str, *groups: str, **variables: Any) -> TargetHost:
 
 
 class Collected:
-    def __init__(self, label_vars: Any = DEFAULT_LABEL_VARS, labels: Any = None, built_in: Any = BUILT_IN) -> None:
+    def __init__(
+        self, label_vars: Any = LABEL_VARS, labels: Any = None, built_in: Any = None, label_groups: Any = ()
+    ) -> None:
         self.notices = Notices()
-        rules = LabelRules.from_options(label_vars, labels or {}, self.notices)
-        self.run = RunLabels(rules, built_in, self.notices)
+        rules = LabelRules.from_options(label_groups, label_vars, labels or {}, self.notices)
+        self.run = RunLabels(rules, BUILT_IN if built_in is None else built_in, self.notices)
 
     def add(self, *hosts: TargetHost, playbook: str | None = None) -> Collected:
         self.run.add_play(hosts, playbook)
@@ -113,7 +116,7 @@ def test_a_variable_can_have_another_label_and_stand_in_for_another_one() -> Non
     assert collected.told() == []
 
 
-@pytest.mark.parametrize("entry", ["", "=", "a b", "cluster=", "=cluster", "x=y-z", "x={{ y }}", 3, None, {"a": "b"}])
+@pytest.mark.parametrize("entry", ["=", "a b", "cluster=", "=cluster", "x=y-z", "x={{ y }}", 3, None, {"a": "b"}])
 def test_label_vars_that_make_no_sense_are_left_out_and_told(entry: Any) -> None:
     collected = Collected(label_vars=[entry, "service"]).add(host("web1", service="shop"))
     assert collected.labels["service"] == "shop"
@@ -126,8 +129,111 @@ def test_label_vars_that_make_no_sense_are_left_out_and_told(entry: Any) -> None
         assert "give variable or label=variable" in text
 
 
+def test_the_names_of_groups_give_labels() -> None:
+    collected = Collected(label_groups=["env_*=env", "(?P<site>[a-z]+)(?P<room>\\d*)_rack", "prod=tier=gold"])
+    collected.add(
+        host("web1", "env_prod", "web", "nj1_rack"),
+        host("web2", "prod", "env_prod", "bj_rack"),
+        host("db1", "env_", "my_env_prod"),
+    )
+    assert collected.labels.items() >= {"env": "prod", "site": "bj,nj", "room": "1", "tier": "gold"}.items()
+    assert collected.told() == []
+
+
+def test_several_groups_of_one_host_are_all_its_values() -> None:
+    collected = Collected(label_groups=["env_*=env", "tag_Env_*=env"])
+    collected.add(host("web1", "env_prod", "env_blue", "tag_Env_prod"))
+    assert collected.labels["env"] == "blue,prod"
+
+
+def test_names_of_groups_stand_between_what_is_built_in_and_variables() -> None:
+    collected = Collected(label_groups=["by_*=user", "env_*=env", "region_*=region", "at_*=host"], label_vars=["env"])
+    collected.add(
+        host("web1", "by_bob", "env_prod", "at_w1", env="by variable"),
+        host("web2", "env_test", "region_nj", env=""),
+        host("web3", "env_none", "region_none", flashduty_labels={"env": None, "region": None}),
+    )
+    labels = collected.labels
+    assert labels["user"] == "alice,bob"
+    assert labels["env"] == "by variable,test"
+    assert labels["region"] == "nj"
+    assert labels["host"] == "w1,web2,web3"
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("env", "name=label"),
+        ("=env", "name=label"),
+        ("env_*=", "name=label"),
+        ("env_*=env=", "name=label"),
+        ("*_env_*=env", "only one star"),
+        ("env_(?P<env>[a-z)", "error"),
+        ("env_(?P<env>[a-z]{2", "comma"),
+        ("(?P<env>x{99999999999999999999})", "error"),
+        ("(?P<env>(a+)+)b", "for ever"),
+        ("(?P<env>.*)*b", "for ever"),
+        ("(?:a|ab)*(?P<env>c)", "for ever"),
+        ("(?:(?:a?b*)c){2,}(?P<env>c)", "for ever"),
+    ],
+)
+def test_label_groups_that_make_no_sense_are_left_out_and_told(entry: str, reason: str) -> None:
+    collected = Collected(label_groups=[entry, "", "env_*=env"]).add(host("web1", "env_prod"))
+    assert collected.labels["env"] == "prod"
+    ((level, text),) = collected.told()
+    assert level == "warning"
+    assert text.startswith(f"label_groups: {entry!r} is left out, ")
+    assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "env"),
+    [
+        ("env_*=env", "env_prod", "prod"),
+        ("*_hosts=env", "prod_hosts", "prod"),
+        (" tag_Env_* = env ", "tag_Env_prod", "prod"),
+        ("_*=env", "_us_east_1", "us_east_1"),
+        ("*=env", "anything", "anything"),
+        ("prod=env", "prod", "prod"),
+        ("production=env=prod", "production", "prod"),
+        ("live_*=env=prod", "live_7", "prod"),
+        ("p.d=env", "pxd", None),
+        ("env_(?P<env>prod|test)", "env_prod", "prod"),
+        ("env_(?P<env>prod|test)", "env_production", None),
+        (r"(?i)ENV_(?P<env>[^_]+)(_[()|*]+)?", "env_prod", "prod"),
+        (r"(?P<env>\w+?)_(\d{1,3}\.){3}\d{1,3}", "prod_10.0.0.1", "prod"),
+        ("(?P<env>[a-z]+)(?:_x)*", "prod_x_x", "prod"),
+        ("(?P<other>x)|env_(?P<env>.*)", "env_", None),
+        ("*=env", "x" * 256, None),
+    ],
+)
+def test_what_patterns_match(entry: str, name: str, env: str | None) -> None:
+    collected = Collected(label_groups=[entry]).add(host("web1", name))
+    assert collected.labels.get("env") == env
+    assert collected.told() == []
+
+
+def test_patterns_that_are_too_slow_are_given_up_and_that_is_told_once() -> None:
+    slow = "(?P<env>a*a*a*a*a*a*)b"
+    collected = Collected(label_groups=[slow])
+    for number in range(10_000):
+        collected.add(host("web1", "a" * 30 + str(number)))
+    ((level, text),) = collected.told()
+    assert level == "warning"
+    assert "simpler patterns" in text
+
+
+def test_ten_thousand_groups_cost_little() -> None:
+    collected = Collected(label_groups=[f"(?P<label{number}>[a-z]+)_{number}.*" for number in range(10)])
+    started = time.process_time()
+    collected.add(*(host(f"web{number}", f"env_{number}", "web") for number in range(10_000)))
+    assert collected.labels["label3"] == "env"
+    assert time.process_time() - started < 2
+    assert collected.told() == []
+
+
 def test_rules_name_the_variables_to_look_up() -> None:
-    rules = LabelRules.from_options(["service", "cluster=service", "team"], {}, Notices())
+    rules = LabelRules.from_options([], ["service", "cluster=service", "team"], {}, Notices())
     assert rules.variable_names == ("service", "team", "flashduty_labels")
 
 
@@ -143,6 +249,26 @@ def test_values_read_as_ansible_shows_them() -> None:
         "c": "a b c",
         "s": "x",
     }
+
+
+@pytest.mark.parametrize(
+    "text", ["dc=nj, team = sre,\nempty=,", "{dc: nj, team: sre, empty: null}", '{"dc": "nj", "team": ["sre"]}']
+)
+def test_the_option_may_be_text(text: str) -> None:
+    collected = Collected(labels=text, built_in={}).add(host("web1", team="of the host"))
+    assert collected.labels == {"dc": "nj", "team": "sre", "host": "web1"}
+    assert collected.told() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("{dc: nj", "no valid YAML"), ("{dc nj}{", "no valid YAML"), ("{{ x }}", "no valid YAML"), ("nj", "'nj' is left")],
+)
+def test_an_option_that_is_no_map_is_left_out_and_told(text: str, problem: str) -> None:
+    collected = Collected(labels=text).add()
+    assert collected.labels == BUILT_IN
+    ((level, told),) = collected.told()
+    assert (level, problem in told) == ("warning", True)
 
 
 def test_lists_of_several_hosts_are_one_set_of_items() -> None:
@@ -284,13 +410,17 @@ _MAPS = st.dictionaries(_SCALARS | st.text(min_size=120, max_size=140), _VALUES,
     hosts=st.lists(
         st.tuples(st.text(max_size=20), st.lists(st.text(max_size=20)), _MAPS | _VALUES, _VALUES), max_size=3
     ),
-    labels=_MAPS,
+    labels=_MAPS | st.text(alphabet="{}=a,: \n\"'[&*!", max_size=20),
     label_vars=st.lists(_SCALARS),
+    label_groups=st.lists(_SCALARS | st.sampled_from(["*=group", "a*=env", "(?P<env>.*)", "*=x=\x07"])),
 )
 def test_whatever_goes_in_the_labels_are_valid(
-    hosts: list[tuple[str, list[str], Any, Any]], labels: Mapping[Any, Any], label_vars: list[Any]
+    hosts: list[tuple[str, list[str], Any, Any]],
+    labels: Mapping[Any, Any],
+    label_vars: list[Any],
+    label_groups: list[Any],
 ) -> None:
-    collected = Collected(label_vars=[*label_vars, "service"], labels=labels)
+    collected = Collected(label_vars=[*label_vars, "service"], labels=labels, label_groups=label_groups)
     collected.add(
         *(host(name, *groups, flashduty_labels=own, service=service) for name, groups, own, service in hosts),
         playbook="deploy.yml",

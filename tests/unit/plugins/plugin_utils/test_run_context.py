@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_context import (
     RunContext,
     generated_change_key,
+    key_within_job,
 )
 
 GITHUB = {
@@ -255,6 +257,38 @@ def test_a_plain_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert RunContext.detect({"SUDO_USER": "alice"}).user == "alice"
 
 
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    refs = tmp_path / ".git" / "refs" / "heads"
+    refs.mkdir(parents=True)
+    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/hot\x07fix\n")
+    (refs / "hot\x07fix").write_text(f"{GITLAB['CI_COMMIT_SHA']}\n")
+    return tmp_path / "site.yml"
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, ("hot fix", GITLAB["CI_COMMIT_SHA"])),
+        ({**GITLAB}, (GITLAB["CI_COMMIT_REF_NAME"], GITLAB["CI_COMMIT_SHA"])),
+        ({**GITLAB, "CI_COMMIT_REF_NAME": ""}, ("hot fix", GITLAB["CI_COMMIT_SHA"])),
+        ({**GITLAB, "CI_COMMIT_SHA": ""}, (GITLAB["CI_COMMIT_REF_NAME"], GITLAB["CI_COMMIT_SHA"])),
+        # The job is of another repository than the playbook.
+        ({**GITLAB, "CI_COMMIT_REF_NAME": "", "CI_COMMIT_SHA": "abc"}, (None, "abc")),
+    ],
+)
+def test_the_checkout_of_the_playbook_fills_what_the_job_does_not_tell(
+    checkout: Path, environ: dict[str, str], expected: tuple[str | None, str]
+) -> None:
+    found = RunContext.detect(environ, playbook=str(checkout))
+    assert (found.branch, found.revision) == expected
+
+
+def test_a_playbook_outside_of_git_has_no_revision(tmp_path: Path) -> None:
+    found = RunContext.detect({}, playbook=str(tmp_path / "site.yml"))
+    assert (found.branch, found.revision) == (None, None)
+
+
 def test_a_user_id_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_123)
     assert RunContext.detect({}).user == "uid 4000000123"
@@ -301,3 +335,20 @@ def test_a_generated_key_is_readable() -> None:
 
 def test_generated_keys_of_one_second_differ() -> None:
     assert len({generated_change_key(0, "c1") for _number in range(128)}) == 128
+
+
+def test_each_run_of_a_job_has_its_own_key_which_a_retry_has_too() -> None:
+    runs = [
+        (["site.yml"], None),
+        (["deploy/db.yml"], None),
+        (["site.yml", "db.yml"], None),
+        (["site.yml"], "web:&prod"),
+        (["site.yml"], "db"),
+        (["site.yml"], "x" * 100),
+        (["site.yml"], "x" * 101),
+    ]
+    keys = [key_within_job("gitlab/shop/7/deploy", playbooks, limit) for playbooks, limit in runs]
+    assert len(set(keys)) == len(runs)
+    assert keys == [key_within_job("gitlab/shop/7/deploy", playbooks, limit) for playbooks, limit in runs]
+    assert keys[:2] == ["gitlab/shop/7/deploy/site.yml", "gitlab/shop/7/deploy/db.yml"]
+    assert max(map(len, keys)) < 100

@@ -1,0 +1,175 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What has become of each host of a run.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text, shortened
+
+_MESSAGE_MAX = 300
+
+
+class HostEnd(Enum):
+    """How a run ended for one host."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    #: It had no error of its own: those of others ended its play.
+    STOPPED = "stopped"
+    #: Its batch of a play never began, or no task ever ran there.
+    NOT_REACHED = "not_reached"
+
+
+class FailedTask(NamedTuple):
+    """The task at which a host failed.
+
+    :ivar name: as the playbook has it, templates and all; None for a task with ``no_log``.
+    :ivar module: the module's name as the playbook has it.
+    :ivar path: file name and line, without folders.
+    :ivar message: what the task said, in one line; empty unless it was asked for.
+    """
+
+    name: str | None
+    module: str
+    path: str
+    message: str
+
+    @classmethod
+    def of(cls, result: Any, with_message: bool) -> FailedTask:
+        """From what ``v2_runner_on_failed`` and ``v2_runner_on_unreachable`` get.
+
+        Nothing else of the result is looked at: even where it is censored, its ``exception`` can hold secrets.
+        """
+        task = result._task
+        # A template that nobody has worked out counts as true.
+        hidden = bool(task.no_log)
+        message = "" if hidden or not with_message else _message(result._result)
+        return cls(
+            None if hidden else _raw_name(task),
+            plain_text(str(task.action)),
+            plain_text(os.path.basename(str(task.get_path() or ""))),
+            message,
+        )
+
+
+def _raw_name(task: Any) -> str:
+    """The task's name with its templates as they stand: worked out, they could hold secrets, and speak of one host."""
+    name, worked_out = str(task.get_name()), str(task.name or "")
+    written = task.get_ds()
+    raw = written.get("name") if isinstance(written, Mapping) else None
+    if isinstance(raw, str) and worked_out:
+        name = name.removesuffix(worked_out) + raw
+    return plain_text(name).strip()
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    text = result.get("msg")
+    if "censored" in result or not isinstance(text, str):
+        return ""
+    return shortened(" ".join(plain_text(text).split()), _MESSAGE_MAX)
+
+
+@dataclass(frozen=True)
+class Ends:
+    """How a run ended, by ansible-playbook's own account.
+
+    :ivar failed: whether its exit code says so.
+    :ivar of: each host that a play targeted, or that a task ran on.
+    :ivar changed: the hosts on which a task changed something.
+    :ivar ran: the hosts on which a task ran.
+    """
+
+    failed: bool
+    of: Mapping[str, HostEnd]
+    changed: frozenset[str]
+    ran: frozenset[str]
+    statistics: Any = field(default=None, compare=False)
+
+    def tasks_of(self, host: str) -> Mapping[str, int]:
+        """How many tasks of a host were ok, changed, failures, unreachable, skipped, rescued, ignored."""
+        counts: Mapping[str, int] = self.statistics.summarize(host)
+        return counts
+
+
+class RunOutcome:
+    """Follows the hosts of a run through its plays."""
+
+    def __init__(self) -> None:
+        #: At which task a host failed last, whether or not that counts in the end.
+        self.failures: dict[str, FailedTask] = {}
+        #: The play whose batch with the host has not begun.
+        self.awaited: dict[str, str] = {}
+        self._plays: list[frozenset[str]] = []
+
+    def play_starts(self, name: str, hosts: Iterable[str]) -> None:
+        """A play that targets these hosts begins; its batches are still to come."""
+        targeted = frozenset(hosts)
+        self._plays.append(targeted)
+        self.awaited.update(dict.fromkeys(targeted, name))
+
+    def batch_starts(self, hosts: Iterable[str]) -> None:
+        """A play, or a batch of it, begins on these hosts."""
+        for host in hosts:
+            self.awaited.pop(host, None)
+
+    def ends(self, stats: Any) -> Ends:
+        """How the run has ended for each host, when ``v2_playbook_on_stats`` is heard."""
+        ran = frozenset(stats.processed)
+        account = _Account.of_executor()
+        failed = bool(stats.failures or stats.dark) if account.failed is None else account.failed
+        at_fault = set(stats.failures) | set(stats.dark)
+        given_up = at_fault if account.given_up is None else account.given_up
+        # A task with run_once runs on one host for all of its play.
+        served = ran.union(*(play for play in self._plays if not failed and not play.isdisjoint(ran)))
+        ends = {}
+        for host in ran.union(*self._plays):
+            if host in given_up and host in at_fault:
+                ends[host] = HostEnd.UNREACHABLE if host in stats.dark else HostEnd.FAILED
+            elif host in given_up:
+                ends[host] = HostEnd.STOPPED
+            elif host in self.awaited or host not in served:
+                ends[host] = HostEnd.NOT_REACHED
+            else:
+                ends[host] = HostEnd.OK
+        return Ends(failed, ends, frozenset(stats.changed), ran, stats)
+
+
+class _Account(NamedTuple):
+    """The executor's own account of the playbook that is ending; None where it cannot be asked.
+
+    The statistics still count what ``meta: clear_host_errors`` has forgiven and do not count hosts that
+    ``any_errors_fatal`` stopped; these do.
+
+    :ivar failed: whether the exit code will be other than 0.
+    :ivar given_up: hosts that the run has given up on.
+    """
+
+    failed: bool | None = None
+    given_up: Set[str] | None = None
+
+    @classmethod
+    def of_executor(cls) -> _Account:
+        frame: Any = sys._getframe(1)
+        while frame is not None:
+            executor = frame.f_locals.get("self") if frame.f_code.co_name == "run" else None
+            if type(executor).__name__ == "PlaybookExecutor":
+                result = frame.f_locals.get("result")
+                manager = getattr(executor, "_tqm", None)
+                hosts = [getattr(manager, name, None) for name in ("_failed_hosts", "_unreachable_hosts")]
+                given_up = None if None in hosts else frozenset().union(*hosts)  # type: ignore[arg-type]
+                return cls(bool(result) if isinstance(result, int) else None, given_up)
+            frame = frame.f_back
+        return cls()

@@ -1,0 +1,63 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a run may not be made to pay for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from control_node import ControlNode
+
+ROOMS = "ansible_collections.flashcat.flashduty.plugins."
+PLAY = """
+- hosts: {hosts}
+  gather_facts: false
+  tasks:
+    - {task}
+"""
+TASK = "flashcat.flashduty.flashduty_change: {change_key: CHANGE-1, change_status: Processing, title: Upgrade}"
+
+NOTHING = "ansible.builtin.debug: {msg: hello}"
+
+
+def _imported(output: str) -> set[str]:
+    """What ansible-playbook has imported, and where the core lets them say so, its workers."""
+    return set(re.findall(r"^import time: .*\| +(\S+)$", output, re.MULTILINE))
+
+
+def test_requests_is_never_imported_beside_the_tasks(control: ControlNode) -> None:
+    control.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    code, output = control.run(control.write("site.yml", PLAY.format(hosts="web1", task=TASK)))
+    assert code == 0, output
+    assert control.statuses() == ["Processing", "Processing", "Done"]
+    found = _imported(output)
+    assert ROOMS + "plugin_utils._run_report" in found
+    assert ROOMS + "plugin_utils._task" in found
+    assert not {"requests", "urllib3", ROOMS + "module_utils._api", ROOMS + "module_utils._delivery"} & found
+
+
+def test_a_task_brings_nothing_of_the_callback_but_its_options(control: ControlNode) -> None:
+    del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
+    control.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    code, output = control.run(control.write("site.yml", PLAY.format(hosts="web1", task=TASK)))
+    assert code == 0, output
+    found = _imported(output)
+    assert ROOMS + "plugin_utils._task" in found
+    assert ROOMS + "plugin_utils._run_report" not in found
+
+
+@pytest.mark.parametrize(
+    ("fault", "options"), [("refuse", {"seconds": 600}), ("status", {"status": 429, "retry_after": 600})]
+)
+def test_the_end_does_not_wait_for_an_api_to_get_well(
+    control: ControlNode, fault: str, options: dict[str, Any]
+) -> None:
+    control.environment["FLASHDUTY_WAIT"] = "300"
+    control.receiver.faults.set(fault, **options)
+    code, output = control.run(control.write("site.yml", PLAY.format(hosts="web1", task=NOTHING)))
+    assert code == 0, output
+    assert output.count("not delivered yet") == 1

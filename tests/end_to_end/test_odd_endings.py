@@ -1,0 +1,126 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Ends that are none of a signal's, and signals that are no end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from control_node import ControlNode
+from endings import WAYS, Run, Stage, TerminalRun, ansible_playbook
+
+ON_A_TERMINAL = WAYS["Ctrl-C"]
+BY_HAND = WAYS["SIGINT"]
+
+
+@pytest.fixture
+def stage(control: ControlNode) -> Iterator[Stage]:
+    made = Stage(control)
+    yield made
+    made.close()
+
+
+def finished(stage: Stage, run: Run) -> tuple[int, str]:
+    """The exit code, and the final status."""
+    code = run.wait()
+    stage.is_over()
+    stage.wait_for_close()
+    return code, stage.check() or "nothing"
+
+
+def test_a_stopped_run_is_not_over(stage: Stage) -> None:
+    mark = stage.mark("task")
+    run = stage.start(BY_HAND, stage.playbook(f"touch {mark}; sleep 1"))
+    stage.wait_until(lambda: mark.exists() and stage.events())
+    run.send_group(signal.SIGSTOP)
+    time.sleep(3)
+    assert not stage.has_ended()
+    run.send_group(signal.SIGCONT)
+    assert finished(stage, run) == (0, "Done")
+
+
+def test_a_signal_to_a_worker_is_no_interruption_of_the_run(stage: Stage) -> None:
+    mark = stage.mark("task")
+    run = stage.start(BY_HAND, stage.playbook(f"touch {mark}; sleep 3"))
+    stage.wait_until(mark.exists)
+    (worker, *_others) = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    os.kill(int(worker), signal.SIGINT)
+    code, status = finished(stage, run)
+    assert status == ("Canceled" if code else "Done")
+    assert "nterrupted" not in stage.events()[-1]["description"]
+
+
+def test_quitting_the_debugger_is_told_as_a_stop(stage: Stage) -> None:
+    path = Path(stage.playbook("true"))
+    path.write_text(path.read_text().replace("  tasks:", "  debugger: always\n  tasks:"))
+    run = stage.start(ON_A_TERMINAL, str(path))
+    assert isinstance(run, TerminalRun)
+    stage.wait_until(lambda: "(debug)" in run.output)
+    run.type(b"q\n")
+    assert finished(stage, run) == (99, "Canceled")
+    assert "Stopped after" in stage.events()[-1]["description"]
+
+
+def test_a_ctrl_c_that_a_pause_asks_about_is_no_end(stage: Stage) -> None:
+    path = Path(stage.playbook("true"))
+    path.write_text(path.read_text() + "    - ansible.builtin.pause:\n")
+    run = stage.start(ON_A_TERMINAL, str(path))
+    assert isinstance(run, TerminalRun)
+    stage.wait_until(lambda: "Press enter" in run.output)
+    run.wait_for_keys()
+    run.type(b"\x03")
+    stage.wait_until(lambda: "abort" in run.output)
+    run.type(b"C")
+    assert finished(stage, run) == (0, "Done")
+
+
+def test_nobody_answers_step(stage: Stage) -> None:
+    run = stage.start(BY_HAND, stage.playbook("true"), "--step")
+    code, status = finished(stage, run)
+    assert code != 0
+    assert status == "Canceled"
+    assert "killed" not in stage.events()[-1]["description"]
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "| head -c 1 >/dev/null"])
+def test_closed_standard_streams(stage: Stage, streams: str) -> None:
+    command = [*ansible_playbook(stage.control), stage.playbook("true", "true")]
+    with (stage.control.folder / "output").open("wb") as output:
+        subprocess.run(
+            ["sh", "-c", f'"$@" {streams}', "sh", *command],
+            env=stage.control.environment,
+            stderr=output,
+            timeout=90,
+            check=False,
+        )
+    stage.is_over()
+    stage.wait_for_close()
+    # Whatever core makes of it in its exit code, the tasks are through.
+    assert [event["change_status"] for event in stage.events()] == ["Processing", "Done"]
+
+
+def test_a_setting_that_fails_half_way_costs_one_warning_and_not_the_end(stage: Stage) -> None:
+    path = Path(stage.playbook("true", "true", "true"))
+    first, *others = path.read_text().split("- hosts: web1")[1:]
+    bad = [f"\n  vars: {{flashduty_wait: soon}}{other}" for other in others]
+    path.write_text("".join(f"- hosts: web1{play}" for play in (first, *bad)))
+    run = stage.start(BY_HAND, str(path))
+    assert finished(stage, run) == (0, "Done")
+    assert " ".join(run.output.split()).count("but for its end") == 1
+
+
+def test_the_first_courier_dies(stage: Stage) -> None:
+    mark = stage.mark("task")
+    run = stage.start(BY_HAND, stage.playbook(f"touch {mark}; sleep 2"))
+    stage.wait_until(lambda: mark.exists() and stage.events())
+    for courier in stage.couriers():
+        os.kill(courier, signal.SIGKILL)
+    assert finished(stage, run) == (0, "Done")

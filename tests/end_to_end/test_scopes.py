@@ -1,0 +1,373 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which changes a run is, when they are reported, and what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from typing import Any
+
+import pytest
+import yaml
+from control_node import ControlNode
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS
+
+REPORT = "    - flashcat.flashduty.flashduty_change: {change_status: Processing, description: '%s'}\n"
+PLAY = "- name: {name}\n  hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
+OK = "    - ansible.builtin.debug: {msg: fine}\n"
+CHANGES = "    - ansible.builtin.debug: {msg: done}\n      changed_when: inventory_hostname == '%s'\n"
+FAILS = "    - name: Migrate\n      ansible.builtin.fail: {msg: no}\n      when: inventory_hostname == '%s'\n"
+UNREACHABLE = (
+    "    - ansible.builtin.ping:\n      vars: {ansible_connection: ssh, ansible_host: 127.0.0.1, ansible_port: 1}\n"
+    "      when: inventory_hostname == '%s'\n"
+)
+
+
+def _changes(control: ControlNode) -> dict[str, dict[str, Any]]:
+    """Each change by what its key ends in; none was ever opened twice, and all are closed."""
+    events = control.receiver.events()
+    for key in {event["change_key"] for event in events}:
+        statuses = [event["body"]["change_status"] for event in events if event["change_key"] == key]
+        assert statuses[0] == "Processing"
+        assert [status for status in statuses if status != "Processing"] == statuses[-1:]
+    return {change["change_key"].partition("/")[2]: change for change in control.receiver.changes()}
+
+
+def _ends(control: ControlNode) -> dict[str, str]:
+    return {name: change["change_status"] for name, change in _changes(control).items()}
+
+
+def test_each_host_has_its_own_truth(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    ignored = FAILS % "web1" + "      ignore_errors: true\n"
+    first = PLAY.format(name="Deploy", hosts="env_prod:!late") + ignored + FAILS % "web2" + UNREACHABLE % "db1"
+    with (control.folder / "inventory").open("a") as inventory:
+        inventory.write("[late]\nweb3\n[web]\nweb3\n")
+    path = control.write("site.yml", first + PLAY.format(name="Later", hosts="late") + OK)
+    code, output = control.run(path)
+    assert code != 0
+    assert "Traceback" not in output
+    changes = _changes(control)
+    assert {name: change["change_status"] for name, change in changes.items()} == {
+        "web1": "Done",
+        "web2": "Canceled",
+        "db1": "Canceled",
+        "web3": "Done",
+    }
+    for name, change in changes.items():
+        assert change["labels"]["host"] == name
+        assert change["title"] == f"{name}: {'Later' if name == 'web3' else 'Deploy'} (site.yml)"
+    assert changes["db1"]["labels"].get("service") is None
+    assert "Failed: web2 at task 'Migrate' (ansible.builtin.fail, site.yml:" in changes["web2"]["description"]
+    assert changes["db1"]["description"].startswith("Unreachable: db1 at task")
+
+
+@pytest.mark.parametrize(
+    ("play", "reason"),
+    [
+        (PLAY.format(name="Roll", hosts="web,db").replace("  tasks", "  serial: 1\n  tasks"), "Not reached by play"),
+        (
+            PLAY.format(name="Roll", hosts="all").replace("  tasks", "  any_errors_fatal: true\n  tasks"),
+            "Stopped because other hosts failed: db1.",
+        ),
+    ],
+)
+def test_what_the_run_never_came_to_is_cancelled_and_says_so(control: ControlNode, play: str, reason: str) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    control.run(control.write("site.yml", play + FAILS % "web2"))
+    changes = _changes(control)
+    assert changes["db1"]["change_status"] == changes["web2"]["change_status"] == "Canceled"
+    assert reason in changes["db1"]["description"]
+
+
+def test_where_no_task_ran_nothing_is_done(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    tagged = PLAY.format(name="One", hosts="web") + OK + "      tags: never\n"
+    once = PLAY.format(name="Two", hosts="db1,web1") + OK + "      run_once: true\n"
+    code, _output = control.run(control.write("site.yml", tagged + once))
+    assert code == 0
+    changes = _changes(control)
+    assert {name: change["change_status"] for name, change in changes.items()} == {
+        "web1": "Done",
+        "web2": "Canceled",
+        "db1": "Done",
+    }
+    assert "no task ran: web2" in changes["web2"]["description"]
+
+
+def test_forgiven_hosts_are_done(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    forgiven = PLAY.format(name="One", hosts="web") + FAILS % "web2" + "    - ansible.builtin.meta: clear_host_errors\n"
+    code, _output = control.run(
+        control.write("site.yml", forgiven + PLAY.format(name="Two", hosts="db") + FAILS % "db1")
+    )
+    assert code == 2
+    assert _ends(control) == {"web1": "Done", "web2": "Done", "db1": "Canceled"}
+
+
+def test_each_group_has_its_own_truth(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "group"
+    named = PLAY.format(name="Deploy", hosts="web:db:&env_prod") + FAILS % "web2"
+    control.run(control.write("site.yml", named))
+    changes = _changes(control)
+    assert {name: change["change_status"] for name, change in changes.items()} == {"web": "Canceled", "db": "Done"}
+    assert changes["web"]["labels"]["group"] == "web"
+    assert changes["web"]["labels"]["host"] == "web1,web2"
+    assert changes["web"]["labels"]["env"] == "prod"
+    assert changes["web"]["title"] == "group web: Deploy (site.yml)"
+    assert "1 of 2 hosts ok, 0 changed, 1 failed" in changes["web"]["description"]
+
+
+def test_a_killed_run_cancels_every_host(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    started = control.folder / "started"
+    task = f"    - ansible.builtin.shell: touch {started}; exec sleep 60\n      when: inventory_hostname == 'web1'\n"
+    path = control.write("site.yml", PLAY.format(name="x", hosts="web") + OK + task)
+    with control.start(path) as process:
+        while not started.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+    control.receiver.wait_for(lambda: len(control.receiver.events()) == 4)
+    assert _ends(control) == {"web1": "Canceled", "web2": "Canceled"}
+
+
+def test_a_task_without_a_key_joins_the_change_of_its_host(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    task = REPORT % "{{ inventory_hostname }}"
+    code, output = control.run(control.write("site.yml", PLAY.format(name="x", hosts="web") + task))
+    assert code == 0, output
+    bodies = [event["body"] for event in control.receiver.events()]
+    own = {body["change_key"].partition("/")[2] for body in bodies if body["description"] in ("web1", "web2")}
+    assert own == {"web1", "web2"}
+    assert _ends(control) == {"web1": "Done", "web2": "Done"}
+
+
+CONVERGES = {
+    "nothing changes": (OK, {}),
+    "it fails before anything changes": (OK + FAILS % "web1", {}),
+    "only a report": (REPORT % "40%", {}),
+    "one host changes": (OK + CHANGES % "web2" + OK, {"web2": "Done"}),
+    "it fails after a change": (
+        CHANGES % "web1" + FAILS % "web1" + CHANGES % "web2",
+        {"web1": "Canceled", "web2": "Done"},
+    ),
+    "the task that changes fails": (
+        "    - ansible.builtin.command: 'false'\n      when: inventory_hostname == 'web1'\n",
+        {"web1": "Canceled"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONVERGES)
+def test_hosts_on_which_nothing_changes_are_not_reported(control: ControlNode, case: str) -> None:
+    control.environment.update(FLASHDUTY_SCOPE="host", FLASHDUTY_REPORT_WHEN="changed")
+    tasks, ends = CONVERGES[case]
+    _code, output = control.run(control.write("site.yml", PLAY.format(name="Converge", hosts="web") + tasks))
+    assert _ends(control) == ends, output
+    assert "flashduty_change:" not in output
+    if not ends:
+        assert control.receiver.requests() == []
+        assert not (control.folder / "home" / "flashduty").exists()
+
+
+def test_a_late_first_change_has_the_time_of_the_start(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_REPORT_WHEN"] = "changed"
+    tasks = "    - ansible.builtin.pause: {seconds: 2}\n" + CHANGES % "web1"
+    assert control.run(control.write("site.yml", PLAY.format(name="x", hosts="web") + tasks))[0] == 0
+    first, last = (event["body"] for event in control.receiver.events())
+    assert (first["change_status"], last["change_status"]) == ("Processing", "Done")
+    assert last["event_time"] - first["event_time"] >= 2
+
+
+def test_a_run_without_changes_delivers_what_an_earlier_one_left(control: ControlNode) -> None:
+    control.environment.update(FLASHDUTY_REPORT_WHEN="changed", FLASHDUTY_WAIT="0.1")
+    control.receiver.faults.set("status", status=500)
+    control.run(control.write("changes.yml", PLAY.format(name="x", hosts="web") + CHANGES % "web1"))
+    control.receiver.faults.clear()
+    control.run(control.write("same.yml", PLAY.format(name="x", hosts="web") + OK))
+    control.receiver.wait_for(lambda: len(control.receiver.events()) == 2)
+    assert _ends(control) == {"": "Done"}
+
+
+def test_killed_after_the_first_change(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_REPORT_WHEN"] = "changed"
+    started = control.folder / "started"
+    tasks = CHANGES % "web1" + f"    - ansible.builtin.shell: touch {started}; exec sleep 60\n"
+    with control.start(control.write("site.yml", PLAY.format(name="x", hosts="web1") + tasks)) as process:
+        while not started.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+    control.receiver.wait_for(lambda: len(control.receiver.events()) == 2)
+    assert control.statuses() == ["Processing", "Canceled"]
+
+
+def test_progress_in_chinese(control: ControlNode) -> None:
+    control.environment.update(FLASHDUTY_PROGRESS="play", FLASHDUTY_LANGUAGE="zh")
+    plays = "".join(PLAY.format(name=name, hosts="web") + OK for name in ("准备", "发布", "检查", "切换", "收尾"))
+    assert control.run(control.write("site.yml", plays))[0] == 0
+    lines = [event["body"]["description"].splitlines()[0] for event in control.receiver.events()]
+    assert lines == [
+        "进度0%，play 1/5（准备）。",
+        "进度20%，play 2/5（发布）。",
+        "进度40%，play 3/5（检查）。",
+        "进度60%，play 4/5（切换）。",
+        "进度80%，play 5/5（收尾）。",
+        "进度100%。",
+    ]
+    assert control.statuses() == ["Processing"] * 5 + ["Done"]
+    assert control.only_change()["title"] == "准备（site.yml）"
+
+
+def test_check_mode_is_reported_where_it_is_asked_for(control: ControlNode) -> None:
+    control.environment.update(FLASHDUTY_REPORT_CHECK_MODE="true", FLASHDUTY_CHANGE_KEY="CHG-7")
+    assert control.run("--check", control.write("site.yml", PLAY.format(name="x", hosts="web") + OK))[0] == 0
+    change = control.only_change()
+    assert change["change_key"] == "CHG-7/check"
+    assert change["title"] == "[check mode] x (site.yml)"
+    assert change["labels"]["check_mode"] == "true"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--check",)])
+def test_a_preview_shows_all_and_sends_nothing(control: ControlNode, arguments: tuple[str, ...]) -> None:
+    control.environment["FLASHDUTY_PREVIEW"] = "1"
+    del control.environment["FLASHDUTY_PUSH_URL"]
+    task = REPORT % "40%"
+    code, output = control.run(
+        *arguments, control.write("site.yml", PLAY.format(name="x", hosts="web1") + task + FAILS % "web1")
+    )
+    assert code == 2
+    assert "flashduty_change:" not in output.replace("flashcat.flashduty.flashduty_change:", "")
+    fields = rf"(?:(?:(?:{'|'.join(FIELDS)}):.*\n(?: .*\n)*)+)"
+    documents = re.findall(rf"^--- # Flashduty preview.*\n({fields})", output, re.MULTILINE)
+    begins, goes_on, ends = (yaml.safe_load(document) for document in documents)
+    assert [event["change_status"] for event in (begins, goes_on, ends)] == ["Processing", "Processing", "Canceled"]
+    assert begins["labels"]["service"] == goes_on["labels"]["service"] == "storefront"
+    assert begins["change_key"] == goes_on["change_key"] == ends["change_key"]
+    assert ends["description"].startswith("Failed: web1 at task 'Migrate'")
+    assert not begins["title"].startswith("[check")
+    assert control.receiver.requests() == []
+    assert not (control.folder / "home" / "flashduty").exists()
+
+
+def test_templates_are_worked_out_at_start_and_end(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    variables = {
+        "flashduty_title": "{{ service | default('none') }} {{ inventory_hostname }} {{ flashduty_run.status }}",
+        "flashduty_description": "{{ flashduty_run.failed | map(attribute='path') | join }}\n{{ flashduty_run.text }}",
+        "flashduty_link": "https://tickets.test/{{ ticket }}",
+        "flashduty_change_key": "{{ ticket }}",
+        "ticket": "CHG-7",
+    }
+    play = yaml.safe_load(PLAY.format(name="x", hosts="all") + FAILS % "web2")
+    play[0]["vars"] = variables
+    _code, output = control.run(control.write("site.yml", yaml.safe_dump(play)))
+    assert "flashduty_change:" not in output
+    titles = {event["body"]["title"] for event in control.receiver.events()}
+    assert titles == {
+        f"{service} {host} {status}"
+        for service, host, end in (
+            ("storefront", "web1", "Done"),
+            ("storefront", "web2", "Canceled"),
+            ("none", "db1", "Done"),
+        )
+        for status in ("Processing", end)
+    }
+    changes = _changes(control)
+    assert changes["web2"]["link"] == "https://tickets.test/CHG-7"
+    assert changes["web2"]["change_key"] == "CHG-7/web2"
+    assert changes["web2"]["description"].startswith("site.yml:")
+    assert "Failed: web2" in changes["web2"]["description"]
+
+
+def test_a_template_that_fails_is_one_warning_and_the_default(control: ControlNode) -> None:
+    path = control.write("site.yml", PLAY.format(name="Deploy", hosts="web") + OK)
+    code, output = control.run(path, "-e", json.dumps({"flashduty_title": "{{ absent_one }} x"}))
+    assert code == 0
+    assert output.count("flashduty_change:") == 1
+    assert "absent_one" in output
+    assert control.only_change()["title"] == "Deploy (site.yml)"
+
+
+HIDDEN = """
+    - name: {name}
+      ansible.builtin.fail: {{msg: "{{{{ secret }}}}"}}
+      no_log: {no_log}
+"""
+LOOP = """
+{indent}- name: tells {secret}
+{indent}  ansible.builtin.command: /bin/false {secret}
+{indent}  loop: [hunter2]
+"""
+SECRETIVE = {
+    "task": HIDDEN.format(name="tells hunter2", no_log="true"),
+    "template": HIDDEN.format(name="tells hunter2", no_log="'{{ 1 == 1 }}'"),
+    "block": "    - no_log: true\n      block:" + LOOP.format(indent=" " * 8, secret="hunter2"),
+    "name": LOOP.format(indent=" " * 4, secret="{{ secret }}"),
+}
+
+
+@pytest.mark.parametrize("case", SECRETIVE)
+def test_what_must_not_be_told_is_not_told(control: ControlNode, case: str) -> None:
+    control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
+    play = PLAY.format(name="x", hosts="web1").replace("  tasks", "  vars: {secret: hunter2}\n  tasks")
+    assert control.run(control.write("site.yml", play + SECRETIVE[case]))[0] == 2
+    assert control.statuses() == ["Processing", "Canceled"]
+    assert "hunter2" not in json.dumps([event["body"] for event in control.receiver.events()])
+    assert "Failed: web1 at" in control.only_change()["description"]
+
+
+def test_the_message_is_told_where_it_is_asked_for(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
+    message = "no space\\nleft {{ lookup('env', 'FLASHDUTY_PUSH_URL') }}"
+    task = f'    - name: Migrate\n      ansible.builtin.fail: {{msg: "{message}"}}\n'
+    control.run(control.write("site.yml", PLAY.format(name="x", hosts="web1") + task))
+    description = control.only_change()["description"]
+    assert "no space left http" in description
+    assert control.environment["FLASHDUTY_PUSH_URL"].rpartition("=")[2] not in description
+
+
+def test_the_start_tells_what_later_plays_will_target(control: ControlNode) -> None:
+    made = "    - ansible.builtin.group_by: {key: made}\n"
+    plays = [
+        PLAY.format(name="First", hosts="web1") + made,
+        PLAY.format(name="Second", hosts="\"{{ 'd' + 'b' }}\"") + OK,
+        PLAY.format(name="Third", hosts="made") + OK,
+        PLAY.format(name="Not reported", hosts="web2").replace(
+            "  tasks", "  vars: {flashduty_enabled: false}\n  tasks"
+        ),
+    ]
+    code, output = control.run(control.write("site.yml", "".join(plays) + OK))
+    assert code == 0, output
+    assert "WARNING" not in output
+    first, last = (event["body"] for event in control.receiver.events())
+    assert first["labels"]["host"] == last["labels"]["host"] == "db1,web1"
+    assert first["labels"]["group"] == "db,env_prod,web"
+    assert last["labels"]["group"] == "db,env_prod,made,web"
+    assert "2 hosts: web1, db1" in first["description"]
+
+
+def test_what_a_failed_run_never_came_to_is_no_label_of_its_end(control: ControlNode) -> None:
+    plays = PLAY.format(name="First", hosts="web") + "    - ansible.builtin.fail:\n" + PLAY.format(name="x", hosts="db")
+    assert control.run(control.write("site.yml", plays + OK))[0] == 2
+    first, last = (event["body"]["labels"]["host"] for event in control.receiver.events())
+    assert (first, last) == ("db1,web1,web2", "web1,web2")
+
+
+def test_a_report_that_fails_half_way_still_tells_the_end(control: ControlNode) -> None:
+    broken = PLAY.format(name="Two", hosts="web").replace("  tasks", "  vars: {flashduty_wait: soon}\n  tasks")
+    code, output = control.run(control.write("site.yml", PLAY.format(name="One", hosts="web") + OK + broken + OK))
+    assert code == 0, output
+    assert output.count("flashduty_change:") == 1
+    assert "no longer reported" in " ".join(output.split())
+    assert control.statuses() == ["Processing", "Done"]
