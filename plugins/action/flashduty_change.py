@@ -10,15 +10,28 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError, salt_of
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
     CHANGE_OPTIONS,
     CONNECTION_OPTIONS,
     Report,
     ReportFailed,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run import current_run
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskConnection, runs_elsewhere
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run import CurrentRun, current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
+    TaskConnection,
+    ansible_playbook,
+    runs_elsewhere,
+)
+
+# This module is loaded once by ansible-playbook itself, which then forks a worker for each host.
+_options.prepare()
+
+
+class NothingToJoin(Exception):
+    """The run's change has not begun."""
 
 
 class ActionModule(ActionBase):
@@ -36,14 +49,22 @@ class ActionModule(ActionBase):
         options = dict(options)
         try:
             where = TaskConnection(self, options, task_vars or {})
-            run = self._joined(options, where.integration)
+            run = self._joined(options, where, str((task_vars or {}).get("inventory_hostname")))
+            if where.preview and where.enabled:
+                return {**result, **self._previewed(options, where, run)}
             if runs_elsewhere(self):
                 return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
             if not where.enabled:
                 return {**result, "skipped": True, "skip_reason": "flashduty_enabled is false"}
-            report = Report(options, where.connection, where.folder, run)
+            folder = where.folder if run is None else run.folder
+            shown = where.shown_state if run is None else None
+            report = Report(
+                options, where.connection, folder, None if run is None else run.run, shown, ansible_playbook()
+            )
             result.update(report.preview() if self._task.check_mode else report.send(where.wait))
-            result["warnings"] = report.warnings + where.warnings
+            result["warnings"] = report.warnings
+        except NothingToJoin:
+            result.update(skipped=True, skip_reason="nothing has changed yet, so there is no change to report to")
         except ReportFailed as error:
             result.update(error.result, failed=True, msg=str(error))
         except (InvalidEvent, InvalidConnection, OutboxError, OSError) as error:
@@ -52,14 +73,29 @@ class ActionModule(ActionBase):
             result.pop("diff", None)
         return result
 
+    def _previewed(self, options: dict[str, Any], where: TaskConnection, run: CurrentRun | None) -> dict[str, Any]:
+        report = Report(options, where.connection, where.folder, None if run is None else run.run)
+        result = report.preview()
+        if result["changed"]:
+            self._display.display(document(result["event"]))
+        return result
+
     @staticmethod
-    def _joined(options: dict[str, Any], integration: Any) -> str | None:
-        """Complete a task that names no change from the run's own, and return that run."""
+    def _joined(options: dict[str, Any], where: TaskConnection, host: str) -> CurrentRun | None:
+        """Complete a task that names no change from that of its host, and return the run.
+
+        :raises NothingToJoin: where that change has not begun.
+        """
         run = current_run()
-        if options.get("change_key") or run is None or run.integration != integration():
+        if options.get("change_key") or run is None:
             return None
-        options["change_key"] = run.change_key
-        options["title"] = options.get("title") or run.title
-        options["link"] = options.get("link") or run.link
-        options["labels"] = {**run.labels, **(options.get("labels") or {})}
-        return run.run
+        change = run.change_of(host)
+        if change is None:
+            raise NothingToJoin
+        if not where.preview and run.integration != where.connection.integration_id(salt_of(run.folder)):
+            return None
+        options["change_key"] = change.change_key
+        options["title"] = options.get("title") or change.title
+        options["link"] = options.get("link") or change.link
+        options["labels"] = {**change.labels, **(options.get("labels") or {})}
+        return run

@@ -8,9 +8,10 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import InvalidQuery
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._flushing import FLUSH_OPTIONS, Flush
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskConnection, runs_elsewhere
 
@@ -30,9 +31,9 @@ class ActionModule(ActionBase):
             where = TaskConnection(self, options, task_vars or {})
             if runs_elsewhere(self):
                 return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
-            flush = Flush(where.connection, where.folder)
-            result.update(flush.preview() if self._task.check_mode else flush.flush(where.wait, options["wait"]))
-            result["warnings"] = where.warnings
-        except (InvalidConnection, OutboxError, OSError) as error:
+            flush = Flush(options, where.connection, where.folder, where.find)
+            only_look = self._task.check_mode or where.preview
+            result.update(flush.preview() if only_look else flush.flush(where.wait))
+        except (InvalidQuery, InvalidConnection, OutboxError, OSError) as error:
             result.update(failed=True, msg=str(error))
         return result

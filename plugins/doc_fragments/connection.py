@@ -21,6 +21,11 @@ options:
   integration_key_file:
     description: A file that holds nothing but the key of the change integration.
     type: path
+  app_key:
+    description:
+      - An APP key of the Flashduty account, for reading changes back. It carries all permissions of its user, so treat
+        it as a password. It is never printed and never stored.
+    type: str
   api_url:
     description:
       - Address of the API, used with O(integration_key) and O(integration_key_file).
@@ -83,6 +88,18 @@ options:
     ini:
       - section: callback_flashduty_change
         key: integration_key_file
+  app_key:
+    description:
+      - An APP key of the Flashduty account, for reading changes back. It carries all permissions of its user, so treat
+        it as a password. It is never printed and never stored.
+    type: str
+    env:
+      - name: FLASHDUTY_APP_KEY
+    ini:
+      - section: callback_flashduty_change
+        key: app_key
+    vars:
+      - name: flashduty_app_key
   api_url:
     description:
       - Address of the API, used with O(integration_key) and O(integration_key_file).

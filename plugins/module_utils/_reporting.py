@@ -9,18 +9,29 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Set
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Callable
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS, STATUSES, ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Part
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, Outcome
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Known, Outbox, Outcome, Put, Watch
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
+from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import Stored, store
+
+# Waits until its second argument says so of the outbox in the folder, at most so many seconds.
+Wait = Callable[[str, Callable[[Outbox], bool], float], bool]
 
 CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "push_url": {"type": "str", "no_log": True},
     "integration_key": {"type": "str", "no_log": True},
     "integration_key_file": {"type": "path", "no_log": False},
+    "app_key": {"type": "str", "no_log": True},
     "api_url": {"type": "str"},
     "plain_http_hosts": {"type": "list", "elements": "str"},
     "validate_certs": {"type": "bool"},
@@ -30,6 +41,8 @@ CONNECTION_OPTIONS: dict[str, dict[str, Any]] = {
     "timeout": {"type": "float"},
     "state_dir": {"type": "path"},
 }
+# The folder of the outbox on a host that a task is delegated to.
+STATE_DIR = os.path.expanduser("~/.ansible/flashduty")
 CHANGE_OPTIONS: dict[str, dict[str, Any]] = {
     "change_status": {"type": "str", "required": True, "choices": list(STATUSES)},
     "change_key": {"type": "str", "no_log": False},
@@ -39,8 +52,21 @@ CHANGE_OPTIONS: dict[str, dict[str, Any]] = {
     "link": {"type": "str"},
     "labels": {"type": "dict"},
     "force": {"type": "bool", "default": False},
+    "cancel_on_exit": {"type": "bool", "default": False},
     "on_delivery_failure": {"type": "str", "choices": ["fail", "queue"], "default": "fail"},
 }
+PART_OPTIONS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "required": True, "choices": ["begun", "done", "failed"]},
+    "change_key": {"type": "str", "required": True, "no_log": False},
+    "title": {"type": "str"},
+    "description": {"type": "str"},
+    "link": {"type": "str"},
+    "labels": {"type": "dict"},
+    "reason": {"type": "str"},
+    "hosts": {"type": "list", "elements": "str"},
+    "on_delivery_failure": {"type": "str", "choices": ["fail", "queue"], "default": "queue"},
+}
+LEFT_OPEN = "ansible-playbook ended before this change was reported as finished."
 
 
 class ReportFailed(Exception):
@@ -60,9 +86,20 @@ class Report:
     :param options: the task's options, checked and completed.
     :param connection: where to deliver to.
     :param folder: the outbox's folder.
+    :param run: the run that the event belongs to.
+    :param process: the ansible-playbook after whose end the change may have to be closed.
+    :param shown: what Flashduty shows of the change; None leaves the comparison to the outbox.
     """
 
-    def __init__(self, options: Mapping[str, Any], connection: Connection, folder: str, run: str | None = None) -> None:
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        connection: Connection,
+        folder: str,
+        run: str | None = None,
+        shown: ShownState | None = None,
+        process: Process | None = None,
+    ) -> None:
         fields = {name: options[name] for name in FIELDS if options.get(name) is not None}
         self._event = ChangeEvent.validated(fields, time.time())
         self._connection = connection
@@ -70,46 +107,138 @@ class Report:
         self._run = run
         self._force = bool(options.get("force"))
         self._queue = options.get("on_delivery_failure") == "queue"
+        cancel_on_exit = bool(options.get("cancel_on_exit")) and not self._event.is_terminal
+        self._process = process
+        self._watch = None if process is None else Watch(process, LEFT_OPEN if cancel_on_exit else None)
+        # What is to be closed from here has to be opened from here.
+        self._shown = None if self._force or cancel_on_exit else shown
         self.warnings: list[str] = []
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`send` would change; writes and sends nothing."""
-        changed, before = True, None
-        if Outbox.exists(self._folder):
-            with Outbox(self._folder) as outbox:
-                changed, before = outbox.compare(self._connection.integration_id(outbox.salt), self._event)
-        changed = changed or self._force
-        return self._result(changed, before, self._event, delivered=False, queued=False)
+        with self._alone():
+            known = self._known()
+            changed, before = (not known.says_the_same, known.event) if known is not None else (True, None)
+            if self._shown is not None:
+                changed, before = self._compared(self._shown, known) or (changed, before)
+        return self._result(changed or self._force, before, self._event, delivered=False, queued=False)
 
-    def send(self, wait: Callable[[Callable[[Outbox], bool], float], bool]) -> dict[str, Any]:
+    def send(self, wait: Wait) -> dict[str, Any]:
         """Store the event and see it delivered.
 
-        :param wait: waits for delivery until its first argument says so, at most so many seconds.
         :raises ReportFailed: where the task is to fail.
         """
-        budget = self._connection.timeout
-        now = time.time()
-        # What opens or updates a change is not worth sending after its task has failed: nobody would close it.
-        expires_at = None if self._queue or self._event.is_terminal else now + budget
-        event = self._event.at(now)
+        return self._sent(wait)[0]
+
+    def begin(self, host: str, wait: Wait) -> dict[str, Any]:
+        """The same, and a host has a part in the change."""
+        result, event_id = self._sent(wait)
         with Outbox(self._folder) as outbox:
-            integration = self._connection.integration_id(outbox.salt)
-            put = outbox.put(integration, self._event, self._run, self._force, expires_at)
-            outcome = outbox.outcome(put.event_id)
-        if not outcome.is_settled:
-            wait(lambda outbox: outbox.outcome(put.event_id).is_settled, budget)
+            outbox.begin_part(event_id, host)
+        return result
+
+    def end(self, part: Part, awaited: Set[str], wait: Wait) -> dict[str, Any]:
+        """A host is through; the last one closes the change.
+
+        :param awaited: hosts that may still do something.
+        :raises ReportFailed: where the change is not open, or its end was not delivered.
+        """
+        key, process = self._event.change_key, self._process
+        if process is None:
+            raise ReportFailed("it is not known which ansible-playbook has opened the change", {})
+        stored = store(
+            self._folder,
+            self._connection,
+            lambda outbox, integration: outbox.end_part(integration, key, process, part, awaited),
+        )
+        if not stored.answer.known:
+            raise ReportFailed(
+                f"change {key} is not open in this run of ansible-playbook: no host has begun it, or it was closed", {}
+            )
+        event_id = stored.answer.event_id
+        if event_id is None:
+            return {"changed": False, "change_key": key, "change_status": "Processing"}
+        self._folder = stored.folder
         with Outbox(self._folder) as outbox:
-            outcome = outbox.outcome(put.event_id)
-            reason = outbox.last_error(integration) or outcome.error or "no answer"
-            if outcome.state == "refused":
-                outbox.refusal_told(put.event_id)
+            self._event = outbox.event(event_id) or self._event
+            outcome = outbox.outcome(event_id)
+        put = Put(event_id, True, None)
+        return self._delivered(put, outcome, stored.integration, put.before, self._event, wait)
+
+    def _sent(self, wait: Wait) -> tuple[dict[str, Any], int]:
+        with self._alone():
+            differs, before = None, None
+            if self._shown is not None:
+                differs, before = self._compared(self._shown, self._known()) or (None, None)
+            if differs is False:
+                return self._result(False, before, self._event, delivered=True, queued=False), 0
+            now = time.time()
+            stored = self._stored(now, self._force or differs is True)
+        self._folder, (put, outcome) = stored.folder, stored.answer
+        if stored.notice is not None:
+            self.warnings.append(stored.notice)
+        result = self._delivered(put, outcome, stored.integration, before or put.before, self._event.at(now), wait)
+        return result, put.event_id
+
+    def _delivered(
+        self,
+        put: Put,
+        outcome: Outcome,
+        integration: str,
+        before: ChangeEvent | None,
+        event: ChangeEvent,
+        wait: Wait,
+    ) -> dict[str, Any]:
+        """What the task returns, once the event is delivered or the budget is used up."""
+        reason = ""
+        # Usually there is nothing left to wait for: an equal event has been delivered before.
+        if outcome.state != "delivered":
+            outcome, reason = self._awaited(put.event_id, outcome, integration, wait)
         delivered = outcome.state == "delivered"
         queued = outcome.state in ("waiting", "sending")
-        result = self._result(put.changed, put.before, event, delivered, queued)
+        result = self._result(put.changed, before, event, delivered, queued)
         result["request_id"] = outcome.request_id
         if not delivered:
             self._not_delivered(outcome, result, reason, queued)
         return result
+
+    def _alone(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._shown is None else self._shown.alone(self._event)
+
+    def _known(self) -> Known | None:
+        """What the outbox knows; one that cannot be used knows nothing."""
+        if not Outbox.exists(self._folder):
+            return None
+        try:
+            with Outbox(self._folder) as outbox:
+                return outbox.last_known(self._connection.integration_id(outbox.salt), self._event)
+        except OutboxError:
+            return None
+
+    def _compared(self, shown: ShownState, known: Known | None) -> tuple[bool, ChangeEvent | None] | None:
+        compared = shown.compare(self._event, known)
+        self.warnings += shown.warnings
+        return compared
+
+    def _stored(self, now: float, force: bool) -> Stored[tuple[Put, Outcome]]:
+        # What opens or updates a change is not worth sending after its task has failed: nobody would close it.
+        expires_at = None if self._queue or self._event.is_terminal else now + self._connection.timeout
+
+        def put(outbox: Outbox, integration: str) -> tuple[Put, Outcome]:
+            done = outbox.put(integration, self._event, self._run, force, expires_at, self._watch)
+            return done, outbox.outcome(done.event_id)
+
+        return store(self._folder, self._connection, put)
+
+    def _awaited(self, event_id: int, outcome: Outcome, integration: str, wait: Wait) -> tuple[Outcome, str]:
+        """What has become of the event within the budget, and why it was not delivered."""
+        if not outcome.is_settled:
+            wait(self._folder, lambda outbox: outbox.outcome(event_id).is_settled, self._connection.timeout)
+        with Outbox(self._folder) as outbox:
+            outcome = outbox.outcome(event_id)
+            if outcome.state == "refused":
+                outbox.refusal_told(event_id)
+            return outcome, outbox.last_error(integration) or outcome.error or "no answer"
 
     def _not_delivered(self, outcome: Outcome, result: dict[str, Any], reason: str, queued: bool) -> None:
         if outcome.state == "refused":

@@ -9,16 +9,27 @@ DOCUMENTATION = r"""
 module: flashduty_change
 short_description: Report a change event to Flashduty
 version_added: 1.0.0
-author: the flashcat.flashduty contributors
+author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
   - Reports one event of a change to Flashduty, idempotently. The event is compared with the last one that was
     delivered, or waits, for that change; if it says the same, nothing is sent.
+  - With O(app_key), it is compared with what Flashduty shows of the change, so that control nodes that share no disk
+    agree. A field that the task does not give is not compared then. Where Flashduty cannot be asked, the task warns and
+    compares with what this machine has reported.
   - Runs on the control node, whatever host the task is for. With C(delegate_to) another host, it runs there, which
     then needs Python 3.8 and requests.
   - Options that the task does not set come from the variables, environment and ansible.cfg of the callback
     P(flashcat.flashduty.flashduty_change#callback).
 extends_documentation_fragment:
   - flashcat.flashduty.connection
+  - flashcat.flashduty.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
 options:
   change_status:
     description:
@@ -30,7 +41,9 @@ options:
   change_key:
     description:
       - The unique key of the change, usually the ticket's number. Events with one key merge into one change.
-      - Without it the event joins the change that the callback reports for the running playbook.
+      - Without it the event joins the change that the callback P(flashcat.flashduty.flashduty_change#callback) reports
+        for the running playbook, or for the task's host or group where it reports one for each. The task is skipped
+        while the callback waits for something to change.
     type: str
   title:
     description: The title of the change. Required with O(change_key).
@@ -55,6 +68,15 @@ options:
     description: Send the event even if the last one said the same.
     type: bool
     default: false
+  cancel_on_exit:
+    description:
+      - Report the change as Canceled if the running ansible-playbook ends, in whatever way, while the change is still
+        open. So a task that fails, an unreachable host or a C(kill -9) between V(Processing) and V(Done) leaves no
+        change open.
+      - Without it, a change may be opened by one playbook and closed by another one.
+      - Not possible with C(delegate_to) another host, which does not see ansible-playbook end.
+    type: bool
+    default: false
   on_delivery_failure:
     description:
       - With V(fail), the task fails where the event is not delivered within O(timeout). An event that closes a change
@@ -76,6 +98,7 @@ EXAMPLES = r"""
     labels:
       service: storefront
       cluster: nj
+    cancel_on_exit: true
 
 - name: Report that the upgrade is finished
   flashcat.flashduty.flashduty_change:
@@ -121,30 +144,36 @@ error:
 
 import os
 import time
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._api import IMPORT_ERROR
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_list import find_changes
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
     CHANGE_OPTIONS,
     CONNECTION_OPTIONS,
+    STATE_DIR,
     Report,
     ReportFailed,
 )
+from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-try:
-    from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
-else:
-    IMPORT_ERROR = ""
+
+def _shown_state(module: AnsibleModule, connection: Connection, folder: str) -> ShownState | None:
+    if connection.app_key is None:
+        return None
+    # Check mode leaves nothing behind.
+    kept = None if module.check_mode else os.path.join(folder, "shown")
+    return ShownState(connection, lambda query: find_changes(connection, query, connection.timeout), kept)
 
 
 def main() -> None:
@@ -152,15 +181,17 @@ def main() -> None:
     module = AnsibleModule({**CHANGE_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
     if IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("requests"), exception=IMPORT_ERROR)
-    folder = module.params["state_dir"] or os.path.expanduser("~/.ansible/flashduty")
+    folder = module.params["state_dir"] or STATE_DIR
+    if module.params["cancel_on_exit"]:
+        module.fail_json(msg="cancel_on_exit: needs the control node, leave out delegate_to or this option")
     try:
         connection = Connection.from_options(module.params)
 
-        def wait(done: Callable[[Outbox], bool], seconds: float) -> bool:
-            with Delivery(folder, connection) as delivery:
+        def wait(used: str, done: Callable[[Outbox], bool], seconds: float) -> bool:
+            with Delivery(used, connection) as delivery:
                 return delivery.wait(done, time.monotonic() + seconds)
 
-        report = Report(module.params, connection, folder)
+        report = Report(module.params, connection, folder, shown=_shown_state(module, connection, folder))
         result: dict[str, Any] = report.preview() if module.check_mode else report.send(wait)
     except ReportFailed as error:
         module.fail_json(msg=str(error), **error.result)

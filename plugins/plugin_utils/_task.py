@@ -14,15 +14,16 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible import constants as C  # noqa: N812
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery, Found
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import KEY_OPTIONS, Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import (
-    Dispatch,
-    requests_is_missing,
-    usable_folder,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options, _reader
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import Dispatch, requests_is_missing
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import connection_of
 
 # Files of the control node mean nothing on the host that a task is delegated to.
 _MEANT_FOR_HERE = ("ca_path", "client_cert", "client_key", "integration_key_file", "state_dir")
@@ -33,54 +34,64 @@ def runs_elsewhere(action: Any) -> bool:
     return bool(action._task.delegate_to) and action._connection.transport != "local"
 
 
+def ansible_playbook() -> Process:
+    """The process that runs the playbook, of which a task's is a fork."""
+    main = multiprocessing.parent_process()
+    return Process.of(main.pid if main is not None and main.pid is not None else os.getpid())
+
+
 class TaskConnection:
     """Where a task delivers to, and how.
 
     :param action: the action plugin.
     :param options: the task's own options, None where they are not given.
+    :param reading: whether it only reads, which needs no integration key.
     :raises InvalidConnection: naming the option and what is wrong with it.
     """
 
-    def __init__(self, action: Any, options: Mapping[str, Any], variables: Mapping[str, Any]) -> None:
+    def __init__(
+        self, action: Any, options: Mapping[str, Any], variables: Mapping[str, Any], reading: bool = False
+    ) -> None:
         self._options = _options.with_task_options(
             _options.resolved(variables, action._templar.template),
             {name: options.get(name) for name in options if options.get(name) is not None},
         )
         self.enabled = bool(self._options["enabled"])
-        self.connection = Connection.from_options(self._options)
-        self.warnings: list[str] = []
-        self._folder: str | None = None
+        self.preview = bool(self._options["preview"])
+        made = Connection.for_reading if reading else connection_of
+        self.connection = made(self._options)
 
     @property
     def folder(self) -> str:
         """The folder of the outbox."""
-        if self._folder is None:
-            wanted = _options.state_dir(self._options)
-            self._folder = wanted
-            if Outbox.exists(wanted) or os.access(os.path.dirname(wanted), os.W_OK):
-                return self._folder
-            self._folder, notice = usable_folder(wanted)
-            if notice is not None:
-                self.warnings.append(notice)
-        return self._folder
+        return _options.state_dir(self._options)
 
-    def integration(self) -> str:
-        """How the outbox knows the task's integration."""
-        if not Outbox.exists(self.folder):
-            return ""
-        with Outbox(self.folder) as outbox:
-            return self.connection.integration_id(outbox.salt)
+    def wait(self, folder: str, done: Callable[[Outbox], bool], seconds: float) -> bool:
+        """Call the courier and wait for it.
 
-    def wait(self, done: Callable[[Outbox], bool], seconds: float) -> bool:
-        """Call the courier and wait for it."""
+        :param folder: the folder of the outbox that is used.
+        """
         problem = requests_is_missing()
         if problem is not None:
             raise OSError(problem)
-        main = multiprocessing.parent_process()
-        process = Process.of(main.pid if main is not None and main.pid is not None else os.getpid())
-        dispatch = Dispatch(self.folder, self.connection, process)
+        dispatch = Dispatch(self.folder, self.connection, ansible_playbook(), folder=folder)
         dispatch.call()
         return dispatch.wait(done, seconds)
+
+    def find(self, query: ChangeQuery) -> Found:
+        """Ask Flashduty for changes, from a process of its own.
+
+        :raises ReadingFailed: where it could not be asked.
+        """
+        return _reader.find_changes(self.connection, query)
+
+    @property
+    def shown_state(self) -> ShownState | None:
+        """What Flashduty shows of changes, read once for all hosts of a task; None without an app key."""
+        if self.connection.app_key is None:
+            return None
+        # This folder lives as long as the run, and all its workers see it.
+        return ShownState(self.connection, self.find, os.path.join(C.DEFAULT_LOCAL_TMP, "flashduty"))
 
     def for_module(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments with which the module runs on the host that the task is delegated to."""
@@ -88,6 +99,7 @@ class TaskConnection:
         given = {name: self._options.get(name) for name in ("validate_certs", "timeout", "plain_http_hosts")}
         arguments = {**{name: value for name, value in given.items() if value is not None}, **arguments}
         if not any(name in options and options[name] is not None for name in KEY_OPTIONS):
-            arguments["integration_key"] = self.connection.integration_key
+            arguments["integration_key"] = self.connection.integration_key or None
             arguments["api_url"] = self.connection.api_url
-        return arguments
+        arguments.setdefault("app_key", self.connection.app_key)
+        return {name: value for name, value in arguments.items() if value is not None}

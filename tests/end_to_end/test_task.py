@@ -121,28 +121,13 @@ def test_module_defaults_by_group(control: ControlNode) -> None:
     assert control.statuses() == ["Processing"]
 
 
-ELSEWHERE = """
-from ansible.plugins.connection.local import Connection as Local
-
-DOCUMENTATION = "name: elsewhere\\nshort_description: a bastion\\ndescription: a bastion"
-
-
-class Connection(Local):
-    transport = "elsewhere"
-"""
-
-
 def test_with_delegate_to_the_module_runs_on_that_host(control: ControlNode) -> None:
-    plugins = control.folder / "connection_plugins"
-    plugins.mkdir()
-    (plugins / "elsewhere.py").write_text(ELSEWHERE)
+    control.add_bastion()
     control.environment["HOME"] = str(control.folder / "bastion home")
     path = _playbook(control)
     text = (control.folder / "Processing.yml").read_text()
     bastion = "      delegate_to: bastion\n      vars: {ansible_python_interpreter: '{{ ansible_playbook_python }}'}\n"
     control.write("Processing.yml", text + bastion)
-    with (control.folder / "inventory").open("a") as inventory:
-        inventory.write("[bastions]\nbastion ansible_connection=elsewhere\n")
     for changed in (1, 0):
         code, output = control.run(path)
         assert code == 0, output

@@ -1,0 +1,42 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
+    QUERY_OPTIONS,
+    InvalidQuery,
+    ReadingFailed,
+    changes_found,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskConnection, runs_elsewhere
+
+
+class ActionModule(ActionBase):
+    """Reads from the control node; from another host only where the task is delegated to it."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask, and return what was found."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _unused, options = self.validate_argument_spec({**QUERY_OPTIONS, **CONNECTION_OPTIONS})
+        try:
+            where = TaskConnection(self, options, task_vars or {}, reading=True)
+            if runs_elsewhere(self):
+                return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
+            result.update(changes_found(options, where.find))
+        except ReadingFailed as error:
+            result.update(error.result, failed=True, msg=str(error))
+        except (InvalidQuery, InvalidConnection) as error:
+            result.update(failed=True, msg=str(error))
+        return result

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Part
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
+    CONNECTION_OPTIONS,
+    PART_OPTIONS,
+    Report,
+    ReportFailed,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
+    TaskConnection,
+    ansible_playbook,
+    runs_elsewhere,
+)
+
+_options.prepare()
+
+
+class ActionModule(ActionBase):
+    """Keeps account of the hosts on the control node, which alone knows them all."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Store the host's part, and with the last one the end of the change; deliver."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _unused, options = self.validate_argument_spec(
+            {**PART_OPTIONS, **CONNECTION_OPTIONS}, required_if=[("state", "begun", ["title"])]
+        )
+        try:
+            where = TaskConnection(self, options, variables)
+            if runs_elsewhere(self):
+                raise InvalidConnection("delegate_to", "this module runs on the control node only, leave it out")
+            if not where.enabled:
+                return {**result, "skipped": True, "skip_reason": "flashduty_enabled is false"}
+            fields = {**options, "title": options["title"] or "-", "change_status": "Processing"}
+            fields["cancel_on_exit"] = True
+            report = Report(fields, where.connection, where.folder, process=ansible_playbook())
+            host = str(variables.get("inventory_hostname"))
+            if where.preview and options["state"] == "begun" and report.preview()["changed"]:
+                self._display.display(document(report.preview()["event"]))
+            if self._task.check_mode or where.preview:
+                result.update(report.preview() if options["state"] == "begun" else {"changed": False})
+            elif options["state"] == "begun":
+                result.update(report.begin(host, where.wait))
+            else:
+                part = Part(host, options["state"], options["reason"] or "", time.time())
+                result.update(report.end(part, _awaited(options, variables), where.wait))
+            result["warnings"] = report.warnings
+        except ReportFailed as error:
+            result.update(error.result, failed=True, msg=str(error))
+        except (InvalidEvent, InvalidConnection, OutboxError, OSError) as error:
+            result.update(failed=True, msg=str(error))
+        if not self._task.diff:
+            result.pop("diff", None)
+        return result
+
+
+def _awaited(options: dict[str, Any], variables: dict[str, Any]) -> frozenset[str]:
+    """The hosts of the change that can still run tasks."""
+    hosts = options["hosts"] or variables.get("ansible_play_hosts_all") or ()
+    return frozenset(hosts) & frozenset(variables.get("ansible_play_hosts") or ())

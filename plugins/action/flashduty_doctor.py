@@ -1,0 +1,56 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._doctor import examine
+
+
+class ActionModule(ActionBase):
+    """Looks at the control node, for that is what reports."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Look at everything, and say what to do."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _unused, given = self.validate_argument_spec(CONNECTION_OPTIONS)
+        options = _options.with_task_options(
+            _options.resolved(task_vars or {}, self._templar.template),
+            {name: value for name, value in given.items() if value is not None},
+        )
+        origins = dict(_options.origins())
+        for name in options:
+            if given.get(name) is not None:
+                origins[name] = "the task"
+            elif options[name] is not None and f"flashduty_{name}" in (task_vars or {}):
+                origins[name] = f"the variable flashduty_{name}"
+        findings = examine(options, origins)
+        redact = _redaction(options)
+        return {
+            **result,
+            "changed": False,
+            "healthy": all(finding.state != "fail" for finding in findings),
+            "findings": [
+                {name: redact(value) for name, value in finding._asdict().items()} for finding in findings
+            ],
+            "lines": [redact(finding.line()) for finding in findings],
+        }
+
+
+def _redaction(options: Mapping[str, Any]) -> Callable[[str], str]:
+    try:
+        return Connection.from_options(options).redact
+    except InvalidConnection:
+        return str

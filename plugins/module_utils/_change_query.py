@@ -1,0 +1,261 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which changes to read back: what the options mean, what is asked of Flashduty, and which of its answers count.
+
+Private to this collection; may change in any release.
+
+Source: https://docs.flashcat.cloud/en/api-reference/on-call/changes/change-read-list
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Callable
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
+    STATUSES,
+    InvalidEvent,
+    label_text,
+    unix_seconds,
+)
+
+PAGE_MAX = 100
+LIMIT_MAX = 10_000
+_HOUR = 3600
+_DAY = 24 * _HOUR
+# Seconds; Flashduty wants less.
+_WINDOW_MAX = 31 * _DAY
+# Where a change is wanted by its key, its last event may be old, and a Ready event may lie in the future.
+_KEY_WINDOW = 30 * _DAY
+_KEY_AHEAD = _DAY
+
+QUERY_OPTIONS: dict[str, dict[str, Any]] = {
+    "change_key": {"type": "str", "no_log": False},
+    "query": {"type": "str"},
+    "start_time": {"type": "str"},
+    "end_time": {"type": "str"},
+    "change_status": {"type": "list", "elements": "str", "choices": list(STATUSES)},
+    "labels": {"type": "dict"},
+    "integration_ids": {"type": "list", "elements": "int"},
+    "channel_ids": {"type": "list", "elements": "int"},
+    "include_events": {"type": "bool", "default": False},
+    "limit": {"type": "int", "default": 100},
+    "orderby": {"type": "str", "choices": ["start_time", "last_time"], "default": "start_time"},
+    "asc": {"type": "bool", "default": False},
+}
+
+Find = Callable[["ChangeQuery"], "Found"]
+
+
+class InvalidQuery(ValueError):
+    """An option that no question can be made from; the text names it, the limit and what was given."""
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(f"{option}: {problem}")
+
+
+class ReadingFailed(Exception):
+    """Flashduty could not be asked. The text never holds a secret.
+
+    :ivar status: HTTP status, None where no answer came.
+    :ivar code: Flashduty's error code, None where the answer was not Flashduty's.
+    :ivar request_id: Flashduty's trace id of the request.
+    """
+
+    def __init__(
+        self, message: str, status: int | None = None, code: str | None = None, request_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message, self.status, self.code, self.request_id = message, status, code, request_id
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a task returns beside the message."""
+        error = {"code": self.code, "http_status": self.status, "message": self.message}
+        return {"error": error, "request_id": self.request_id}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer to a question.
+
+    :ivar changes: the changes as Flashduty shows them.
+    :ivar total: how many Flashduty found, before what is compared here: exact key, status, labels.
+    :ivar truncated: whether there may be more than ``changes``.
+    """
+
+    changes: list[dict[str, Any]]
+    total: int
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class ChangeQuery:
+    """A question for changes. Make it with :meth:`from_options` or :meth:`by_key`.
+
+    :ivar start_time: of the window in which a change was under way, Unix seconds.
+    :ivar end_time: its end, less than 31 days later.
+    :ivar change_key: only the change of this key.
+    :ivar query: text or regular expression over title, description and change_key.
+    :ivar statuses: only changes in one of these; empty for all.
+    :ivar labels: only changes that have all of these.
+    :ivar limit: return at most so many.
+    """
+
+    start_time: int
+    end_time: int
+    change_key: str | None = None
+    query: str | None = None
+    statuses: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    integration_ids: tuple[int, ...] = ()
+    channel_ids: tuple[int, ...] = ()
+    include_events: bool = False
+    limit: int = PAGE_MAX
+    order_by: str = "start_time"
+    ascending: bool = False
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], now: float) -> ChangeQuery:
+        """The question that the options of a task describe.
+
+        :param now: the present, Unix seconds.
+        :raises InvalidQuery: naming the option and what is wrong with it.
+        """
+        key, query = str(options.get("change_key") or "").strip(), str(options.get("query") or "")
+        if key and query:
+            raise InvalidQuery("query", "cannot be used with change_key, which asks for one change exactly")
+        limit = int(options.get("limit") or PAGE_MAX)
+        if not 1 <= limit <= LIMIT_MAX:
+            raise InvalidQuery("limit", f"must be between 1 and {LIMIT_MAX}, given was {limit}")
+        start, end = _window(options, now, bool(key))
+        return cls(
+            start_time=start,
+            end_time=end,
+            change_key=key or None,
+            query=query or None,
+            statuses=tuple(options.get("change_status") or ()),
+            labels=_labels(options.get("labels") or {}),
+            integration_ids=_numbers(options, "integration_ids"),
+            channel_ids=_numbers(options, "channel_ids"),
+            include_events=bool(options.get("include_events")),
+            limit=limit,
+            order_by=str(options.get("orderby") or "start_time"),
+            ascending=bool(options.get("asc")),
+        )
+
+    @classmethod
+    def by_key(cls, change_key: str, now: float, ahead: float | None = None) -> ChangeQuery:
+        """The question for one change, whatever became of it in the last 29 days.
+
+        :param ahead: a moment in the future at which it may start, Unix seconds.
+        """
+        end = int(max(now, ahead or 0.0)) + _KEY_AHEAD
+        return cls(end - _KEY_WINDOW, end, change_key=change_key, order_by="last_time")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ChangeQuery:
+        """The question whose :meth:`to_dict` was sent."""
+        tuples = ("statuses", "integration_ids", "channel_ids")
+        plain: dict[str, Any] = {name: tuple(value) if name in tuples else value for name, value in values.items()}
+        return cls(**plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the pipe to the process that asks."""
+        return asdict(self)
+
+    def body(self, page: int) -> dict[str, Any]:
+        """What is asked of Flashduty for one page, the first of which is 1."""
+        body: dict[str, Any] = {
+            "start_time": self.start_time,
+            "end_time": self.end_time,
+            "p": page,
+            "limit": PAGE_MAX,
+            "orderby": self.order_by,
+            "asc": self.ascending,
+        }
+        query = _literal(self.change_key) if self.change_key is not None else self.query
+        optional = {
+            "query": query,
+            "integration_ids": list(self.integration_ids),
+            "channel_ids": list(self.channel_ids),
+            "include_events": self.include_events,
+        }
+        return {**body, **{name: value for name, value in optional.items() if value}}
+
+    def matches(self, change: Mapping[str, Any]) -> bool:
+        """Whether a change that Flashduty returned is one that is wanted."""
+        if self.change_key is not None and change.get("change_key") != self.change_key:
+            return False
+        if self.statuses and change.get("change_status") not in self.statuses:
+            return False
+        labels = change.get("labels") or {}
+        return all(labels.get(name) == value for name, value in self.labels.items())
+
+
+def changes_found(options: Mapping[str, Any], find: Find) -> dict[str, Any]:
+    """What a task returns that asks for changes.
+
+    :param find: asks Flashduty.
+    :raises InvalidQuery: naming the option and what is wrong with it.
+    :raises ReadingFailed: where Flashduty could not be asked.
+    """
+    query = ChangeQuery.from_options(options, time.time())
+    found = find(query)
+    return {
+        "changed": False,
+        "changes": found.changes,
+        "total": found.total,
+        "truncated": found.truncated,
+        "window": {"start_time": query.start_time, "end_time": query.end_time},
+    }
+
+
+def _literal(text: str) -> str:
+    # As Go's regexp.QuoteMeta, which is what RE2 calls for, but a dot finds itself either way.
+    return re.sub(r"([\\+*?()|\[\]{}^$])", r"\\\1", text)
+
+
+def _window(options: Mapping[str, Any], now: float, by_key: bool) -> tuple[int, int]:
+    moments: dict[str, int] = {}
+    for name in ("start_time", "end_time"):
+        if options.get(name) not in (None, ""):
+            try:
+                moments[name] = unix_seconds(options[name], name)
+            except InvalidEvent as error:
+                raise InvalidQuery(name, str(error).partition(": ")[2]) from None
+    if not moments and by_key:
+        key = ChangeQuery.by_key("", now)
+        return key.start_time, key.end_time
+    end = moments.get("end_time", max(int(now), moments.get("start_time", 0) + 1))
+    start = moments.get("start_time", end - _HOUR)
+    if start >= end:
+        raise InvalidQuery("start_time", f"must lie before end_time, given were {start} and {end} (Unix seconds)")
+    if end - start >= _WINDOW_MAX:
+        days = (end - start) / _DAY
+        raise InvalidQuery("start_time", f"must lie less than 31 days before end_time, given were {days:.1f} days")
+    return start, end
+
+
+def _labels(labels: Mapping[Any, Any]) -> dict[str, str]:
+    wanted = {}
+    for name, value in labels.items():
+        try:
+            text = label_text(value)
+        except ValueError as error:
+            raise InvalidQuery(f"labels[{name}]", str(error)) from None
+        if text is not None:
+            wanted[str(name)] = text
+    return wanted
+
+
+def _numbers(options: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    numbers = tuple(options.get(name) or ())
+    if any(number < 1 for number in numbers):
+        raise InvalidQuery(name, f"must be numbers above 0, given were {', '.join(map(str, numbers))}")
+    return numbers

@@ -1,0 +1,80 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Asks the API what it thinks of our keys, by requests that cannot create a change.
+
+Private to this collection; may change in any release.
+Never to be used in the ansible-playbook process: see ``plugin_utils/_reader.py``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+import urllib.parse
+from typing import Any
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api, ApiError, environment_proxies
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    LIST_PATH,
+    PUSH_PATH,
+    Connection,
+    is_loopback,
+)
+
+# It lacks every field that an event must have.
+_NO_EVENT = "{}"
+_ANSWER = ("message", "status", "code", "request_id", "retry", "server_time")
+
+
+def probe(connection: Connection) -> dict[str, Any]:
+    """What the API answers.
+
+    :returns: ``own`` and ``other``, the answers to an empty event with our key and with a made-up one; ``app``, the
+        answer to a question for changes, None without an app key; ``seconds`` that the first took; ``skew``, how many
+        seconds this machine is ahead, None where the API does not tell; ``proxy``, None where none is used.
+    """
+    api = Api(connection)
+    try:
+        begun, begun_at = time.monotonic(), time.time()
+        own = _answer(api, PUSH_PATH, "integration_key", connection.integration_key, connection.timeout)
+        seconds = time.monotonic() - begun
+        # The header has whole seconds: the time it stands for lies somewhere in that one.
+        date = own["server_time"]
+        skew = None if date is None else _outside(begun_at, begun_at + seconds, date, date + 1.0)
+        other = app = None
+        if own["status"] is not None:
+            other = _answer(api, PUSH_PATH, "integration_key", secrets.token_hex(16), connection.timeout)
+            if connection.app_key is not None:
+                app = _answer(api, LIST_PATH, "app_key", connection.app_key, connection.timeout)
+    finally:
+        api.close()
+    return {"own": own, "other": other, "app": app, "seconds": seconds, "skew": skew, "proxy": _proxy(connection)}
+
+
+def _answer(api: Api, path: str, name: str, key: str, budget: float) -> dict[str, Any]:
+    try:
+        answer = api.post(path, {name: key}, _NO_EVENT, budget)
+    except ApiError as error:
+        return {name: getattr(error, name) for name in _ANSWER}
+    return dict(zip(_ANSWER, ("taken", 200, None, answer["request_id"], False, None)))
+
+
+def _outside(earliest: float, latest: float, first: float, last: float) -> float:
+    """By how much one span of time lies after the other; negative where before, 0 where they meet."""
+    if earliest > last:
+        return earliest - last
+    return latest - first if latest < first else 0.0
+
+
+def _proxy(connection: Connection) -> str | None:
+    parts = urllib.parse.urlsplit(connection.api_url)
+    if is_loopback(parts.hostname or ""):
+        return None
+    address = environment_proxies(connection.api_url).get(parts.scheme)
+    if not address:
+        return None
+    proxy = urllib.parse.urlsplit(address)
+    # Without the user and password that it may carry.
+    return f"{proxy.scheme}://{proxy.hostname}{f':{proxy.port}' if proxy.port else ''}"

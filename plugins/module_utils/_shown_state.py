@@ -1,0 +1,177 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Comparing an event with what Flashduty shows of its change, so that controllers that share no disk agree.
+
+Private to this collection; may change in any release.
+
+Where many tasks report the same at once, one of them asks and the others use its answer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
+    ChangeQuery,
+    Find,
+    ReadingFailed,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Known
+
+# Seconds for which an answer, and what has been delivered since, is taken for Flashduty's present state.
+_FRESH = 10.0
+# Seconds for which Flashduty is not asked again after it could not be asked.
+_FAILED = 60.0
+_KEPT_MOST = 86400.0
+_POLL = 0.02
+
+
+class ShownState:
+    """What Flashduty shows of a change.
+
+    :param find: asks Flashduty.
+    :param folder: where answers are kept for the tasks that run at the same time; None keeps none.
+    """
+
+    def __init__(self, connection: Connection, find: Find, folder: str | None) -> None:
+        self._connection = connection
+        self._find = find
+        self._folder = folder
+        self.warnings: list[str] = []
+
+    @contextmanager
+    def alone(self, event: ChangeEvent) -> Iterator[None]:
+        """Nobody else compares or stores an event of that change meanwhile, as far as they share the folder."""
+        descriptor = self._lock_file(event.change_key)
+        if descriptor is None:
+            yield
+            return
+        try:
+            end = time.monotonic() + self._connection.timeout + _FRESH
+            while time.monotonic() < end:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    time.sleep(_POLL)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _lock_file(self, key: str) -> int | None:
+        if self._folder is None:
+            return None
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            return os.open(self._path(key) + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            return None
+
+    def compare(self, event: ChangeEvent, known: Known | None) -> tuple[bool, ChangeEvent | None] | None:
+        """Whether the event would change what Flashduty shows, and what it shows.
+
+        :param known: what the outbox knows of the change.
+        :returns: None where the outbox knows it as well or better, or Flashduty could not be asked.
+        """
+        if known is not None and known.pending:
+            return None
+        now = time.time()
+        query = ChangeQuery.by_key(event.change_key, now, event.event_time)
+        changes, asked_at = self._shown(query, now)
+        if changes is None or (known is not None and (known.settled_at or 0.0) >= asked_at):
+            return None
+        if not changes and known is not None and known.event_time < query.start_time:
+            return None
+        differs = not changes or not all(_says_the_same(change, event, known) for change in changes)
+        return differs, _as_event(changes[0]) if changes else None
+
+    def _shown(self, query: ChangeQuery, now: float) -> tuple[list[dict[str, Any]] | None, float]:
+        """The changes of that key, None where Flashduty could not be asked, and when it was."""
+        key = query.change_key or ""
+        kept = self._kept(key)
+        if kept and abs(now - kept["at"]) < (_FRESH if kept["changes"] is not None else _FAILED):
+            return kept["changes"], kept["at"]
+        changes: list[dict[str, Any]] | None = None
+        try:
+            changes = self._find(query).changes
+        except ReadingFailed as error:
+            self.warnings.append(
+                f"Flashduty cannot be asked for the state of change {key}: {error}. What this machine has reported"
+                " counts instead. Check app_key, or leave it out"
+            )
+        self._keep(key, changes, now)
+        return changes, now
+
+    def _path(self, key: str) -> str:
+        folder = self._folder or ""
+        known_as = self._connection.integration_id(os.path.basename(folder).encode())
+        name = hashlib.sha256(f"{self._connection.api_url} {known_as} {key}".encode("utf-8", "replace")).hexdigest()
+        return os.path.join(folder, name[:32])
+
+    def _kept(self, key: str) -> Mapping[str, Any]:
+        if self._folder is None:
+            return {}
+        try:
+            with open(self._path(key), encoding="utf-8") as file:
+                kept: Mapping[str, Any] = json.load(file)
+                return kept
+        except (OSError, ValueError):
+            return {}
+
+    def _keep(self, key: str, changes: list[dict[str, Any]] | None, asked_at: float) -> None:
+        if self._folder is None:
+            return
+        path = self._path(key)
+        draft = f"{path}.{os.getpid()}"
+        try:
+            with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+                json.dump({"at": asked_at, "changes": changes}, file)
+            os.replace(draft, path)
+            for entry in os.scandir(self._folder):
+                if entry.stat().st_mtime < asked_at - _KEPT_MOST:
+                    os.unlink(entry.path)
+        except OSError:  # then the next task asks Flashduty itself
+            pass
+
+
+def _says_the_same(change: Mapping[str, Any], event: ChangeEvent, known: Known | None) -> bool:
+    """Whether the event would change nothing of what Flashduty shows; a field it does not give changes nothing."""
+    if change.get("change_status") != event.change_status:
+        return False
+    last_time = change.get("last_time")
+    if event.event_time is not None and event.event_time != last_time:
+        return False
+    # Flashduty may show a text or label otherwise than it was sent; then our own last word decides, if it is the last.
+    if known is not None and known.says_the_same and isinstance(last_time, int) and last_time <= known.event_time:
+        return True
+    shown = _as_event(change)
+    return (
+        shown.title == event.title
+        and event.description in (None, shown.description)
+        and event.link in (None, shown.link)
+        and (not event.labels or dict(event.labels) == dict(shown.labels))
+    )
+
+
+def _as_event(change: Mapping[str, Any]) -> ChangeEvent:
+    labels = change.get("labels") or {}
+    return ChangeEvent(
+        change_status=str(change.get("change_status") or ""),
+        change_key=str(change.get("change_key") or ""),
+        title=str(change.get("title") or ""),
+        event_time=change.get("last_time") or None,
+        description=change.get("description") or None,
+        link=change.get("link") or None,
+        labels=labels if isinstance(labels, Mapping) else {},
+    )

@@ -1,0 +1,146 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: flashduty_change_part
+short_description: Report a change that many hosts share
+version_added: 1.0.0
+author: the flashcat.flashduty contributors (@flashcatcloud)
+description:
+  - Each host of a play says when it begins its part of a change and how it came through. The first one that begins
+    reports the change as Processing, and the last one that is through closes it. It ends as Done when every host that
+    began is done, otherwise as Canceled, naming the hosts that failed.
+  - Hosts that become unreachable or are stopped say nothing any more. They are known as soon as the other hosts are
+    through, and at the latest when ansible-playbook ends, in whatever way.
+  - Where hosts of the play take no part at all, the change is closed when ansible-playbook ends, with the time at which
+    the last host was through; name the hosts in O(hosts) to have it closed earlier.
+  - The role P(flashcat.flashduty.tracked_change#role) does this for a tasks file.
+  - Runs on the control node only.
+extends_documentation_fragment:
+  - flashcat.flashduty.connection
+  - flashcat.flashduty.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description: Whether this host begins its part, is done with it, or has failed.
+    type: str
+    required: true
+    choices: [begun, done, failed]
+  change_key:
+    description: The unique key of the change, usually the ticket's number.
+    type: str
+    required: true
+  title:
+    description: The title of the change. Required with O(state=begun).
+    type: str
+  description:
+    description: What the change is about. At its end, what has become of it is put in front.
+    type: str
+  link:
+    description: Address of the ticket.
+    type: str
+  labels:
+    description: Labels as in M(flashcat.flashduty.flashduty_change), the same for all hosts.
+    type: dict
+  reason:
+    description: What to say about a host that has failed. It is sent to Flashduty as it is.
+    type: str
+  hosts:
+    description: The hosts that take part. The default is all hosts of the play.
+    type: list
+    elements: str
+  on_delivery_failure:
+    description:
+      - With V(fail), the task fails where the event is not delivered within O(timeout). With V(queue), it goes on with
+        a warning, and the event stays in the outbox.
+    type: str
+    choices: [fail, queue]
+    default: queue
+requirements:
+  - requests on the control node
+seealso:
+  - module: flashcat.flashduty.flashduty_change
+"""
+
+EXAMPLES = r"""
+- name: Upgrade on all hosts as one change
+  block:
+    - name: Begin
+      flashcat.flashduty.flashduty_change_part:
+        state: begun
+        change_key: CHANGE-002
+        title: Upgrade the storefront
+        labels:
+          service: storefront
+
+    - name: Upgrade
+      ansible.builtin.package:
+        name: storefront
+        state: latest
+
+    - name: This host is done
+      flashcat.flashduty.flashduty_change_part:
+        state: done
+        change_key: CHANGE-002
+  rescue:
+    - name: This host has failed
+      flashcat.flashduty.flashduty_change_part:
+        state: failed
+        change_key: CHANGE-002
+        reason: the package could not be upgraded
+
+    - name: Pass the failure on
+      ansible.builtin.fail:
+        msg: The upgrade failed.
+"""
+
+RETURN = r"""
+change_key:
+  description: The key of the change.
+  returned: success
+  type: str
+change_status:
+  description: The state that the change is in.
+  returned: success
+  type: str
+event:
+  description: The event as sent.
+  returned: when this host has opened or closed the change
+  type: dict
+delivered:
+  description: Whether Flashduty has taken the event.
+  returned: when this host has opened or closed the change
+  type: bool
+queued:
+  description: Whether the event waits in the outbox.
+  returned: when this host has opened or closed the change
+  type: bool
+request_id:
+  description: Flashduty's trace id of the request.
+  returned: when delivered
+  type: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS, PART_OPTIONS
+
+
+def main() -> None:
+    """The action of the same name does the work; this runs where somebody goes around it."""
+    module = AnsibleModule({**PART_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
+    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_change_part: it needs the control node")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: flashduty_doctor
+short_description: Find out why changes do not reach Flashduty
+version_added: 1.0.0
+author: the flashcat.flashduty contributors (@flashcatcloud)
+description:
+  - Looks at versions, configuration, callback, keys, network, proxy, certificate, clock and outbox of the control node,
+    and says of each whether it is right and otherwise what to do. The playbook C(flashcat.flashduty.doctor)
+    prints it.
+  - It creates no change. To find out about the integration key it sends an empty event, which the API has to refuse,
+    once with the key and once with a made-up one, and compares what the API objects to. Where it answers both alike, it
+    cannot be known whether the key is right, and that is said.
+  - Does not fail because of what it finds; see RV(healthy). Runs on the control node only.
+extends_documentation_fragment:
+  - flashcat.flashduty.connection
+  - flashcat.flashduty.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: It changes nothing.
+  idempotent:
+    support: full
+requirements:
+  - requests on the control node
+"""
+
+EXAMPLES = r"""
+- name: Look for what is wrong
+  flashcat.flashduty.flashduty_doctor:
+  register: doctor
+
+- name: Stop before the maintenance if nobody would see it
+  ansible.builtin.assert:
+    that: doctor.healthy
+    fail_msg: "{{ doctor.lines }}"
+"""
+
+RETURN = r"""
+healthy:
+  description: Whether nothing is broken. Warnings do not count.
+  returned: always
+  type: bool
+findings:
+  description: What was found, as C(check), C(state) (C(ok), C(warn) or C(fail)), C(text) and C(advice).
+  returned: always
+  type: list
+  elements: dict
+lines:
+  description: The same as lines of text.
+  returned: always
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
+
+
+def main() -> None:
+    """The action of the same name does the work; this runs where somebody goes around it."""
+    module = AnsibleModule(CONNECTION_OPTIONS, supports_check_mode=True)
+    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_doctor: it looks at the control node")
+
+
+if __name__ == "__main__":
+    main()
