@@ -4,13 +4,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs the playbooks of this folder with ansible-playbook against a receiver on this machine and shows what it holds.
 
-`make demo` calls this. It needs ansible-playbook and the installed collection, and no network beyond 127.0.0.1. The
-exit code is 0 when every change is what it should be, 1 when one is not, and 130 after Ctrl-C. Everything that it
-starts is stopped and everything that it writes is removed, in each case.
+`make demo` calls this, and `make demo-keep` with --keep: then the receiver and its page stay until Ctrl-C. It needs
+ansible-playbook and the installed collection, and no network beyond 127.0.0.1. The exit code is 0 when every change is
+what it should be, 1 when one is not, and 130 after Ctrl-C. Everything that it starts is stopped and everything that it
+writes is removed, in each case.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -125,6 +127,10 @@ class Receiver:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def page_url(self) -> str:
+        return f"{self.url}/sandbox/"
 
     @property
     def push_url(self) -> str:
@@ -407,19 +413,33 @@ def stop_by_signal(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
+def keep(sandbox: Receiver) -> None:
+    """Waits for Ctrl-C, which is how this ends well."""
+    print(f"\nThe page stays at {sandbox.page_url} until you press Ctrl-C.", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()
+
+
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Report real playbook runs to a receiver on this machine.")
+    parser.add_argument("--keep", action="store_true", help="leave the receiver and its page open until Ctrl-C")
+    arguments = parser.parse_args()
     # Where SIGINT came in as ignored (a job in the background), the playbooks would ignore it, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop_by_signal)
     try:
         with workshop() as shop, receiver(shop) as sandbox:
+            print(f"  see the changes arrive: {sandbox.page_url}", flush=True)
             print(f"  receiver at {sandbox.url}, everything else in {shop.folder}", flush=True)
             shop.environment["FLASHDUTY_PUSH_URL"] = sandbox.push_url
             results: list[tuple[Row, Change]] = []
             for step in STEPS:
                 results += zip(step.rows, run(step, shop, sandbox), strict=True)
             good = show(results)
+            if arguments.keep:
+                keep(sandbox)
     except DemoError as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         return 1

@@ -14,8 +14,9 @@ from pathlib import Path
 import yaml
 from control_node import ControlNode
 
-import ansible_collections.flashcat.flashduty.plugins as plugins
+from ansible_collections.flashcat.flashduty import plugins
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._options import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,6 +66,7 @@ def test_the_options_and_variables_it_names_are_documented() -> None:
     assert match
     options = yaml.safe_load(match[1])["options"]
     variables = {entry["name"] for option in options.values() for entry in option.get("vars", [])}
+    variables |= set(TEMPLATES.values())
     rows = [line.split("|") for line in README.splitlines() if line.startswith("| `")]
     assert rows
     for _start, named, named_variables, *_rest in rows:

@@ -1,0 +1,234 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Documents: both READMEs say the same, links lead somewhere, and what is shown is what the tools take."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+HIDDEN_OR_BUILT = re.compile(r"(^|/)(\.(?!github)|changelogs/|CHANGELOG)")
+DOCUMENTS = sorted(
+    name
+    for path in ROOT.rglob("*.md")
+    if not HIDDEN_OR_BUILT.search(name := str(path.relative_to(ROOT))) and path.is_file()
+)
+_FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes Ansible's own tags for text."""
+
+
+_Loader.add_multi_constructor("!", lambda _found, _suffix, node: str(node.value))
+LANGUAGES = {"shell", "ini", "yaml", "json", "groovy", "text"}
+
+
+def _text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def _blocks(name: str, language: str) -> list[str]:
+    return [textwrap.dedent(text) for _indent, found, text in _FENCED.findall(_text(name)) if found == language]
+
+
+def _all_blocks(language: str) -> list[Any]:
+    return [
+        pytest.param(text, id=f"{name}-{number}")
+        for name in DOCUMENTS
+        for number, text in enumerate(_blocks(name, language))
+    ]
+
+
+def _prose(name: str) -> str:
+    return _FENCED.sub("", _text(name))
+
+
+def _structure(name: str) -> dict[str, Any]:
+    text = _text(name)
+    prose = _prose(name)
+    links = re.findall(r"\]\(([^)]+)\)", prose)
+    return {
+        "headings": [len(level) for level in re.findall(r"^(#+) ", prose, re.MULTILINE)],
+        "blocks": _FENCED.findall(text),
+        "tables": [
+            line.count("|")
+            if line.startswith("|-")
+            else (line.split("|")[1].replace("、", ", ").strip(), line.count("|"))
+            for line in prose.splitlines()
+            if line.startswith(("| `", "|-"))
+        ],
+        "list items": [indent for indent, _mark in re.findall(r"^( *)(-|\d+\.) ", prose, re.MULTILINE)],
+        # Each README links to the other.
+        "links": [link for link in links if not link.startswith("README")],
+        "code": sorted(set(re.findall(r"`([^`\n]+)`", prose))),
+    }
+
+
+def test_both_readmes_have_the_same_structure() -> None:
+    english, chinese = _structure("README.md"), _structure("README.zh-CN.md")
+    for part in english:
+        assert chinese[part] == english[part], part
+
+
+def _anchors(name: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    titles = re.findall(r"^#+ (.*)$", _prose(name), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_inside_the_repository_lead_somewhere(name: str) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", _prose(name)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _hash, anchor = link.partition("#")
+        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in _anchors(str(target.relative_to(ROOT))), link
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_kinds_of_blocks_are_known(name: str) -> None:
+    assert {language for _indent, language, _text_ in _FENCED.findall(_text(name))} <= LANGUAGES
+
+
+@pytest.mark.parametrize("text", _all_blocks("ini"))
+def test_ini_is_read(text: str) -> None:
+    # An inventory is ini with names that have no value.
+    configparser.ConfigParser(allow_no_value=True, delimiters=("=",)).read_string(text)
+
+
+@pytest.mark.parametrize("text", _all_blocks("json"))
+def test_json_is_read(text: str) -> None:
+    json.loads(text)
+
+
+@pytest.mark.parametrize("text", _all_blocks("yaml"))
+def test_yaml_is_read_and_a_play_or_task_is_one_for_ansible(text: str, tmp_path: Path) -> None:
+    document = yaml.load(text, _Loader)
+    if not (isinstance(document, list) and all(isinstance(entry, dict) for entry in document)):
+        return
+    if not all("hosts" in entry or "ansible.builtin.import_playbook" in entry for entry in document):
+        if not all(any("." in key for key in entry) or "block" in entry for entry in document):
+            return
+        text = "- hosts: localhost\n  tasks:\n" + textwrap.indent(text, "    ")
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(text, encoding="utf-8")
+    for named in re.findall(r"\b\w+\.yml\b", text):
+        (tmp_path / named).write_text("[]\n", encoding="utf-8") if named != "playbook.yml" else None
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "--syntax-check", "-i", "localhost,", str(playbook)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "[DEPRECATION WARNING]" not in done.stderr
+
+
+@pytest.mark.parametrize("text", _all_blocks("shell"))
+def test_commands_name_what_there_is(text: str) -> None:
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    targets = set(re.findall(r"^([\w-]+):", _text("Makefile"), re.MULTILINE))
+    playbooks = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            assert {word for word in words[1:] if "=" not in word} <= targets
+        for collection_playbook in (
+            re.findall(r"flashcat\.flashduty\.(\w+)", line) if "ansible-playbook" in words else ()
+        ):
+            assert collection_playbook in playbooks
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_make_targets_in_the_text_exist(name: str) -> None:
+    targets = set(re.findall(r"^([\w-]+):", _text("Makefile"), re.MULTILINE))
+    targets |= {f"lint-{linter}" for linter in re.search(r"^LINTERS := (.*)$", _text("Makefile"), re.M)[1].split()}  # type: ignore[index]
+    assert set(re.findall(r"`make ([\w-]+)", _prose(name))) <= targets
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_environment_variables_in_the_text_exist(name: str) -> None:
+    known = set()
+    for folder in ("callback", "doc_fragments", "modules"):
+        for path in (ROOT / "plugins" / folder).glob("*.py"):
+            known |= set(re.findall(r"- name: (FLASHDUTY_\w+)", path.read_text(encoding="utf-8")))
+    assert set(re.findall(r"\bFLASHDUTY_\w+", _text(name))) <= known
+
+
+def test_the_injectors_of_the_credential_type_use_its_fields() -> None:
+    blocks = [yaml.safe_load(block) for block in _blocks("docs/awx.md", "yaml")]
+    (inputs,) = [block for block in blocks if "fields" in block]
+    (injectors,) = [block for block in blocks if "env" in block]
+    fields = {field["id"]: field for field in inputs["fields"]}
+    used = set(re.findall(r"{{ (\w+) }}", json.dumps(injectors)))
+    assert used == set(fields)
+    assert set(inputs["required"]) <= set(fields)
+    assert all(field["secret"] for field in fields.values())
+
+
+def test_the_workflow_runs_what_ci_runs() -> None:
+    workflow = yaml.safe_load(_text(".github/workflows/ci.yml"))
+    targets = set(workflow["jobs"]["make"]["strategy"]["matrix"]["target"])
+    ours = set(re.findall(r"^make (?:--keep-going )?([\w-]+)", _text(".ci/run"), re.MULTILINE))
+    assert ours <= targets
+    assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_versions_agree() -> None:
+    galaxy = yaml.safe_load(_text("galaxy.yml"))
+    released = set(yaml.safe_load(_text("changelogs/changelog.yaml"))["releases"])
+    fragments = list((ROOT / "changelogs" / "fragments").glob("*.yml"))
+    assert galaxy["version"] in released or fragments
+
+
+def _documentation(kind: str, name: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-doc"), "--json", "-t", kind, name],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(done.stdout)[name]["doc"]["options"])
+
+
+def test_ansible_doc_shows_every_option_of_the_callback_with_environment_ini_and_variable() -> None:
+    options = _documentation("callback", "flashcat.flashduty.flashduty_change")
+    # No variable decides where files are. Labels come from the variable flashduty_labels of each host; the texts are
+    # templates, whose variables ansible-core must not render by itself: the description names them.
+    templates = {"change_key", "title", "description", "link"}
+    no_variable = {"integration_key_file", "state_dir", "labels"}
+    for name, option in options.items():
+        assert [entry["name"] for entry in option["env"]] == [f"FLASHDUTY_{name.upper()}"], name
+        assert [(entry["section"], entry["key"]) for entry in option["ini"]] == [("callback_flashduty_change", name)], (
+            name
+        )
+        variables = [entry["name"] for entry in option.get("vars") or []]
+        if name in templates:
+            assert f"flashduty_{name}" in str(option["description"])
+        else:
+            assert variables == ([] if name in no_variable else [f"flashduty_{name}"]), name
+
+
+def test_what_an_execution_environment_needs_is_installed_with_the_collection() -> None:
+    installed = ROOT / ".build" / "collections" / "ansible_collections" / "flashcat" / "flashduty"
+    needs = yaml.safe_load((installed / "meta" / "execution-environment.yml").read_text(encoding="utf-8"))
+    lines = (installed / needs["dependencies"]["python"]).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == ["requests"]
