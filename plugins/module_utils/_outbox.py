@@ -563,6 +563,8 @@ class Outbox:
 
         Where somebody took the run for vanished meanwhile, it knows better: what differs corrects that.
 
+        :param events: the last ones of its changes; before them those of which it is not known whether they were
+            stored, which are stored unless they were.
         :param run: it may be unknown here, where the outbox in which it was opened can no longer be written.
         :returns: whether this call closed it; False where somebody else had.
         """
@@ -573,7 +575,7 @@ class Outbox:
             )
             closed = self._mark_closed(database, run)
             for event in events:
-                if closed or not self._was_said(database, integration, event):
+                if (closed and event.is_terminal) or not self._was_said(database, integration, event):
                     self._insert(database, integration, event, run)
             return closed
 

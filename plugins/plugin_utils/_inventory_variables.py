@@ -15,8 +15,9 @@ Precedence: https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_var
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -327,19 +328,29 @@ class _Play:
         exports = _combined(role.get_vars(include_params=False, only_exports=True) for role in roles)
         extra = self._manager.extra_vars
         known = _combined([defaults, play_vars, exports, extra])
+        everything = self._manager.get_vars(play=self._play)
         # What is not known by now comes from vars_files, or is one of Ansible's own variables.
         rest = {
             name: value
-            for name, value in self._manager.get_vars(play=self._play).items()
+            for name, value in everything.items()
             if not (name in known and (value is known[name] or value == known[name]))
         }
         own_names = {name: rest.pop(name) for name in list(rest) if name in exports or name in extra}
         self._check_files([play_vars, rest, extra, own_names])
+        rest.update((name, everything[name]) for name in self._repeated_in_files({*defaults} - {*exports, *extra}))
         self.defaults: _Layer = defaults
         self.above_hosts: list[_Layer] = [layer for layer in (play_vars, rest, exports) if layer]
         self.above_all: list[_Layer] = [layer for layer in (extra, own_names) if layer]
         self._picked_above_hosts = self._pick_all(self.above_hosts)
         self._picked_above_all = self._pick_all(self.above_all)
+
+    def _repeated_in_files(self, defaults: Set[str]) -> Set[str]:
+        """Which role defaults the play's vars_files set again: to the same value, they cannot be told apart by it."""
+        if not defaults or not self._play.get_vars_files():
+            return frozenset()
+        without_roles = copy.copy(self._play)
+        without_roles.roles = []
+        return {name for name in self._manager.get_vars(play=without_roles) if name in defaults}
 
     def _pick_all(self, layers: Iterable[_Layer]) -> dict[str, Any]:
         picked: dict[str, Any] = {}

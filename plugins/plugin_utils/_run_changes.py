@@ -164,6 +164,7 @@ class RunChanges:
         self._outcome = RunOutcome()
         self._scopes = Scopes(settings.scope, self._new_labels)
         self._progress: Progress | None = None
+        self._beginning: list[ChangeEvent] = []
         self._ending: list[ChangeEvent] = []
         #: Whether a task that changes something may begin a change.
         self.await_change = False
@@ -289,7 +290,8 @@ class RunChanges:
         # Should this be interrupted, it is these events that are stored, and only once.
         self._ending = events
         if events:
-            self.road.close(events)
+            self.road.close([*self._beginning, *events])
+            self._beginning = []
             self._mark(self._scopes.changes, False)
             self.road.wait(wait)
 
@@ -313,11 +315,15 @@ class RunChanges:
         if events:
             # Before they are stored, so that there is no moment at which nobody would close them.
             self._mark(new, True)
+            # Ctrl-C leaves open whether they were: whoever closes them stores them too.
+            self._beginning = events
             try:
                 self.road.put(events)
             except OutboxError:
                 self._mark(new, False)
+                self._beginning = []
                 raise
+            self._beginning = []
         self.await_change = settings.only_changed and any(not change.reported for change in self._scopes.changes)
         folder, integration = (self._road.folder, self._road.integration) if self.open and self._road else ("", "")
         set_current_run(CurrentRun(self._run, folder, integration, self.joined_by))

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -88,6 +89,23 @@ def test_nobody_answers_step(stage: Stage) -> None:
     assert code != 0
     assert status == "Canceled"
     assert "killed" not in stage.events()[-1]["description"]
+
+
+def test_ctrl_c_while_the_start_is_being_stored(stage: Stage) -> None:
+    folder = stage.control.folder / "home" / "flashduty"
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run = stage.start(BY_HAND, stage.playbook("sleep 20"))
+        # The courier is called first.
+        stage.wait_until(lambda: any(folder.glob("couriers/*.fifo")))
+        run.send(signal.SIGINT)
+        stage.wait_until(lambda: "interrupted" in run.output)
+    code, status = finished(stage, run)
+    assert code != 0
+    assert status == "Canceled"
+    assert [event["change_status"] for event in stage.events()] == ["Processing", "Canceled"]
+    assert "nterrupted" in stage.events()[-1]["description"]
 
 
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "| head -c 1 >/dev/null"])

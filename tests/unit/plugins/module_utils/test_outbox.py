@@ -379,6 +379,14 @@ def test_a_run_is_closed_once(outbox: Outbox) -> None:
     assert outbox.pending(ONE, "run") == 2
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_beginning_that_may_have_been_stored_is_there_once(outbox: Outbox, stored: bool) -> None:
+    if stored:
+        outbox.open_run("run", ONE, ME, "vanished", [event()])
+    assert outbox.close_run("run", ONE, [event(), event(status="Done")])
+    assert outbox.pending(ONE, "run") == 2
+
+
 def test_a_run_that_was_taken_for_vanished_corrects_that_when_it_ends(outbox: Outbox, dead: Process) -> None:
     outbox.open_run("run", ONE, dead, "vanished", [event(), event("b")])
     assert outbox.close_vanished_run("run") == 2

@@ -459,6 +459,19 @@ def test_role_defaults_are_below_and_role_variables_above_the_inventory(tmp_path
     assert run.values() == run.core_values() == {"web1": {"service": "host", "team": "default", "region": "role"}}
 
 
+def test_a_file_of_the_play_that_repeats_a_role_default_is_above_the_inventory_all_the_same(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        site=[{**PLAY[0], "roles": ["app"], "vars_files": ["common.yml"], "vars": {"region": "play"}}],
+        common={"service": "b", "region": "b"},
+        roles__app__defaults__main={"service": "b", "team": "b", "region": "b"},
+        roles__app__tasks__main=[{"ansible.builtin.meta": "noop"}],
+        hosts=inventory_of({"web1": {"service": "a", "team": "a", "region": "a"}}),
+    )
+    run = Run(tmp_path)
+    assert run.values() == run.core_values() == {"web1": {"service": "b", "team": "a", "region": "b"}}
+
+
 @pytest.mark.parametrize("broken", ["sort_groups", "get_vars_from_path", "get_vars_from_inventory_sources"])
 def test_where_cores_interfaces_changed_core_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
