@@ -9,7 +9,7 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import re
 import secrets
@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import cast
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._lock_file import locked
 
 FILE_NAME = "outbox.sqlite3"
 SALT_NAME = "salt"
@@ -344,20 +346,10 @@ def _inode_of(path: str) -> int:
 
 @contextmanager
 def _locked(path: str, patience: float) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        end = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.02)
+    with locked(path, patience) as got:
+        if not got:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         yield
-    finally:
-        os.close(descriptor)
 
 
 def is_on_network(folder: str, mounts: str = "/proc/self/mounts") -> bool:

@@ -11,13 +11,12 @@ Where many tasks report the same at once, one of them asks and the others use it
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
@@ -27,6 +26,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     ReadingFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._lock_file import locked
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Known
 
 # Seconds for which an answer, and what has been delivered since, is taken for Flashduty's present state.
@@ -34,7 +34,6 @@ _FRESH = 10.0
 # Seconds for which Flashduty is not asked again after it could not be asked.
 _FAILED = 60.0
 _KEPT_MOST = 86400.0
-_POLL = 0.02
 
 
 class ShownState:
@@ -53,30 +52,15 @@ class ShownState:
     @contextmanager
     def alone(self, event: ChangeEvent) -> Iterator[None]:
         """Nobody else compares or stores an event of that change meanwhile, as far as they share the folder."""
-        descriptor = self._lock_file(event.change_key)
-        if descriptor is None:
-            yield
-            return
-        try:
-            end = time.monotonic() + self._connection.timeout + _FRESH
-            while time.monotonic() < end:
+        with ExitStack() as lock:
+            if self._folder is not None:
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    time.sleep(_POLL)
+                    os.makedirs(self._folder, mode=0o700, exist_ok=True)
+                    path = self._path(event.change_key) + ".lock"
+                    lock.enter_context(locked(path, self._connection.timeout + _FRESH))
+                except OSError:  # then all of them ask Flashduty themselves
+                    pass
             yield
-        finally:
-            os.close(descriptor)
-
-    def _lock_file(self, key: str) -> int | None:
-        if self._folder is None:
-            return None
-        try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-            return os.open(self._path(key) + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError:
-            return None
 
     def compare(self, event: ChangeEvent, known: Known | None) -> tuple[bool, ChangeEvent | None] | None:
         """Whether the event would change what Flashduty shows, and what it shows.

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._lock_file import locked
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import salt_of
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
@@ -125,13 +126,10 @@ class Dispatch:
         if _called(fifo):
             return
         os.makedirs(os.path.dirname(fifo), mode=0o700, exist_ok=True)
-        lock = os.open(fifo + ".lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock(lock)
+        # Without the lock too: a courier too many does less harm than none.
+        with locked(fifo + ".lock", _LOCK_TIMEOUT):
             if not _called(fifo):
                 self._start(fifo)
-        finally:
-            os.close(lock)
 
     def wait(self, done: Callable[[Outbox], bool], seconds: float) -> bool:
         """Wait for the courier until ``done`` says so of the outbox, at most so many seconds."""
@@ -209,15 +207,3 @@ def _called(path: str) -> bool:
     finally:
         os.close(fifo)
     return True
-
-
-def _lock(descriptor: int) -> None:
-    end = time.monotonic() + _LOCK_TIMEOUT
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except OSError:
-            if time.monotonic() > end:
-                return
-            time.sleep(0.01)
