@@ -54,10 +54,11 @@ class ActionModule(ActionBase):
             fields["cancel_on_exit"] = True
             report = Report(fields, where.connection, where.folder, process=ansible_playbook())
             host = str(variables.get("inventory_hostname"))
-            if where.preview and options["state"] == "begun" and report.preview()["changed"]:
-                self._display.display(document(report.preview()["event"]))
             if self._task.check_mode or where.preview:
-                result.update(report.preview() if options["state"] == "begun" else {"changed": False})
+                preview: dict[str, Any] = report.preview() if options["state"] == "begun" else {"changed": False}
+                if where.preview and preview["changed"]:
+                    self._display.display(document(preview["event"]))
+                result.update(preview)
             elif options["state"] == "begun":
                 result.update(report.begin(host, where.wait))
             else:
