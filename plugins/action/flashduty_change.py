@@ -6,24 +6,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError, salt_of
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import salt_of
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
     CHANGE_OPTIONS,
     CONNECTION_OPTIONS,
     Report,
-    ReportFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run import CurrentRun, current_run
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
+    REPORT_ERRORS,
+    TaskAction,
     TaskConnection,
     ansible_playbook,
-    runs_elsewhere,
+    failure,
 )
 
 # This module is loaded once by ansible-playbook itself, which then forks a worker for each host.
@@ -34,12 +31,9 @@ class NothingToJoin(Exception):
     """The run's change has not begun."""
 
 
-class ActionModule(ActionBase):
+class ActionModule(TaskAction):
     """Reports from the control node; on another host only where the task is delegated to it."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
     _supports_diff = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -52,7 +46,7 @@ class ActionModule(ActionBase):
             run = self._joined(options, where, str((task_vars or {}).get("inventory_hostname")))
             if where.preview and where.enabled:
                 return {**result, **self._previewed(options, where, run)}
-            if runs_elsewhere(self):
+            if self.runs_elsewhere:
                 return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
             if not where.enabled:
                 return {**result, "skipped": True, "skip_reason": "flashduty_enabled is false"}
@@ -65,10 +59,8 @@ class ActionModule(ActionBase):
             result["warnings"] = report.warnings
         except NothingToJoin:
             result.update(skipped=True, skip_reason="nothing has changed yet, so there is no change to report to")
-        except ReportFailed as error:
-            result.update(error.result, failed=True, msg=str(error))
-        except (InvalidEvent, InvalidConnection, OutboxError, OSError) as error:
-            result.update(failed=True, msg=str(error))
+        except REPORT_ERRORS as error:
+            result.update(failure(error))
         if not self._task.diff:
             result.pop("diff", None)
         return result

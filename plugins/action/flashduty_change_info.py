@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     QUERY_OPTIONS,
     InvalidQuery,
@@ -16,15 +14,11 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskConnection, runs_elsewhere
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskAction, TaskConnection, failure
 
 
-class ActionModule(ActionBase):
+class ActionModule(TaskAction):
     """Reads from the control node; from another host only where the task is delegated to it."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask, and return what was found."""
@@ -32,11 +26,9 @@ class ActionModule(ActionBase):
         _unused, options = self.validate_argument_spec({**QUERY_OPTIONS, **CONNECTION_OPTIONS})
         try:
             where = TaskConnection(self, options, task_vars or {}, reading=True)
-            if runs_elsewhere(self):
+            if self.runs_elsewhere:
                 return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
             result.update(changes_found(options, where.find))
-        except ReadingFailed as error:
-            result.update(error.result, failed=True, msg=str(error))
-        except (InvalidQuery, InvalidConnection) as error:
-            result.update(failed=True, msg=str(error))
+        except (ReadingFailed, InvalidQuery, InvalidConnection) as error:
+            result.update(failure(error))
         return result

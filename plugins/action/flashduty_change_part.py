@@ -7,35 +7,28 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Part
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
     CONNECTION_OPTIONS,
     PART_OPTIONS,
     Report,
-    ReportFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
+    REPORT_ERRORS,
+    TaskAction,
     TaskConnection,
     ansible_playbook,
-    runs_elsewhere,
+    failure,
 )
 
 _options.prepare()
 
 
-class ActionModule(ActionBase):
+class ActionModule(TaskAction):
     """Keeps account of the hosts on the control node, which alone knows them all."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Store the host's part, and with the last one the end of the change; deliver."""
@@ -46,7 +39,7 @@ class ActionModule(ActionBase):
         )
         try:
             where = TaskConnection(self, options, variables)
-            if runs_elsewhere(self):
+            if self.runs_elsewhere:
                 raise InvalidConnection("delegate_to", "this module runs on the control node only, leave it out")
             if not where.enabled:
                 return {**result, "skipped": True, "skip_reason": "flashduty_enabled is false"}
@@ -65,10 +58,8 @@ class ActionModule(ActionBase):
                 part = Part(host, options["state"], options["reason"] or "", time.time())
                 result.update(report.end(part, _awaited(options, variables), where.wait))
             result["warnings"] = report.warnings
-        except ReportFailed as error:
-            result.update(error.result, failed=True, msg=str(error))
-        except (InvalidEvent, InvalidConnection, OutboxError, OSError) as error:
-            result.update(failed=True, msg=str(error))
+        except REPORT_ERRORS as error:
+            result.update(failure(error))
         if not self._task.diff:
             result.pop("diff", None)
         return result

@@ -7,20 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._doctor import examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(TaskAction):
     """Looks at the control node, for that is what reports."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Look at everything, and say what to do."""

@@ -6,22 +6,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import InvalidQuery
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._flushing import FLUSH_OPTIONS, Flush
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskConnection, runs_elsewhere
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskAction, TaskConnection, failure
 
 
-class ActionModule(ActionBase):
+class ActionModule(TaskAction):
     """Flushes the control node's outbox; another host's only where the task is delegated to it."""
-
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Close what vanished, deliver what waits."""
@@ -29,11 +23,11 @@ class ActionModule(ActionBase):
         _unused, options = self.validate_argument_spec({**FLUSH_OPTIONS, **CONNECTION_OPTIONS})
         try:
             where = TaskConnection(self, options, task_vars or {})
-            if runs_elsewhere(self):
+            if self.runs_elsewhere:
                 return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
             flush = Flush(options, where.connection, where.folder, where.find)
             only_look = self._task.check_mode or where.preview
             result.update(flush.preview() if only_look else flush.flush(where.wait))
         except (InvalidQuery, InvalidConnection, OutboxError, OSError) as error:
-            result.update(failed=True, msg=str(error))
+            result.update(failure(error))
         return result

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions share: where a task runs, its connection and its way to delivery.
+"""What the actions share: where a task runs, its connection and its way to delivery, and how it fails.
 
 Private to this collection; may change in any release.
 """
@@ -15,11 +15,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible import constants as C  # noqa: N812
+from ansible.plugins.action import ActionBase
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery, Found
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import KEY_OPTIONS, Connection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
+    ChangeQuery,
+    Found,
+    ReadingFailed,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    KEY_OPTIONS,
+    Connection,
+    InvalidConnection,
+)
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import ReportFailed
 from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options, _reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import Dispatch, requests_is_missing
@@ -27,11 +39,27 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import
 
 # Files of the control node mean nothing on the host that a task is delegated to.
 _MEANT_FOR_HERE = ("ca_path", "client_cert", "client_key", "integration_key_file", "state_dir")
+# What keeps an event from being reported, and what :func:`failure` makes the task say.
+REPORT_ERRORS = (ReportFailed, InvalidEvent, InvalidConnection, OutboxError, OSError)
 
 
-def runs_elsewhere(action: Any) -> bool:
-    """Whether the task is delegated to a host that is not this machine."""
-    return bool(action._task.delegate_to) and action._connection.transport != "local"
+class TaskAction(ActionBase):
+    """An action that works on the control node, so that no other host has to be reached for it."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether the task is delegated to a host that is not this machine."""
+        return bool(self._task.delegate_to) and self._connection.transport != "local"
+
+
+def failure(error: Exception) -> dict[str, Any]:
+    """What a task returns that fails with the text of the error alone."""
+    more = error.result if isinstance(error, (ReportFailed, ReadingFailed)) else {}
+    return {**more, "failed": True, "msg": str(error)}
 
 
 def ansible_playbook() -> Process:
