@@ -313,10 +313,10 @@ class RunChanges:
             events.append(self._event(change, "Processing", text, time.time() if change.reported else change.began))
             new += [] if change.reported else [change]
         if events:
+            # Ctrl-C leaves open whether they were stored: whoever closes the changes stores them too.
+            self._beginning = events
             # Before they are stored, so that there is no moment at which nobody would close them.
             self._mark(new, True)
-            # Ctrl-C leaves open whether they were: whoever closes them stores them too.
-            self._beginning = events
             try:
                 self.road.put(events)
             except OutboxError:
