@@ -298,11 +298,18 @@ class Stage:
         path = self.control.folder / "home" / "flashduty" / "outbox.sqlite3"
         if not path.exists():
             return []
-        try:
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
-                return database.execute(statement).fetchall()
-        except sqlite3.OperationalError:
-            return []
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+                    return database.execute(statement).fetchall()
+            except sqlite3.OperationalError as error:
+                if "no such table" in str(error):
+                    return []
+                # Whoever only reads cannot open it while its last user closes it, or before its next one mends it.
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     def is_open(self) -> bool:
         """Whether the outbox knows of a run."""
@@ -349,7 +356,7 @@ class Stage:
         assert self.outbox("SELECT state, count(*) FROM events WHERE state != 'delivered' GROUP BY 1") == []
         events = self.events()
         if not self._was_open:
-            assert events == []
+            assert events == [], output
             return None
         statuses = [event["change_status"] for event in events]
         assert len({event["change_id"] for event in events}) == 1
