@@ -131,6 +131,7 @@ lint: $(LINTERS:%=lint-%) ## run every linter (make -k lint: also after one that
 lint-ruff: .venv/.lint
 	@echo '==> ruff'
 	@$(RUN) ruff check --quiet --output-format concise .
+	@$(RUN) ruff format --quiet --check .
 
 # The installed files are what the tests import; the paths in the messages are those of the sources.
 lint-mypy: .venv/.lint install-collection

@@ -37,9 +37,7 @@ class ActionModule(TaskAction):
             **result,
             "changed": False,
             "healthy": all(finding.state != "fail" for finding in findings),
-            "findings": [
-                {name: redact(value) for name, value in finding._asdict().items()} for finding in findings
-            ],
+            "findings": [{name: redact(value) for name, value in finding._asdict().items()} for finding in findings],
             "lines": [redact(finding.line()) for finding in findings],
         }
 

@@ -283,8 +283,7 @@ class Api:
         if 300 <= status < 400:
             target = self._plain(urllib.parse.urlsplit(response.headers.get("Location") or "").netloc or "elsewhere")
             problem = (
-                f"a redirect to {target}, which is not followed: "
-                "check api_url, and whether a proxy or portal answered"
+                f"a redirect to {target}, which is not followed: check api_url, and whether a proxy or portal answered"
             )
         elif status == 429:
             problem = "too many requests"

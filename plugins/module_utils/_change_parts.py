@@ -10,7 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     DESCRIPTION_MAX,
@@ -21,8 +21,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 _SHOWN = 20
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One host's part in a change.
 
     :ivar outcome: begun, done or failed.
@@ -36,8 +35,7 @@ class Part:
     at: float
 
 
-@dataclass(frozen=True)
-class Conclusion:
+class Conclusion(NamedTuple):
     """What the parts make of the change.
 
     :ivar at: when the last host was through, Unix seconds.

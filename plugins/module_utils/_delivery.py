@@ -22,8 +22,9 @@ from dataclasses import replace
 from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api, ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Claim, Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import Claim, SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import ended_elsewhere
 
@@ -56,7 +57,7 @@ class Delivery:
         self._wanted = wanted or folder
         self._connection = connection
         self._owner = Process.of(os.getpid())
-        with Outbox(folder, create=False) as outbox:
+        with SendingOutbox(folder, create=False) as outbox:
             self._integration = connection.integration_id(outbox.salt)
             outbox.release_dead_claims(self._integration)
         self._state = threading.Condition()
@@ -107,7 +108,7 @@ class Delivery:
                     calls = self._calls
                 try:
                     # Not synced to disk at each step: what a power cut could undo here is merely sent again.
-                    with Outbox(self._folder, durable=False, create=False) as outbox:
+                    with SendingOutbox(self._folder, durable=False, create=False) as outbox:
                         until = self._send_from(outbox, api)
                 except OutboxError:
                     until = time.time() + _OUTBOX_RETRY
@@ -117,7 +118,7 @@ class Delivery:
             with self._state:
                 self._senders -= 1
 
-    def _send_from(self, outbox: Outbox, api: Api) -> float | None:
+    def _send_from(self, outbox: SendingOutbox, api: Api) -> float | None:
         """Send until nothing may be sent now; returns the Unix time at which something may, None for never."""
         lease = self._connection.timeout + _LEASE_BEYOND_BUDGET
         while self._open:
@@ -136,7 +137,7 @@ class Delivery:
                 self._state.wait(None if until is None else max(0.0, until - time.time()))
                 self._idle -= 1
 
-    def _deliver(self, outbox: Outbox, api: Api, claim: Claim) -> None:
+    def _deliver(self, outbox: SendingOutbox, api: Api, claim: Claim) -> None:
         if claim.run is not None and ended_elsewhere(self._wanted, self._folder, claim.run):
             outbox.superseded(claim)
             return
@@ -155,7 +156,7 @@ class Delivery:
         else:
             outbox.delivered(claim, self._integration, request_id)
 
-    def _try_again(self, outbox: Outbox, claim: Claim, error: ApiError) -> None:
+    def _try_again(self, outbox: SendingOutbox, claim: Claim, error: ApiError) -> None:
         now = time.time()
         if error.code is not None and error.status != 429:
             # Flashduty answers, but not well to this event: let the others pass.

@@ -18,6 +18,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import Find, ReadingFailed
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import Wait
 from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import (
     close_vanished_runs,
@@ -68,7 +69,7 @@ class Flush:
             store(self._folder, self._connection, partial(_put, event))
         before = self._pending()
         for folder in before:
-            with Outbox(folder) as outbox:
+            with SendingOutbox(folder) as outbox:
                 integration = self._connection.integration_id(outbox.salt)
                 outbox.release_dead_claims(integration)
                 outbox.clear_pause(integration)

@@ -6,7 +6,8 @@
 
 Private to this collection; may change in any release.
 
-Whatever is true is in this SQLite file, which any number of processes share. An event's states::
+Whatever is true is in this SQLite file, which any number of processes share. How events leave it is in
+``_outbox_sending.py``. An event's states::
 
     waiting ──▶ sending ──▶ delivered
        ▲           ├──────▶ refused    (Flashduty will never take it)
@@ -23,7 +24,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
@@ -38,32 +38,22 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._process import
 
 # Seconds that a writer waits for the others.
 PATIENCE = 10.0
-# The published limits are 100/s and 1000/min. The clocks of two machines and the network squeeze what left evenly
-# spaced.
-_PACES = ((1.0, 90), (60.0, 985))
 # Tries after which the API is taken for down: by then it has been so for 3 seconds.
 _STUCK_AFTER = 3
-_DAY = 86400.0
-# How long, in seconds, and of how many events, the outbox remembers what was settled.
-_KEEP_SETTLED = 7 * _DAY
-_KEEP_LAST_STATE = 90 * _DAY
-_KEEP_EVENTS = 20_000
-_KEEP_BODIES = 2_000
 # A run of another machine or container is taken for vanished when its courier has not been heard of for so many
 # seconds.
 _SILENT_AFTER = 180.0
 _COURIER_STARTS_WITHIN = 5.0
 
-_PENDING = "state IN ('waiting', 'sending')"
+PENDING = "state IN ('waiting', 'sending')"
 _LAST = (
     "SELECT * FROM events WHERE integration = ? AND change_key = ? AND (state = 'delivered'"
     " OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?))) ORDER BY id DESC LIMIT 1"
 )
-# An event that may be forgotten: settled, and no longer needed to close its run.
-_DISPENSABLE = "settled_at IS NOT NULL AND (run IS NULL OR run NOT IN (SELECT id FROM runs WHERE closed_at IS NULL))"
 
 
 _Answer = TypeVar("_Answer")
+_Self = TypeVar("_Self", bound="Outbox")
 
 
 def _again_when_damaged(method: Callable[..., _Answer]) -> Callable[..., _Answer]:
@@ -79,8 +69,7 @@ def _again_when_damaged(method: Callable[..., _Answer]) -> Callable[..., _Answer
     return called
 
 
-@dataclass(frozen=True)
-class Put:
+class Put(NamedTuple):
     """What :meth:`Outbox.put` did.
 
     :ivar event_id: the event that was stored, or the equal one that was there.
@@ -93,8 +82,7 @@ class Put:
     before: ChangeEvent | None
 
 
-@dataclass(frozen=True)
-class Watch:
+class Watch(NamedTuple):
     """A process after whose end a change is closed that it left open.
 
     :ivar vanished_text: the description of the Canceled event; None where an event only joins a change that is watched.
@@ -104,8 +92,7 @@ class Watch:
     vanished_text: str | None = None
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """The last event of a change, by what the outbox knows.
 
     :ivar says_the_same: whether :meth:`Outbox.put` would not store the event that it was compared with.
@@ -122,8 +109,7 @@ class Known:
     event: ChangeEvent | None
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How far the delivery of an event has come."""
 
     state: str
@@ -136,19 +122,6 @@ class Outcome:
     def is_settled(self) -> bool:
         """Whether nothing will change any more."""
         return self.state in ("delivered", "refused", "expired")
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An event that the holder alone may send, until ``until`` (Unix seconds)."""
-
-    event_id: int
-    change_key: str
-    run: str | None
-    body: str
-    tries: int
-    until: float
-    expires_at: float | None
 
 
 class Refusal(NamedTuple):
@@ -196,7 +169,7 @@ class Outbox:
         """Whether there is an outbox in the folder."""
         return os.path.exists(os.path.join(folder, FILE_NAME))
 
-    def __enter__(self) -> Outbox:
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -310,180 +283,7 @@ class Outbox:
         )
         return int(cursor.lastrowid or 0)
 
-    # Events: out
-
-    def claim(self, integration: str, owner: Process, lease: float) -> Claim | float | None:
-        """The next event to send, in order for each change and within the API's rate limits.
-
-        :param owner: who will send it.
-        :param lease: seconds after which others may take the claim for lost.
-        :returns: the claim; or the Unix time at which asking again is worth it; or None where nothing waits.
-        """
-        if not self._rows(f"SELECT 1 FROM events WHERE integration = ? AND {_PENDING} LIMIT 1", (integration,)):
-            return None
-        with self._writing() as database:
-            # Not before the lock is there: the wait for it may be long, and what others sent meanwhile counts.
-            now = self._now()
-            self._release_lost(database, integration, now)
-            wait_until = self._paused_until(database, integration, now)
-            row = self._next_in_line(database, integration, "next_try <= ? ORDER BY id", now)
-            if row is None:
-                row = self._next_in_line(database, integration, "next_try > ? ORDER BY next_try", now)
-                lost = database.execute(
-                    "SELECT min(claimed_until) FROM events WHERE integration = ? AND state = 'sending'", (integration,)
-                ).fetchone()[0]
-                times = ([] if row is None else [float(row["next_try"])]) + ([] if lost is None else [float(lost)])
-                return max(wait_until, min(times)) if times else None
-            if wait_until > now:
-                return wait_until
-            until = now + lease
-            database.execute(
-                "UPDATE events SET state = 'sending', claimed_by = ?, claimed_until = ?, tries = tries + 1"
-                " WHERE id = ?",
-                (owner.to_text(), until, row["id"]),
-            )
-            database.execute("INSERT INTO sendings VALUES (?, ?)", (integration, now))
-            chosen = (row["id"], row["change_key"], row["run"], row["body"])
-            return Claim(*chosen, row["tries"] + 1, until, row["expires_at"])
-
-    @staticmethod
-    def _next_in_line(
-        database: sqlite3.Connection, integration: str, condition: str, now: float
-    ) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = database.execute(
-            "SELECT id, change_key, run, body, tries, expires_at, next_try FROM events AS e"
-            f" WHERE integration = ? AND {_PENDING} AND state = 'waiting' AND NOT EXISTS ("
-            " SELECT 1 FROM events AS f WHERE f.integration = e.integration AND f.change_key = e.change_key"
-            f" AND f.id < e.id AND f.{_PENDING}) AND {condition} LIMIT 1",
-            (integration, now),
-        ).fetchone()
-        return row
-
-    @staticmethod
-    def _release_lost(database: sqlite3.Connection, integration: str, now: float) -> None:
-        database.execute(
-            "UPDATE events SET state = 'waiting', claimed_by = NULL WHERE integration = ? AND state = 'sending'"
-            " AND claimed_until < ?",
-            (integration, now),
-        )
-        database.execute(
-            "UPDATE events SET state = 'expired', settled_at = ? WHERE integration = ? AND state = 'waiting'"
-            " AND expires_at < ?",
-            (now, integration, now),
-        )
-
-    @staticmethod
-    def _paused_until(database: sqlite3.Connection, integration: str, now: float) -> float:
-        """When the back-off after failures and the rate limits next allow a request."""
-        paused = database.execute("SELECT until FROM pauses WHERE integration = ?", (integration,)).fetchone()
-        until = float(paused["until"]) if paused else 0.0
-        database.execute("DELETE FROM sendings WHERE at < ? OR at > ?", (now - _PACES[-1][0], now + 1))
-        for span, most in _PACES:
-            newest = database.execute(
-                "SELECT at FROM sendings WHERE integration = ? AND at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",
-                (integration, now - span, most - 1),
-            ).fetchone()
-            if newest:
-                until = max(until, float(newest["at"]) + span)
-        return until
-
-    def release_dead_claims(self, integration: str) -> None:
-        """Take back what processes of this machine had claimed that no longer run."""
-        rows = self._rows(
-            "SELECT DISTINCT claimed_by FROM events WHERE integration = ? AND state = 'sending'", (integration,)
-        )
-        for row in rows:
-            owner = Process.from_text(row["claimed_by"])
-            if owner.is_local and not owner.is_alive():
-                with self._writing() as database:
-                    database.execute(
-                        "UPDATE events SET state = 'waiting', claimed_by = NULL WHERE state = 'sending'"
-                        " AND claimed_by = ?",
-                        (row["claimed_by"],),
-                    )
-
-    def delivered(self, claim: Claim, integration: str, request_id: str) -> None:
-        """The event was taken, and whatever had paused the integration is over."""
-        with self._writing() as database:
-            self._settle(database, claim, "delivered", request_id=request_id)
-            database.execute("DELETE FROM pauses WHERE integration = ?", (integration,))
-
-    def refused(self, claim: Claim, error: str, code: str | None, status: int | None, request_id: str | None) -> None:
-        """The event will never be taken: kept, told once, and out of the way of what is behind it."""
-        with self._writing() as database:
-            self._settle(
-                database, claim, "refused", request_id=request_id, http_status=status, error_code=code, error=error
-            )
-
-    def superseded(self, claim: Claim) -> None:
-        """The event is sent from another outbox."""
-        with self._writing() as database:
-            self._settle(database, claim, "expired")
-
-    def corrected(self, claim: Claim, event: ChangeEvent) -> None:
-        """The event waits again, in another form."""
-        with self._writing() as database:
-            database.execute(
-                "UPDATE events SET state = 'waiting', claimed_by = NULL, body = ?, event_time = ?"
-                " WHERE id = ? AND state = 'sending' AND claimed_until = ?",
-                (event.to_json(), event.event_time, claim.event_id, claim.until),
-            )
-
-    def failed(
-        self, claim: Claim, integration: str, error: str, next_try: float, paused_until: float, status: int | None
-    ) -> None:
-        """The try failed; the event waits again.
-
-        :param next_try: Unix seconds before which this event is not tried again.
-        :param paused_until: Unix seconds before which nothing of this integration is tried again.
-        """
-        with self._writing() as database:
-            database.execute(
-                "UPDATE events SET state = 'waiting', claimed_by = NULL, next_try = ?, error = ?, http_status = ?"
-                " WHERE id = ? AND state = 'sending' AND claimed_until = ?",
-                (next_try, error, status, claim.event_id, claim.until),
-            )
-            database.execute(
-                "INSERT INTO pauses VALUES (?, 1, ?, ?) ON CONFLICT (integration) DO UPDATE"
-                " SET failures = failures + 1, until = max(until, excluded.until), error = excluded.error",
-                (integration, paused_until, error),
-            )
-
-    def _settle(self, database: sqlite3.Connection, claim: Claim, state: str, **values: Any) -> None:
-        columns = "".join(f", {name} = ?" for name in values)
-        database.execute(
-            f"UPDATE events SET state = ?, settled_at = ?, claimed_by = NULL{columns} WHERE id = ?"
-            # In an outbox that was replaced meanwhile, the number may be another event's.
-            f" AND {_PENDING} AND body = ?",
-            (state, self._now(), *values.values(), claim.event_id, claim.body),
-        )
-
-    def is_stuck(self, integration: str, run: str, until: float) -> bool:
-        """Whether it is in vain to wait for the events of a run until then, Unix seconds.
-
-        One of them has failed three times, or nothing is tried before.
-        """
-        failed, paused_until = self._rows(
-            f"SELECT (SELECT max(tries - (state = 'sending')) FROM events WHERE integration = ? AND {_PENDING}"
-            " AND run = ?), (SELECT until FROM pauses WHERE integration = ?)",
-            (integration, run, integration),
-        )[0]
-        return (failed or 0) >= _STUCK_AFTER or (paused_until or 0.0) > until
-
-    def failures(self, integration: str) -> int:
-        """How many tries in a row have failed."""
-        rows = self._rows("SELECT failures FROM pauses WHERE integration = ?", (integration,))
-        return int(rows[0]["failures"]) if rows else 0
-
-    def clear_pause(self, integration: str) -> None:
-        """Try again now, whatever had failed before."""
-        with self._writing() as database:
-            database.execute("DELETE FROM pauses WHERE integration = ?", (integration,))
-            database.execute(
-                "UPDATE events SET next_try = 0 WHERE integration = ? AND state = 'waiting'", (integration,)
-            )
-
-    # What has become of it
+    # What has become of them
 
     def outcome(self, event_id: int) -> Outcome:
         """How far the delivery of an event has come; one past its expiry that nobody sends counts as expired."""
@@ -496,7 +296,7 @@ class Outbox:
 
     def pending(self, integration: str, run: str | None = None) -> int:
         """How many events of the integration, or of one run, are not settled."""
-        statement, values = f"SELECT count(*) FROM events WHERE integration = ? AND {_PENDING}", [integration]
+        statement, values = f"SELECT count(*) FROM events WHERE integration = ? AND {PENDING}", [integration]
         if run is not None:
             statement, values = statement + " AND run = ?", [integration, run]
         return int(self._rows(statement, values)[0][0])
@@ -505,15 +305,27 @@ class Outbox:
         """The keys of the changes that open runs have reported, or of which events wait."""
         rows = self._rows(
             "SELECT DISTINCT change_key FROM events WHERE integration = ?"
-            f" AND ({_PENDING} OR run IN (SELECT id FROM runs WHERE closed_at IS NULL))",
+            f" AND ({PENDING} OR run IN (SELECT id FROM runs WHERE closed_at IS NULL))",
             (integration,),
         )
         return {str(row["change_key"]) for row in rows}
 
-    def pending_elsewhere(self, integration: str) -> int:
-        """How many events wait for other integrations than this one."""
-        statement = f"SELECT count(*) FROM events WHERE integration != ? AND {_PENDING}"
-        return int(self._rows(statement, (integration,))[0][0])
+    def is_stuck(self, integration: str, run: str, until: float) -> bool:
+        """Whether it is in vain to wait for the events of a run until then, Unix seconds.
+
+        One of them has failed three times, or nothing is tried before.
+        """
+        failed, paused_until = self._rows(
+            f"SELECT (SELECT max(tries - (state = 'sending')) FROM events WHERE integration = ? AND {PENDING}"
+            " AND run = ?), (SELECT until FROM pauses WHERE integration = ?)",
+            (integration, run, integration),
+        )[0]
+        return (failed or 0) >= _STUCK_AFTER or (paused_until or 0.0) > until
+
+    def failures(self, integration: str) -> int:
+        """How many tries in a row have failed."""
+        rows = self._rows("SELECT failures FROM pauses WHERE integration = ?", (integration,))
+        return int(rows[0]["failures"]) if rows else 0
 
     def last_error(self, integration: str) -> str | None:
         """Why the last try failed, where it did."""
@@ -602,12 +414,10 @@ class Outbox:
 
     def unsent_events(self, run: str) -> list[ChangeEvent]:
         """The events of a run that are not settled; writes nothing."""
-        rows = self._rows(f"SELECT body FROM events WHERE run = ? AND {_PENDING} ORDER BY id", (run,))
+        rows = self._rows(f"SELECT body FROM events WHERE run = ? AND {PENDING} ORDER BY id", (run,))
         return [ChangeEvent.from_json(row["body"]) for row in rows]
 
-    def canceled_events(
-        self, run: str, event_time: float | None = None, text: str | None = None
-    ) -> list[ChangeEvent]:
+    def canceled_events(self, run: str, event_time: float | None = None, text: str | None = None) -> list[ChangeEvent]:
         """The events that :meth:`close_vanished_run` stores; writes nothing.
 
         Where hosts have a part in the run's change, these decide how it has ended.
@@ -625,9 +435,7 @@ class Outbox:
         for row in rows:
             moment = row["seen_at"] if event_time is None else event_time
             fields = ChangeEvent.from_json(row["body"]).to_dict()
-            fields.update(
-                change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment)
-            )
+            fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
             if parts:
                 fields.update(_concluded(Conclusion.of(parts), ChangeEvent.from_json(row["body"]), moment))
             canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
@@ -748,41 +556,6 @@ class Outbox:
         if run["courier"] is None:
             return bool(run["opened_at"] < self._now() - _COURIER_STARTS_WITHIN)
         return not Process.from_text(run["courier"]).is_alive()
-
-    # Housekeeping
-
-    def prune(self) -> None:
-        """Forget what is settled and old, or more than enough, and make the file as small as what is left."""
-        now = self._now()
-        last_of_key = (
-            "id IN (SELECT max(id) FROM events WHERE state = 'delivered' GROUP BY integration, change_key)"
-        )
-        settled_beyond = "id <= (SELECT id FROM events WHERE settled_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?)"
-        with self._writing() as database:
-            database.execute(
-                f"DELETE FROM events WHERE {_DISPENSABLE} AND state != 'refused' AND settled_at < ?"
-                f" AND NOT ({last_of_key})",
-                (now - _KEEP_SETTLED,),
-            )
-            database.execute(f"DELETE FROM events WHERE {_DISPENSABLE} AND settled_at < ?", (now - _KEEP_LAST_STATE,))
-            database.execute(f"DELETE FROM events WHERE {_DISPENSABLE} AND {settled_beyond}", (_KEEP_EVENTS,))
-            # Taken out and put back: rows that only get smaller leave their pages half empty.
-            database.execute(
-                f"CREATE TEMP TABLE stripped AS SELECT * FROM events WHERE {_DISPENSABLE} AND body IS NOT NULL"
-                f" AND state = 'delivered' AND {settled_beyond}",
-                (_KEEP_BODIES,),
-            )
-            database.execute("UPDATE stripped SET body = NULL")
-            database.execute("DELETE FROM events WHERE id IN (SELECT id FROM stripped)")
-            database.execute("INSERT INTO events SELECT * FROM stripped")
-            database.execute("DROP TABLE stripped")
-            database.execute("DELETE FROM runs WHERE closed_at < ?", (now - _KEEP_SETTLED,))
-            database.execute("DELETE FROM parts WHERE run NOT IN (SELECT id FROM runs)")
-        self._file.vacuum()
-
-    def counts(self) -> Mapping[str, int]:
-        """How many events there are in each state."""
-        return {str(row[0]): int(row[1]) for row in self._rows("SELECT state, count(*) FROM events GROUP BY state")}
 
 
 def _concluded(conclusion: Conclusion, event: ChangeEvent, moment: float) -> Mapping[str, Any]:

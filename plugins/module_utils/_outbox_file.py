@@ -190,8 +190,8 @@ class OutboxFile:
         with self._errors():
             database = self._current()
             changes = database.total_changes
-            database.execute("BEGIN IMMEDIATE")
             try:
+                database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")
             except BaseException:
@@ -281,15 +281,16 @@ class OutboxFile:
         database.execute("PRAGMA auto_vacuum = INCREMENTAL")
         if not is_on_network(self.folder):
             database.execute("PRAGMA journal_mode = WAL")
-        database.execute("BEGIN IMMEDIATE")
         try:
+            database.execute("BEGIN IMMEDIATE")
             if database.execute("PRAGMA user_version").fetchone()[0] == 0:
                 for statement in _SCHEMA.split(";"):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             database.execute("COMMIT")
         except BaseException:
-            database.execute("ROLLBACK")
+            if database.in_transaction:
+                database.execute("ROLLBACK")
             raise
 
     def _replace(self) -> None:

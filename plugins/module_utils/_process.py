@@ -13,14 +13,13 @@ import json
 import os
 import socket
 import subprocess
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 # Linux's PROC_PID_INIT_INO.
 _OUTERMOST_NAMESPACE = "pid:[4026531836]"
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     """The identity of a process.
 
     :ivar host: host name of the machine or container.
@@ -51,7 +50,7 @@ class Process:
 
     def to_text(self) -> str:
         """One line, for storing."""
-        return json.dumps(asdict(self), sort_keys=True)
+        return json.dumps(self._asdict(), sort_keys=True)
 
     @property
     def is_local(self) -> bool:

@@ -12,33 +12,28 @@ when the process it stands beside has gone and everything is delivered.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import FILE_NAME, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import (
     close_vanished_run,
     close_vanished_runs,
     folders,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._mission import FIFO_READER, SIGNALS_READER, Mission
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._signals import received
 
-# The file descriptors by which the courier inherits the pipe, so that it can be called before it is up, and the signals
-# of the process beside which it stays.
-FIFO_READER = 3
-SIGNALS_READER = 4
 # Seconds.
 _SIGN_OF_LIFE = 15.0
 _WATCH_INTERVAL = 0.25
@@ -49,64 +44,6 @@ _TRIES = 5
 _TRY_AGAIN = 0.5
 # Bytes of an outbox beyond which it is pruned while the run goes on.
 _PRUNE_BEYOND = 8 << 20
-
-
-@dataclass(frozen=True)
-class Mission:
-    """What a courier is told when it starts.
-
-    :ivar wanted: the outbox's folder, as configured.
-    :ivar folder: the outbox that is used, which may be a spare one.
-    :ivar connection: where to deliver to.
-    :ivar process: beside which process to stay.
-    :ivar fifo: path of the named pipe by which it is woken.
-    :ivar run: the run to close should the process vanish; None where there is none.
-    :ivar interrupted_text: what its changes say then if it had been sent SIGINT; None for what they say otherwise.
-    :ivar signals: whether :data:`SIGNALS_READER` is there.
-    :ivar import_path: the ``sys.path`` on which ``requests`` is found.
-    """
-
-    wanted: str
-    folder: str
-    connection: Connection
-    process: Process
-    fifo: str
-    run: str | None
-    interrupted_text: str | None
-    signals: bool
-    import_path: list[str]
-
-    def to_json(self) -> str:
-        """For the pipe to the courier; holds the integration key."""
-        return json.dumps(
-            {
-                "wanted": self.wanted,
-                "folder": self.folder,
-                "connection": self.connection.for_pushing().to_dict(),
-                "process": self.process.to_text(),
-                "fifo": self.fifo,
-                "run": self.run,
-                "interrupted_text": self.interrupted_text,
-                "signals": self.signals,
-                "import_path": self.import_path,
-            }
-        )
-
-    @classmethod
-    def from_json(cls, text: str) -> Mission:
-        """The mission whose :meth:`to_json` was sent."""
-        values: Mapping[str, Any] = json.loads(text)
-        return cls(
-            wanted=values["wanted"],
-            folder=values["folder"],
-            connection=Connection(**values["connection"]),
-            process=Process.from_text(values["process"]),
-            fifo=values["fifo"],
-            run=values["run"],
-            interrupted_text=values["interrupted_text"],
-            signals=values["signals"],
-            import_path=values["import_path"],
-        )
 
 
 class _Watch:
@@ -191,7 +128,7 @@ class _Courier:
         self._watch = watch
         self._delivery_from = delivery_from
         self._deliveries: dict[str, Any] = {}
-        self._outboxes: dict[str, tuple[Outbox, str]] = {}
+        self._outboxes: dict[str, tuple[SendingOutbox, str]] = {}
         self._announced: set[str] = set()
 
     def attend(self) -> None:
@@ -310,11 +247,11 @@ class _Courier:
         count = self._in(folder, lambda outbox, integration: outbox.pending(integration))
         return 1 if count is None else int(count)
 
-    def _in(self, folder: str, action: Callable[[Outbox, str], Any]) -> Any:
+    def _in(self, folder: str, action: Callable[[SendingOutbox, str], Any]) -> Any:
         """What the action returns, None where the outbox cannot be used now."""
         try:
             if folder not in self._outboxes:
-                outbox = Outbox(folder, durable=False, create=False)
+                outbox = SendingOutbox(folder, durable=False, create=False)
                 self._outboxes[folder] = (outbox, self._mission.connection.integration_id(outbox.salt))
             return action(*self._outboxes[folder])
         except OutboxError:

@@ -12,11 +12,10 @@ A forked worker inherits them; an ansible-playbook that a task starts does not, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class JoinedChange:
+class JoinedChange(NamedTuple):
     """What a task without a ``change_key`` reports to."""
 
     change_key: str
@@ -25,8 +24,7 @@ class JoinedChange:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class CurrentRun:
+class CurrentRun(NamedTuple):
     """The run that the tasks of this process belong to.
 
     :ivar run: the run's id in the outbox.

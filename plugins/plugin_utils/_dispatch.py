@@ -24,7 +24,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import salt_of
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import Stored, close_run, store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _courier, _standalone
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _standalone
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._mission import FIFO_READER, SIGNALS_READER, Mission
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._signals import Signals
 
 # Seconds.
@@ -151,7 +152,7 @@ class Dispatch:
     def _start(self, fifo: str) -> None:
         if not os.path.exists(fifo):
             os.mkfifo(fifo, 0o600)
-        mission = _courier.Mission(
+        mission = Mission(
             wanted=self._wanted,
             folder=self.folder,
             connection=self._connection,
@@ -166,14 +167,14 @@ class Dispatch:
         pipe, writer = (_above(end) for end in os.pipe())
         file_actions = [
             (os.POSIX_SPAWN_DUP2, pipe, 0),
-            (os.POSIX_SPAWN_DUP2, reader, _courier.FIFO_READER),
+            (os.POSIX_SPAWN_DUP2, reader, FIFO_READER),
             (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
             (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
         ]
         ours = [reader, pipe, writer]
         if self._signals is not None:
             ours.append(_above(os.dup(self._signals.reader)))
-            file_actions.append((os.POSIX_SPAWN_DUP2, ours[-1], _courier.SIGNALS_READER))
+            file_actions.append((os.POSIX_SPAWN_DUP2, ours[-1], SIGNALS_READER))
         try:
             os.posix_spawn(
                 sys.executable,
@@ -190,7 +191,7 @@ class Dispatch:
 
 def _above(descriptor: int) -> int:
     """The same under a number above those that the courier gets: where a standard stream is closed, they are free."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _courier.SIGNALS_READER + 1)
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, SIGNALS_READER + 1)
     os.close(descriptor)
     return moved
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Nothing stops a regular expression of Python once it runs, so it gets no longer text than names of groups have.
 _NAME_MAX = 255
@@ -24,8 +24,7 @@ class InvalidPattern(ValueError):
     """An entry of ``label_groups`` that cannot be used; the text says why."""
 
 
-@dataclass(frozen=True)
-class GroupPattern:
+class GroupPattern(NamedTuple):
     """Which names of groups give which labels. Make it with :meth:`from_text`.
 
     :ivar regex: matches the whole name.

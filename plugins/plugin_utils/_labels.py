@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -163,8 +162,7 @@ class _GroupLabels:
         return self._of_name[name]
 
 
-@dataclass(frozen=True)
-class LabelRules:
+class LabelRules(NamedTuple):
     """Which labels a host has. Make it with :meth:`from_options`.
 
     :ivar groups: labels by names of groups; all that match one host count.
@@ -172,9 +170,9 @@ class LabelRules:
     :ivar fixed: the option ``labels``: the same for every host, above all else.
     """
 
-    groups: _GroupLabels = field(default_factory=lambda: _GroupLabels((), Notices()))
-    variables: tuple[LabelVariable, ...] = ()
-    fixed: Mapping[str, _Items] = field(default_factory=dict)
+    groups: _GroupLabels
+    variables: tuple[LabelVariable, ...]
+    fixed: Mapping[str, _Items]
 
     @classmethod
     def from_options(
@@ -331,7 +329,7 @@ def _group_pattern(entry: str, notices: Notices) -> GroupPattern | None:
         notices.warning(f"label_groups: {entry!r} is left out, {error}")
         return None
     labels = [(key, group) for label, group in pattern.labels if (key := _clean_key(label, notices)) is not None]
-    return replace(pattern, labels=tuple(labels))
+    return pattern._replace(labels=tuple(labels))
 
 
 def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible import context
 
@@ -58,8 +57,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._scopes import 
 _TITLE_MAX = 256
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What is decided with the first play that is reported. Make it with :meth:`of`.
 
     :ivar change_key: the key of the run's change, or what the keys of its changes begin with.

@@ -24,8 +24,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
@@ -36,8 +35,7 @@ _KEY_PART_MAX = 80
 _RUN_NAME_MAX = 60
 
 
-@dataclass(frozen=True)
-class RunContext:
+class RunContext(NamedTuple):
     """Where a run comes from.
 
     :ivar system: awx, gitea, forgejo, github, gitlab, azure, buildkite, jenkins or shell.
@@ -151,8 +149,7 @@ def _cleaned(context: RunContext) -> RunContext:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
     except ValueError:
         usable = False
-    return replace(
-        context,
+    return context._replace(
         job_url=url if usable else None,
         job_name=context.job_name or None,
         branch=context.branch or None,
@@ -165,8 +162,7 @@ def _with_checkout(context: RunContext, checkout: GitCheckout) -> RunContext:
     if context.revision not in (None, checkout.revision):
         return context
     texts = _Texts(checkout._asdict())
-    return replace(
-        context,
+    return context._replace(
         branch=context.branch or texts["branch"] or None,
         revision=context.revision or texts["revision"] or None,
     )
@@ -187,8 +183,7 @@ def _awx(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     job = value("job_id") or env["JOB_ID"]
     template = value("job_template_name")
     host = env["AWX_HOST"].rstrip("/")
-    return replace(
-        context,
+    return context._replace(
         system="awx",
         user=value("user_name") or value("schedule_name") or context.user,
         job_url=f"{host}/#/jobs/playbook/{job}",
@@ -214,8 +209,7 @@ def _actions(system: str, run_in_url: str) -> Callable[[RunContext, _Texts, _Tex
         https://docs.gitea.com/usage/actions/actions-variables
         """
         repository, run, job = env["GITHUB_REPOSITORY"], env["GITHUB_RUN_ID"], env["GITHUB_JOB"]
-        return replace(
-            context,
+        return context._replace(
             system=system,
             user=env.first("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR") or context.user,
             job_url=f"{env['GITHUB_SERVER_URL'].rstrip('/')}/{repository}/actions/runs/{env[run_in_url]}",
@@ -231,8 +225,7 @@ def _actions(system: str, run_in_url: str) -> Callable[[RunContext, _Texts, _Tex
 def _gitlab(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     """https://docs.gitlab.com/ci/variables/predefined_variables/"""
     job = env["CI_JOB_NAME"]
-    return replace(
-        context,
+    return context._replace(
         system="gitlab",
         user=env.first("GITLAB_USER_LOGIN", "GITLAB_USER_NAME") or context.user,
         job_url=env.first("CI_JOB_URL", "CI_PIPELINE_URL"),
@@ -251,8 +244,7 @@ def _azure(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     # What has no name of its own is called __default there.
     names = [*dict.fromkeys(name for name in stage_and_job if name and name != "__default")]
     branch = env.first("SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH")
-    return replace(
-        context,
+    return context._replace(
         system="azure",
         user=env.first("BUILD_REQUESTEDFOR", "BUILD_QUEUEDBY") or context.user,
         job_url=f"{collection}/{quote(project)}/_build/results?buildId={build}",
@@ -267,8 +259,7 @@ def _buildkite(context: RunContext, env: _Texts, variables: _Texts) -> RunContex
     """https://buildkite.com/docs/pipelines/configure/environment-variables"""
     job = env["BUILDKITE_JOB_ID"]
     pipeline = "/".join(part for part in (env["BUILDKITE_ORGANIZATION_SLUG"], env["BUILDKITE_PIPELINE_SLUG"]) if part)
-    return replace(
-        context,
+    return context._replace(
         system="buildkite",
         user=env.first("BUILDKITE_BUILD_CREATOR", "BUILDKITE_BUILD_AUTHOR") or context.user,
         job_url=env["BUILDKITE_BUILD_URL"] + (f"#{job}" if job else ""),
@@ -290,8 +281,7 @@ def _buildkite(context: RunContext, env: _Texts, variables: _Texts) -> RunContex
 def _jenkins(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     """https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables"""
     # BUILD_USER_ID comes from the plugin build-user-vars.
-    return replace(
-        context,
+    return context._replace(
         system="jenkins",
         user=env.first("BUILD_USER_ID", "BUILD_USER", "CHANGE_AUTHOR") or context.user,
         job_url=env["BUILD_URL"],

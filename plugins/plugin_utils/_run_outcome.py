@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -82,21 +81,21 @@ def _message(result: Mapping[str, Any]) -> str:
     return shortened(" ".join(plain_text(text).split()), _MESSAGE_MAX)
 
 
-@dataclass(frozen=True)
-class Ends:
+class Ends(NamedTuple):
     """How a run ended, by ansible-playbook's own account.
 
     :ivar failed: whether its exit code says so.
     :ivar of: each host that a play targeted, or that a task ran on.
     :ivar changed: the hosts on which a task changed something.
     :ivar ran: the hosts on which a task ran.
+    :ivar statistics: what ansible-core counted.
     """
 
     failed: bool
     of: Mapping[str, HostEnd]
     changed: frozenset[str]
     ran: frozenset[str]
-    statistics: Any = field(default=None, compare=False)
+    statistics: Any = None
 
     def tasks_of(self, host: str) -> Mapping[str, int]:
         """How many tasks of a host were ok, changed, failures, unreachable, skipped, rescued, ignored."""

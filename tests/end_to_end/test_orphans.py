@@ -170,9 +170,12 @@ def test_a_run_of_another_container_is_closed_when_it_has_been_silent_for_long(c
 
 def can_make_containers() -> bool:
     unshare = shutil.which("unshare")
-    return unshare is not None and not subprocess.run(
-        [unshare, "--pid", "--uts", "--fork", "--mount-proc", "true"], capture_output=True, check=False
-    ).returncode
+    return (
+        unshare is not None
+        and not subprocess.run(
+            [unshare, "--pid", "--uts", "--fork", "--mount-proc", "true"], capture_output=True, check=False
+        ).returncode
+    )
 
 
 @pytest.mark.skipif(not can_make_containers(), reason="needs the right to make PID namespaces with unshare")

@@ -49,9 +49,7 @@ def _ended(control: ControlNode) -> dict[str, Any]:
 
 
 OK = "- ansible.builtin.debug: {msg: fine}\n"
-FAILS_ON_WEB2 = (
-    "- name: Work\n  ansible.builtin.fail: {msg: The disk is full.}\n  when: inventory_hostname == 'web2'\n"
-)
+FAILS_ON_WEB2 = "- name: Work\n  ansible.builtin.fail: {msg: The disk is full.}\n  when: inventory_hostname == 'web2'\n"
 
 
 def test_all_hosts_are_one_change(control: ControlNode) -> None:

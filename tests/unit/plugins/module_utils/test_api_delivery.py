@@ -20,7 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery, back_off
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Claim, Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import Claim, SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
@@ -221,13 +221,13 @@ def folder(tmp_path: Path) -> str:
 
 
 def put(folder: str, connection: Connection, *events: ChangeEvent) -> list[int]:
-    with Outbox(folder, durable=False) as outbox:
+    with SendingOutbox(folder, durable=False) as outbox:
         integration = connection.integration_id(outbox.salt)
         return [outbox.put(integration, each).event_id for each in events]
 
 
 def drain(folder: str, connection: Connection, patience: float = PATIENCE) -> None:
-    with Outbox(folder, durable=False) as outbox:
+    with SendingOutbox(folder, durable=False) as outbox:
         integration = connection.integration_id(outbox.salt)
     with Delivery(folder, connection) as delivery:
         assert delivery.wait(lambda outbox: outbox.pending(integration) == 0, time.monotonic() + patience)
@@ -251,7 +251,7 @@ def test_each_change_arrives_in_order_and_once(receiver: Receiver, connection: C
 
 
 def test_what_is_put_later_goes_when_woken(receiver: Receiver, connection: Connection, folder: str) -> None:
-    Outbox(folder).close()
+    SendingOutbox(folder).close()
     with Delivery(folder, connection) as delivery:
         for status in ("Processing", "Done"):
             (number,) = put(folder, connection, event(status=status))
@@ -277,7 +277,7 @@ def test_a_refused_event_does_not_hold_up_the_others(receiver: Receiver, connect
     receiver.faults.set("status", status=400, key="bad", times=1)
     first, second, other = put(folder, connection, event("bad"), event("bad", "Done"), event("good"))
     drain(folder, connection)
-    with Outbox(folder) as outbox:
+    with SendingOutbox(folder) as outbox:
         refused = outbox.outcome(first)
         assert (refused.state, refused.http_status, refused.error_code) == ("refused", 400, "InvalidParameter")
         assert [outbox.outcome(number).state for number in (second, other)] == ["delivered", "delivered"]
@@ -305,24 +305,24 @@ def test_a_dead_receiver_leaves_everything_in_the_outbox(
 ) -> None:
     receiver.faults.set("refuse", seconds=60)
     (number,) = put(folder, connection, event())
-    with Outbox(folder) as outbox:
+    with SendingOutbox(folder) as outbox:
         integration = connection.integration_id(outbox.salt)
     with Delivery(folder, connection) as delivery:
         assert delivery.wait(lambda box: box.last_error(integration) is not None, time.monotonic() + PATIENCE)
         assert not delivery.wait(lambda box: box.pending(integration) == 0, time.monotonic())
-    with Outbox(folder) as outbox:
+    with SendingOutbox(folder) as outbox:
         assert (outbox.pending(integration), outbox.last_error(integration)) == (1, "the connection was refused")
         outbox.clear_pause(integration)
     receiver.faults.clear()
     drain(folder, connection)
-    with Outbox(folder) as outbox:
+    with SendingOutbox(folder) as outbox:
         assert outbox.outcome(number).state == "delivered"
         assert outbox.last_error(integration) is None
 
 
 def test_an_expiring_event_ends_its_own_try(receiver: Receiver, connection: Connection, folder: str) -> None:
     receiver.faults.set("hang")
-    with Outbox(folder) as outbox:
+    with SendingOutbox(folder) as outbox:
         integration = connection.integration_id(outbox.salt)
         number = outbox.put(integration, event(), expires_at=time.time() + 0.5).event_id
     begun = time.monotonic()
@@ -344,17 +344,15 @@ def test_a_sender_that_holds_a_claim_is_not_waited_for_beyond_its_death(
     receiver: Receiver, connection: Connection, folder: str
 ) -> None:
     put(folder, connection, event())
-    with Outbox(folder) as outbox:
+    with SendingOutbox(folder) as outbox:
         # Linux gives no such PID.
-        gone = replace(Process.of(1), pid=2**22 + 1)
+        gone = Process.of(1)._replace(pid=2**22 + 1)
         assert isinstance(outbox.claim(connection.integration_id(outbox.salt), gone, 3600), Claim)
     drain(folder, connection)
     assert arrived(receiver, "a") == ["Processing"]
 
 
-def test_a_fast_clock_is_corrected_by_the_servers(
-    receiver: Receiver, connection: Connection, folder: str
-) -> None:
+def test_a_fast_clock_is_corrected_by_the_servers(receiver: Receiver, connection: Connection, folder: str) -> None:
     ahead = time.time() + 3600
     fields = {"change_key": "a", "title": "t", "change_status": "Processing"}
     plans = {"change_key": "b", "title": "t", "change_status": "Ready", "event_time": int(ahead)}
@@ -403,7 +401,7 @@ def test_nothing_is_lost_while_faults_come_and_go(
     left = [key for key in sent for _step in steps]
     chance.shuffle(left)
     deadline = time.monotonic() + 120
-    Outbox(folder).close()
+    SendingOutbox(folder).close()
     with Delivery(folder, hasty) as delivery:
         for number, key in enumerate(left):
             status = steps[len(sent[key])]
@@ -417,9 +415,7 @@ def test_nothing_is_lost_while_faults_come_and_go(
                 receiver.faults.set(kind, **options)
             time.sleep(0.05)
         receiver.faults.clear()
-        assert delivery.wait(
-            lambda outbox: outbox.pending(connection.integration_id(outbox.salt)) == 0, deadline
-        )
+        assert delivery.wait(lambda outbox: outbox.pending(connection.integration_id(outbox.salt)) == 0, deadline)
     received: dict[str, list[tuple[str, int]]] = {key: [] for key in sent}
     for each in receiver.events():
         moment = (each["change_status"], each["event_time"])

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils import _outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils import _outbox_sending
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Part
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Claim, Outbox, Watch
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Watch
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import (
     FILE_NAME,
     SCHEMA_VERSION,
@@ -33,6 +32,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file im
     OutboxError,
     is_on_network,
 )
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import Claim, SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 
 ONE, TWO = "integration-1", "integration-2"
@@ -50,14 +50,20 @@ class Clock:
         return self.time
 
 
+def counts(outbox: SendingOutbox) -> dict[str, int]:
+    """How many events there are in each state."""
+    with closing(sqlite3.connect(outbox.path)) as database:
+        return dict(database.execute("SELECT state, count(*) FROM events GROUP BY state").fetchall())
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
-    with Outbox(str(tmp_path), durable=False, now=clock) as opened:
+def outbox(tmp_path: Path, clock: Clock) -> Iterator[SendingOutbox]:
+    with SendingOutbox(str(tmp_path), durable=False, now=clock) as opened:
         yield opened
 
 
@@ -73,13 +79,13 @@ def event(key: str = "a", status: str = "Processing", **fields: Any) -> ChangeEv
     return ChangeEvent.validated(values, START + 100 * DAY)
 
 
-def claimed(outbox: Outbox, integration: str = ONE) -> Claim:
+def claimed(outbox: SendingOutbox, integration: str = ONE) -> Claim:
     claim = outbox.claim(integration, ME, LEASE)
     assert isinstance(claim, Claim), claim
     return claim
 
 
-def deliver_all(outbox: Outbox) -> list[str]:
+def deliver_all(outbox: SendingOutbox) -> list[str]:
     keys = []
     while isinstance(claim := outbox.claim(ONE, ME, LEASE), Claim):
         outbox.delivered(claim, ONE, "request")
@@ -94,7 +100,7 @@ def status_of(claim: Claim) -> str:
 # ---- in
 
 
-def test_an_event_is_stored_with_its_moment_and_said_once(outbox: Outbox, clock: Clock) -> None:
+def test_an_event_is_stored_with_its_moment_and_said_once(outbox: SendingOutbox, clock: Clock) -> None:
     first = outbox.put(ONE, event())
     assert (first.changed, first.before) == (True, None)
     clock.time += 60
@@ -105,7 +111,7 @@ def test_an_event_is_stored_with_its_moment_and_said_once(outbox: Outbox, clock:
     assert outbox.pending(ONE) == 1
 
 
-def test_what_differs_is_stored(outbox: Outbox) -> None:
+def test_what_differs_is_stored(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event())
     assert outbox.put(ONE, event(), force=True).changed
     assert outbox.put(ONE, event(event_time=int(START) - 5)).changed
@@ -113,19 +119,19 @@ def test_what_differs_is_stored(outbox: Outbox) -> None:
     assert outbox.put(ONE, event()).changed
     assert outbox.put(ONE, event("b")).changed
     assert outbox.put(TWO, event()).changed
-    assert (outbox.pending(ONE), outbox.pending(TWO), outbox.pending_elsewhere(ONE)) == (6, 1, 1)
+    assert (outbox.pending(ONE), outbox.pending(TWO)) == (6, 1)
 
 
 @pytest.mark.parametrize("later", [event(), event(status="Done"), event("b"), event(event_time=7)])
-def test_the_last_known_event_tells_what_put_does_and_writes_nothing(outbox: Outbox, later: ChangeEvent) -> None:
+def test_the_last_known_event_tells_what_put_does_and_writes_nothing(outbox: SendingOutbox, later: ChangeEvent) -> None:
     outbox.put(ONE, event())
     known = outbox.last_known(ONE, later)
-    assert outbox.counts() == {"waiting": 1}
+    assert counts(outbox) == {"waiting": 1}
     put = outbox.put(ONE, later)
     assert (put.changed, put.before) == ((True, None) if known is None else (not known.says_the_same, known.event))
 
 
-def test_the_last_state_counts_when_it_was_delivered_but_not_when_it_was_refused(outbox: Outbox) -> None:
+def test_the_last_state_counts_when_it_was_delivered_but_not_when_it_was_refused(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event())
     outbox.delivered(claimed(outbox), ONE, "r1")
     assert not outbox.put(ONE, event()).changed
@@ -135,25 +141,25 @@ def test_the_last_state_counts_when_it_was_delivered_but_not_when_it_was_refused
     assert outbox.put(ONE, event(status="Done")).changed
 
 
-def test_an_equal_event_without_expiry_keeps_the_stored_one_alive(outbox: Outbox, clock: Clock) -> None:
+def test_an_equal_event_without_expiry_keeps_the_stored_one_alive(outbox: SendingOutbox, clock: Clock) -> None:
     first = outbox.put(ONE, event(), expires_at=START + 10)
     assert not outbox.put(ONE, event()).changed
     clock.time += 11
     assert claimed(outbox).event_id == first.event_id
 
 
-def test_an_event_expires_and_makes_way(outbox: Outbox, clock: Clock) -> None:
+def test_an_event_expires_and_makes_way(outbox: SendingOutbox, clock: Clock) -> None:
     first = outbox.put(ONE, event(), expires_at=START + 10)
     behind = outbox.put(ONE, event(status="Done"))
     assert outbox.outcome(first.event_id).state == "waiting"
     clock.time += 11
     assert outbox.outcome(first.event_id).is_settled
     assert claimed(outbox).event_id == behind.event_id
-    assert outbox.counts() == {"expired": 1, "sending": 1}
+    assert counts(outbox) == {"expired": 1, "sending": 1}
     assert outbox.put(ONE, event()).changed
 
 
-def test_a_lost_claim_past_its_expiry_is_not_sent_again(outbox: Outbox, clock: Clock) -> None:
+def test_a_lost_claim_past_its_expiry_is_not_sent_again(outbox: SendingOutbox, clock: Clock) -> None:
     put = outbox.put(ONE, event(), expires_at=START + 10)
     claimed(outbox)
     clock.time += LEASE + 1
@@ -164,7 +170,7 @@ def test_a_lost_claim_past_its_expiry_is_not_sent_again(outbox: Outbox, clock: C
 # ---- out
 
 
-def test_events_of_one_change_go_one_after_the_other(outbox: Outbox) -> None:
+def test_events_of_one_change_go_one_after_the_other(outbox: SendingOutbox) -> None:
     for status in ("Planned", "Processing", "Done"):
         outbox.put(ONE, event(status=status))
     outbox.put(ONE, event("b"))
@@ -175,19 +181,19 @@ def test_events_of_one_change_go_one_after_the_other(outbox: Outbox) -> None:
     assert status_of(claimed(outbox)) == "Processing"
 
 
-def test_a_refused_event_makes_way(outbox: Outbox) -> None:
+def test_a_refused_event_makes_way(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event())
     outbox.put(ONE, event(status="Done"))
     outbox.refused(claimed(outbox), "no", "InvalidParameter", 400, "r")
     assert status_of(claimed(outbox)) == "Done"
 
 
-def test_nothing_waits(outbox: Outbox) -> None:
+def test_nothing_waits(outbox: SendingOutbox) -> None:
     outbox.put(TWO, event())
     assert outbox.claim(ONE, ME, LEASE) is None
 
 
-def test_a_failed_event_waits_and_so_does_what_is_behind_it(outbox: Outbox, clock: Clock) -> None:
+def test_a_failed_event_waits_and_so_does_what_is_behind_it(outbox: SendingOutbox, clock: Clock) -> None:
     outbox.put(ONE, event())
     outbox.put(ONE, event(status="Done"))
     first = claimed(outbox)
@@ -198,7 +204,7 @@ def test_a_failed_event_waits_and_so_does_what_is_behind_it(outbox: Outbox, cloc
     assert (again.event_id, again.tries) == (first.event_id, 2)
 
 
-def test_a_pause_holds_the_whole_integration_and_no_other(outbox: Outbox, clock: Clock) -> None:
+def test_a_pause_holds_the_whole_integration_and_no_other(outbox: SendingOutbox, clock: Clock) -> None:
     for integration in (ONE, TWO):
         for key in "ab":
             outbox.put(integration, event(key))
@@ -213,7 +219,7 @@ def test_a_pause_holds_the_whole_integration_and_no_other(outbox: Outbox, clock:
     assert (outbox.failures(ONE), outbox.last_error(ONE)) == (0, None)
 
 
-def test_a_claim_is_lost_when_its_lease_ends(outbox: Outbox, clock: Clock) -> None:
+def test_a_claim_is_lost_when_its_lease_ends(outbox: SendingOutbox, clock: Clock) -> None:
     put = outbox.put(ONE, event())
     lost = claimed(outbox)
     clock.time += LEASE + 1
@@ -227,26 +233,26 @@ def test_a_claim_is_lost_when_its_lease_ends(outbox: Outbox, clock: Clock) -> No
     assert outbox.outcome(put.event_id).state == "delivered"
 
 
-def test_the_claims_of_a_dead_process_are_taken_back_at_once(outbox: Outbox, dead: Process) -> None:
+def test_the_claims_of_a_dead_process_are_taken_back_at_once(outbox: SendingOutbox, dead: Process) -> None:
     outbox.put(ONE, event("a"))
     outbox.put(ONE, event("b"))
     outbox.put(ONE, event("c"))
     assert isinstance(outbox.claim(ONE, dead, LEASE), Claim)
     claimed(outbox)
-    assert isinstance(outbox.claim(ONE, replace(dead, host="elsewhere"), LEASE), Claim)
+    assert isinstance(outbox.claim(ONE, dead._replace(host="elsewhere"), LEASE), Claim)
     outbox.release_dead_claims(ONE)
-    assert outbox.counts() == {"waiting": 1, "sending": 2}
+    assert counts(outbox) == {"waiting": 1, "sending": 2}
     assert claimed(outbox).change_key == "a"
 
 
 def test_two_senders_never_hold_one_event(tmp_path: Path) -> None:
-    with Outbox(str(tmp_path), durable=False) as outbox:
+    with SendingOutbox(str(tmp_path), durable=False) as outbox:
         for number in range(40):
             outbox.put(ONE, event(str(number)))
 
     def claims(_number: int) -> list[int]:
         found = []
-        with Outbox(str(tmp_path), durable=False) as mine:
+        with SendingOutbox(str(tmp_path), durable=False) as mine:
             while isinstance(claim := mine.claim(ONE, ME, LEASE), Claim):
                 found.append(claim.event_id)
         return found
@@ -257,7 +263,7 @@ def test_two_senders_never_hold_one_event(tmp_path: Path) -> None:
     assert len(everything) == 40
 
 
-def test_the_pace_stays_within_the_published_limits(outbox: Outbox, clock: Clock) -> None:
+def test_the_pace_stays_within_the_published_limits(outbox: SendingOutbox, clock: Clock) -> None:
     # 1100 sends past a whole window: more than a minute's worth.
     for number in range(1100):
         outbox.put(ONE, event(str(number)))
@@ -293,7 +299,7 @@ def test_whatever_happens_a_change_is_sent_in_order_and_nothing_is_lost(
     held: list[Claim] = []
     put: list[int] = []
     settled: dict[str, list[int]] = {"a": [], "b": []}
-    with Outbox(str(tmp_path_factory.mktemp("outbox")), durable=False, now=clock) as outbox:
+    with SendingOutbox(str(tmp_path_factory.mktemp("outbox")), durable=False, now=clock) as outbox:
         for step in steps:
             if step.startswith("put"):
                 expires = clock.time + 5 if step.endswith("soon") else None
@@ -334,7 +340,7 @@ def test_whatever_happens_a_change_is_sent_in_order_and_nothing_is_lost(
 # ---- what has become of it
 
 
-def test_a_refusal_is_told_once_to_its_own_integration(outbox: Outbox) -> None:
+def test_a_refusal_is_told_once_to_its_own_integration(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event())
     outbox.put(ONE, event("b"))
     outbox.refused(claimed(outbox), "bad", "InvalidParameter", 400, "r1")
@@ -353,7 +359,7 @@ def test_a_refusal_is_told_once_to_its_own_integration(outbox: Outbox) -> None:
     assert outbox.tell_refusals(ONE) == []
 
 
-def test_the_outcome_tells_how_it_went(outbox: Outbox) -> None:
+def test_the_outcome_tells_how_it_went(outbox: SendingOutbox) -> None:
     put = outbox.put(ONE, event())
     outbox.refused(claimed(outbox), "bad", "InvalidParameter", 400, "r1")
     outcome = outbox.outcome(put.event_id)
@@ -369,7 +375,7 @@ def test_the_outcome_tells_how_it_went(outbox: Outbox) -> None:
 # ---- runs
 
 
-def test_a_run_is_closed_once(outbox: Outbox) -> None:
+def test_a_run_is_closed_once(outbox: SendingOutbox) -> None:
     outbox.open_run("run", ONE, ME, "vanished", [event()])
     assert not outbox.run_is_closed("run")
     assert outbox.close_run("run", ONE, [event(status="Done")])
@@ -380,14 +386,14 @@ def test_a_run_is_closed_once(outbox: Outbox) -> None:
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_a_beginning_that_may_have_been_stored_is_there_once(outbox: Outbox, stored: bool) -> None:
+def test_a_beginning_that_may_have_been_stored_is_there_once(outbox: SendingOutbox, stored: bool) -> None:
     if stored:
         outbox.open_run("run", ONE, ME, "vanished", [event()])
     assert outbox.close_run("run", ONE, [event(), event(status="Done")])
     assert outbox.pending(ONE, "run") == 2
 
 
-def test_a_run_that_was_taken_for_vanished_corrects_that_when_it_ends(outbox: Outbox, dead: Process) -> None:
+def test_a_run_that_was_taken_for_vanished_corrects_that_when_it_ends(outbox: SendingOutbox, dead: Process) -> None:
     outbox.open_run("run", ONE, dead, "vanished", [event(), event("b")])
     assert outbox.close_vanished_run("run") == 2
     said = event("b", "Canceled", description="vanished")
@@ -396,16 +402,16 @@ def test_a_run_that_was_taken_for_vanished_corrects_that_when_it_ends(outbox: Ou
     assert not outbox.put(ONE, event(status="Done")).changed
 
 
-def test_only_a_run_whose_process_has_gone_has_vanished(outbox: Outbox, clock: Clock, dead: Process) -> None:
+def test_only_a_run_whose_process_has_gone_has_vanished(outbox: SendingOutbox, clock: Clock, dead: Process) -> None:
     outbox.open_run("mine", ONE, ME, "", [])
     outbox.open_run("dead", ONE, dead, "", [])
-    outbox.open_run("reused pid", ONE, replace(ME, start="1"), "", [])
+    outbox.open_run("reused pid", ONE, ME._replace(start="1"), "", [])
     outbox.open_run("other integration", TWO, dead, "", [])
     outbox.open_run("closed", ONE, dead, "", [])
     outbox.close_run("closed", ONE, [])
-    outbox.open_run("elsewhere", ONE, replace(ME, host="elsewhere"), "", [])
-    outbox.open_run("elsewhere, heard of", ONE, replace(ME, host="elsewhere"), "", [])
-    outbox.open_run("earlier boot", ONE, replace(ME, boot="earlier"), "", [])
+    outbox.open_run("elsewhere", ONE, ME._replace(host="elsewhere"), "", [])
+    outbox.open_run("elsewhere, heard of", ONE, ME._replace(host="elsewhere"), "", [])
+    outbox.open_run("earlier boot", ONE, ME._replace(boot="earlier"), "", [])
     outbox.open_run("watched", ONE, dead, "", [])
     outbox.run_seen("watched", courier=ME)
     outbox.open_run("courier died too", ONE, dead, "", [])
@@ -419,7 +425,7 @@ def test_only_a_run_whose_process_has_gone_has_vanished(outbox: Outbox, clock: C
     assert sorted(outbox.vanished_runs(ONE)) == sorted([*gone, "elsewhere"])
 
 
-def test_a_vanished_run_cancels_what_it_left_open(outbox: Outbox, clock: Clock, dead: Process) -> None:
+def test_a_vanished_run_cancels_what_it_left_open(outbox: SendingOutbox, clock: Clock, dead: Process) -> None:
     outbox.open_run("run", ONE, dead, "ended without a word", [event("open"), event("done")])
     outbox.put(ONE, event("done", "Done"), run="run")
     outbox.put(ONE, event("foreign"))
@@ -450,22 +456,22 @@ def test_a_vanished_run_cancels_what_it_left_open(outbox: Outbox, clock: Clock, 
 # ---- housekeeping and the file
 
 
-def test_prune_keeps_what_waits_and_the_last_state(outbox: Outbox, clock: Clock) -> None:
+def test_prune_keeps_what_waits_and_the_last_state(outbox: SendingOutbox, clock: Clock) -> None:
     outbox.put(ONE, event())
     outbox.put(ONE, event(status="Done"))
     assert deliver_all(outbox) == ["a", "a"]
     clock.time += 8 * DAY
     outbox.put(ONE, event("waiting"))
     outbox.prune()
-    assert outbox.counts() == {"delivered": 1, "waiting": 1}
+    assert counts(outbox) == {"delivered": 1, "waiting": 1}
     assert not outbox.put(ONE, event(status="Done")).changed
     clock.time += 90 * DAY
     outbox.prune()
-    assert outbox.counts() == {"waiting": 1}
+    assert counts(outbox) == {"waiting": 1}
 
 
 def test_many_events_leave_a_small_file(tmp_path: Path, clock: Clock, dead: Process) -> None:
-    with Outbox(str(tmp_path), durable=False, now=clock) as outbox:
+    with SendingOutbox(str(tmp_path), durable=False, now=clock) as outbox:
         outbox.open_run("open", ONE, dead, "gone", [event("of an open run")])
         for number in range(100):
             outbox.open_run(f"run {number}", ONE, ME, "", [event(f"{number}/{each}") for each in range(1000)])
@@ -483,35 +489,35 @@ def test_many_events_leave_a_small_file(tmp_path: Path, clock: Clock, dead: Proc
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "state"
-    with Outbox(str(folder)) as outbox:
+    with SendingOutbox(str(folder)) as outbox:
         assert len(outbox.salt) == 16
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / FILE_NAME).stat().st_mode) == 0o600
 
 
 def test_what_was_put_is_there_when_opened_again(tmp_path: Path) -> None:
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         put, salt = outbox.put(ONE, event()), outbox.salt
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         assert (outbox.outcome(put.event_id).state, outbox.salt, outbox.set_aside) == ("waiting", salt, None)
 
 
 def test_a_corrupt_file_is_set_aside_and_kept(tmp_path: Path) -> None:
     rubbish = b"this is no database" * 400
     (tmp_path / FILE_NAME).write_bytes(rubbish)
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         assert outbox.set_aside is not None
         assert Path(outbox.set_aside).read_bytes() == rubbish
         assert outbox.put(ONE, event()).changed
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         assert (outbox.set_aside, outbox.pending(ONE)) == (None, 1)
 
 
 def test_a_file_that_is_damaged_later_is_set_aside_and_what_can_be_read_goes_on(tmp_path: Path) -> None:
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         outbox.open_run("run", ONE, ME, "gone", [event()])
         salt = outbox.salt
-    with Outbox(str(tmp_path)) as outbox, Outbox(str(tmp_path)) as other:
+    with SendingOutbox(str(tmp_path)) as outbox, SendingOutbox(str(tmp_path)) as other:
         assert other.pending(ONE) == 1
         _damage(Path(outbox.path), "pauses")
         assert outbox.close_run("run", ONE, [event(status="Done")])
@@ -539,16 +545,16 @@ def _damage(path: Path, table: str) -> None:
 
 
 def test_a_file_without_its_tables_is_set_aside(tmp_path: Path) -> None:
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         path = outbox.path
     with closing(sqlite3.connect(path)) as database:
         database.execute("DROP TABLE events")
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         assert outbox.put(ONE, event()).changed
         assert outbox.set_aside is not None
 
 
-def test_an_outbox_that_was_deleted_is_made_again(outbox: Outbox) -> None:
+def test_an_outbox_that_was_deleted_is_made_again(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event())
     for path in Path(outbox.folder).iterdir():
         path.unlink()
@@ -556,7 +562,7 @@ def test_an_outbox_that_was_deleted_is_made_again(outbox: Outbox) -> None:
     assert outbox.pending(ONE) == 1
 
 
-def test_a_claim_of_an_outbox_that_was_replaced_settles_nothing(outbox: Outbox) -> None:
+def test_a_claim_of_an_outbox_that_was_replaced_settles_nothing(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event("old"))
     claim = claimed(outbox)
     for path in Path(outbox.folder).iterdir():
@@ -571,8 +577,8 @@ def test_what_put_acknowledged_survives_the_death_of_the_writer(tmp_path: Path) 
     (tmp_path / "writer.py").write_text(
         "import sys, time\n"
         "from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent\n"
-        "from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox\n"
-        "with Outbox(sys.argv[1]) as outbox:\n"
+        "from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import SendingOutbox\n"
+        "with SendingOutbox(sys.argv[1]) as outbox:\n"
         "    for number in range(10**6):\n"
         "        fields = dict(change_key=f'{sys.argv[2]}/{number}', change_status='Done', title='t')\n"
         f"        outbox.put('{ONE}', ChangeEvent.validated(fields, time.time()))\n"
@@ -593,7 +599,7 @@ def test_what_put_acknowledged_survives_the_death_of_the_writer(tmp_path: Path) 
                 writer.stdout.readline()
             writer.kill()
             acknowledged += 3 + 7 * lives + len(writer.stdout.read().split())
-    with Outbox(str(folder)) as outbox:
+    with SendingOutbox(str(folder)) as outbox:
         assert outbox.set_aside is None
         assert acknowledged <= outbox.pending(ONE) <= acknowledged + 5
 
@@ -612,12 +618,12 @@ def test_a_network_file_system_is_known(tmp_path: Path) -> None:
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         outbox.put(ONE, event())
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
         database.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     with pytest.raises(NewerOutbox, match=f"format {SCHEMA_VERSION + 1}"):
-        Outbox(str(tmp_path))
+        SendingOutbox(str(tmp_path))
     assert [path.name for path in tmp_path.iterdir() if "corrupt" in path.name] == []
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as database:
         assert database.execute("SELECT count(*) FROM events").fetchone() == (1,)
@@ -626,12 +632,12 @@ def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(OutboxError, match="file"):
-        Outbox(str(tmp_path / "file" / "state"))
+        SendingOutbox(str(tmp_path / "file" / "state"))
 
 
 def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
     def salt(_number: int) -> bytes:
-        with Outbox(str(tmp_path)) as outbox:
+        with SendingOutbox(str(tmp_path)) as outbox:
             assert outbox.set_aside is None
             return outbox.salt
 
@@ -645,11 +651,11 @@ def test_an_event_is_on_the_disk_when_put_returns_and_keeps_no_other_writer_wait
     synced: list[int] = []
 
     def fdatasync(descriptor: int) -> None:
-        with Outbox(str(tmp_path), durable=False, patience=0) as other:
+        with SendingOutbox(str(tmp_path), durable=False, patience=0) as other:
             other.put(TWO, event(key=f"other {len(synced)}"))
             synced.append(other.pending(ONE))
 
-    with Outbox(str(tmp_path)) as outbox:
+    with SendingOutbox(str(tmp_path)) as outbox:
         monkeypatch.setattr(os, "fdatasync", fdatasync)
         outbox.put(ONE, event())
         outbox.put(ONE, event())
@@ -658,7 +664,7 @@ def test_an_event_is_on_the_disk_when_put_returns_and_keeps_no_other_writer_wait
         assert synced == [1, 2]
 
 
-def _steps_of_a_claim(outbox: Outbox) -> int:
+def _steps_of_a_claim(outbox: SendingOutbox) -> int:
     """How much SQLite does for it, in hundreds of its instructions."""
     steps = 0
 
@@ -674,7 +680,7 @@ def _steps_of_a_claim(outbox: Outbox) -> int:
     return steps
 
 
-def test_a_claim_costs_the_same_whatever_waits(outbox: Outbox) -> None:
+def test_a_claim_costs_the_same_whatever_waits(outbox: SendingOutbox) -> None:
     for number in range(20):
         outbox.put(ONE, event(key=str(number)), expires_at=START + 5)
     few = _steps_of_a_claim(outbox)
@@ -683,9 +689,9 @@ def test_a_claim_costs_the_same_whatever_waits(outbox: Outbox) -> None:
     assert _steps_of_a_claim(outbox) <= few + 2
 
 
-def test_what_is_pruned_leaves_no_holes(outbox: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_outbox, "_KEEP_BODIES", 10)
-    monkeypatch.setattr(_outbox, "_PACES", ((60.0, 10**6),))
+def test_what_is_pruned_leaves_no_holes(outbox: SendingOutbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_outbox_sending, "_KEEP_BODIES", 10)
+    monkeypatch.setattr(_outbox_sending, "_PACES", ((60.0, 10**6),))
     for number in range(500):
         outbox.put(ONE, event(key=str(number), description="x" * 900))
     assert len(deliver_all(outbox)) == 500
@@ -705,8 +711,8 @@ def test_a_process_is_known_again_and_told_from_others(dead: Process) -> None:
     assert Process.from_text(ME.to_text()) == ME
     assert ME.is_local
     assert ME.is_alive()
-    assert not replace(ME, start="1").is_alive()
-    assert not replace(ME, boot="other").is_local
+    assert not ME._replace(start="1").is_alive()
+    assert not ME._replace(boot="other").is_local
     assert dead.is_local
     assert not dead.is_alive()
 
@@ -722,11 +728,11 @@ def part(host: str, outcome: str = "done", at: float = START) -> Part:
     return Part(host, outcome, f"{host} broke" if outcome == "failed" else "", at)
 
 
-def statuses(outbox: Outbox, run: str) -> list[str]:
+def statuses(outbox: SendingOutbox, run: str) -> list[str]:
     return [each.change_status for each in outbox.canceled_events(run)]
 
 
-def test_what_a_task_left_open_is_canceled_and_what_it_closed_is_not(outbox: Outbox) -> None:
+def test_what_a_task_left_open_is_canceled_and_what_it_closed_is_not(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event("a"), watch=LEFT_OPEN)
     outbox.put(ONE, event("b"), watch=LEFT_OPEN)
     outbox.put(ONE, event("c"), watch=Watch(HERE))
@@ -738,14 +744,14 @@ def test_what_a_task_left_open_is_canceled_and_what_it_closed_is_not(outbox: Out
     assert outbox.open_runs_of(HERE, ONE) == []
 
 
-def test_an_equal_event_of_an_earlier_run_is_watched_over_too(outbox: Outbox) -> None:
+def test_an_equal_event_of_an_earlier_run_is_watched_over_too(outbox: SendingOutbox) -> None:
     outbox.put(ONE, event())
     assert not outbox.put(ONE, event(), watch=LEFT_OPEN).changed
     (run,) = outbox.open_runs_of(HERE, ONE)
     assert statuses(outbox, run) == ["Canceled"]
 
 
-def test_the_last_host_closes_the_change(outbox: Outbox) -> None:
+def test_the_last_host_closes_the_change(outbox: SendingOutbox) -> None:
     put = outbox.put(ONE, event(), watch=LEFT_OPEN)
     for host in ("h1", "h2"):
         outbox.begin_part(put.event_id, host)
@@ -760,7 +766,7 @@ def test_the_last_host_closes_the_change(outbox: Outbox) -> None:
     assert not outbox.end_part(ONE, "a", HERE, part("h3"), everybody).known
 
 
-def test_a_host_that_is_lost_or_failed_makes_it_canceled(outbox: Outbox) -> None:
+def test_a_host_that_is_lost_or_failed_makes_it_canceled(outbox: SendingOutbox) -> None:
     put = outbox.put(ONE, event(), watch=LEFT_OPEN)
     for host in ("h1", "h2", "h3"):
         outbox.begin_part(put.event_id, host)
@@ -776,7 +782,7 @@ def test_a_host_that_is_lost_or_failed_makes_it_canceled(outbox: Outbox) -> None
     ]
 
 
-def test_when_the_process_ends_the_parts_tell_how(outbox: Outbox) -> None:
+def test_when_the_process_ends_the_parts_tell_how(outbox: SendingOutbox) -> None:
     put = outbox.put(ONE, event(), watch=LEFT_OPEN)
     outbox.begin_part(put.event_id, "h1")
     (run,) = outbox.open_runs_of(HERE, ONE)

@@ -33,6 +33,12 @@ CONNECTION = Connection("http://127.0.0.1:1", "the key")
 ME = Process.of(os.getpid())
 
 
+def counts(outbox: Outbox) -> dict[str, int]:
+    """How many events there are in each state."""
+    with closing(sqlite3.connect(outbox.path)) as database:
+        return dict(database.execute("SELECT state, count(*) FROM events GROUP BY state").fetchall())
+
+
 @pytest.fixture
 def wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "tmp").mkdir()
@@ -99,7 +105,7 @@ def test_an_end_that_went_to_the_spare_outbox_is_no_vanished_run(wanted: str) ->
     assert close_vanished_runs(wanted, CONNECTION) == 0
     with Outbox(wanted) as outbox:
         assert outbox.run_is_closed("run")
-        assert outbox.counts() == {"waiting": 1}
+        assert counts(outbox) == {"waiting": 1}
 
 
 def test_a_run_that_vanished_is_closed_in_the_spare_outbox_where_its_own_can_only_be_read(wanted: str) -> None:
@@ -110,7 +116,7 @@ def test_a_run_that_vanished_is_closed_in_the_spare_outbox_where_its_own_can_onl
     with Outbox(spare) as outbox:
         assert outbox.run_is_closed("run")
         # What was not sent comes along, so that it still arrives first.
-        assert outbox.counts() == {"waiting": 4}
+        assert counts(outbox) == {"waiting": 4}
     assert close_vanished_run(wanted, wanted, CONNECTION, "run", 1_800_000_000, None) == 0
 
 

@@ -49,7 +49,7 @@ def inventory(tmp_path: Path) -> InventoryManager:
 
 
 def _parts(inventory: InventoryManager, scope: str, *plays: str) -> dict[str, list[str]]:
-    scopes = Scopes(scope, lambda target: RunLabels(LabelRules(), {}, Notices()))
+    scopes = Scopes(scope, lambda target: RunLabels(LabelRules.from_options([], [], {}, Notices()), {}, Notices()))
     for play in plays:
         hosts = inventory.get_hosts([play])
         targets = [

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a courier is told by whoever starts it.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+
+# The file descriptors by which the courier inherits the pipe, so that it can be called before it is up, and the signals
+# of the process beside which it stays.
+FIFO_READER = 3
+SIGNALS_READER = 4
+
+
+class Mission(NamedTuple):
+    """What a courier is told when it starts.
+
+    :ivar wanted: the outbox's folder, as configured.
+    :ivar folder: the outbox that is used, which may be a spare one.
+    :ivar connection: where to deliver to.
+    :ivar process: beside which process to stay.
+    :ivar fifo: path of the named pipe by which it is woken.
+    :ivar run: the run to close should the process vanish; None where there is none.
+    :ivar interrupted_text: what its changes say then if it had been sent SIGINT; None for what they say otherwise.
+    :ivar signals: whether :data:`SIGNALS_READER` is there.
+    :ivar import_path: the ``sys.path`` on which ``requests`` is found.
+    """
+
+    wanted: str
+    folder: str
+    connection: Connection
+    process: Process
+    fifo: str
+    run: str | None
+    interrupted_text: str | None
+    signals: bool
+    import_path: list[str]
+
+    def to_json(self) -> str:
+        """For the pipe to the courier; holds the integration key."""
+        return json.dumps(
+            {
+                "wanted": self.wanted,
+                "folder": self.folder,
+                "connection": self.connection.for_pushing().to_dict(),
+                "process": self.process.to_text(),
+                "fifo": self.fifo,
+                "run": self.run,
+                "interrupted_text": self.interrupted_text,
+                "signals": self.signals,
+                "import_path": self.import_path,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Mission:
+        """The mission whose :meth:`to_json` was sent."""
+        values: Mapping[str, Any] = json.loads(text)
+        return cls(
+            wanted=values["wanted"],
+            folder=values["folder"],
+            connection=Connection(**values["connection"]),
+            process=Process.from_text(values["process"]),
+            fifo=values["fifo"],
+            run=values["run"],
+            interrupted_text=values["interrupted_text"],
+            signals=values["signals"],
+            import_path=values["import_path"],
+        )
