@@ -17,8 +17,8 @@ import json
 import re
 import unicodedata
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 STATUSES = ("Planned", "Ready", "Processing", "Canceled", "Done")
 TERMINAL_STATUSES = frozenset({"Canceled", "Done"})
@@ -101,8 +101,7 @@ def label_text(value: Any) -> str | None:
     return plain_text(str(value)).strip() or None
 
 
-@dataclass(frozen=True)
-class ChangeEvent:
+class ChangeEvent(NamedTuple):
     """One change event as Flashduty takes it. Make it with :meth:`validated`.
 
     :ivar change_status: one of Planned, Ready, Processing, Canceled, Done.
@@ -120,7 +119,7 @@ class ChangeEvent:
     event_time: int | None = None
     description: str | None = None
     link: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def validated(cls, fields: Mapping[str, Any], now: float) -> ChangeEvent:
@@ -151,7 +150,7 @@ class ChangeEvent:
 
     def at(self, event_time: float) -> ChangeEvent:
         """The same event with its moment fixed, if none was given. Unix seconds."""
-        return self if self.event_time is not None else replace(self, event_time=int(event_time))
+        return self if self.event_time is not None else self._replace(event_time=int(event_time))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are present, in the order of the specification."""

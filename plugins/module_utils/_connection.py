@@ -17,8 +17,7 @@ import json
 import os
 import urllib.parse
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 DEFAULT_API_URL = "https://api.flashcat.cloud"
 DEFAULT_TIMEOUT = 10.0
@@ -61,8 +60,7 @@ class MissingAppKey(InvalidConnection):
         )
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(NamedTuple):
     """How to reach one integration. Make it with :meth:`from_options` or :meth:`for_reading`.
 
     :ivar api_url: base address, without a trailing slash.
@@ -123,11 +121,11 @@ class Connection:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, the keys included: for the pipe to a process of ours only."""
-        return asdict(self)
+        return self._asdict()
 
     def for_pushing(self) -> Connection:
         """The same without the app key, which is a user's whole permission and of no use there."""
-        return replace(self, app_key=None)
+        return self._replace(app_key=None)
 
     def redact(self, text: str) -> str:
         """The text without integration key and app key, in whatever spelling they stand there."""

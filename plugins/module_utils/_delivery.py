@@ -17,7 +17,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api, ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
@@ -179,4 +178,4 @@ def _by_the_clock_of(error: ApiError, body: str) -> ChangeEvent | None:
     server_time = int(error.server_time)
     if event.event_time is None or event.event_time <= server_time + _CLOCK_TOLERANCE:
         return None
-    return replace(event, event_time=server_time)
+    return event._replace(event_time=server_time)

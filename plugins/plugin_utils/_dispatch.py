@@ -31,7 +31,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._signals import
 # Seconds.
 _LOCK_TIMEOUT = 2.0
 _POLL_FIRST = 0.002
-_POLL_MOST = 0.05
+_POLL_MOST = 0.02
 _CALL_AGAIN = 1.0
 
 _Answer = TypeVar("_Answer")

@@ -16,8 +16,8 @@ from typing import NamedTuple
 # Nothing stops a regular expression of Python once it runs, so it gets no longer text than names of groups have.
 _NAME_MAX = 255
 _STAR_VALUE = "value"
-_LITERALS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
-_MARKS = re.compile(r"(?P<open>\()|(?P<close>\))|(?P<repeat>[*+]|\{\d*,\d*\})|(?P<or>\|)")
+_LITERALS = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
+_MARKS = r"(?P<open>\()|(?P<close>\))|(?P<repeat>[*+]|\{\d*,\d*\})|(?P<or>\|)"
 
 
 class InvalidPattern(ValueError):
@@ -84,14 +84,14 @@ def _repeats_what_varies(regex: str) -> bool:
 
     :param regex: one that compiles.
     """
-    text = _LITERALS.sub("x", regex)
+    text, marks = re.sub(_LITERALS, "x", regex), re.compile(_MARKS)
     varies = [False]
-    for mark in _MARKS.finditer(text):
+    for mark in marks.finditer(text):
         if mark["open"]:
             varies.append(False)
         elif mark["close"]:
             inner = varies.pop()
-            follows = _MARKS.match(text, mark.end())
+            follows = marks.match(text, mark.end())
             if inner and follows and follows["repeat"]:
                 return True
             varies[-1] |= inner

@@ -19,8 +19,11 @@ from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    DEFAULT_API_URL,
     KEY_OPTIONS,
+    Connection,
     InvalidConnection,
+    MissingKey,
     usable_path,
 )
 
@@ -146,3 +149,16 @@ def _keep_nearest_key(options: dict[str, Any], levels: Mapping[str, str]) -> Non
     for name in KEY_OPTIONS:
         if nearest is not None and _LEVELS.index(levels[name]) != nearest:
             options[name] = None
+
+
+def connection_of(options: Mapping[str, Any]) -> Connection:
+    """The connection that the options describe; one without a key where there is none and a preview needs none.
+
+    :raises InvalidConnection: naming the option and what is wrong with it.
+    """
+    try:
+        return Connection.from_options(options)
+    except MissingKey:
+        if not options["preview"]:
+            raise
+        return Connection(DEFAULT_API_URL, "")

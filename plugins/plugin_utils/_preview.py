@@ -15,26 +15,8 @@ from typing import Any
 import yaml
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
-    DEFAULT_API_URL,
-    Connection,
-    MissingKey,
-)
 
 HEADING = "--- # Flashduty preview: this would be sent now; nothing is sent, nothing is stored"
-
-
-def connection_of(options: Mapping[str, Any]) -> Connection:
-    """The connection that the options describe; one without a key where there is none and a preview needs none.
-
-    :raises InvalidConnection: naming the option and what is wrong with it.
-    """
-    try:
-        return Connection.from_options(options)
-    except MissingKey:
-        if not options["preview"]:
-            raise
-        return Connection(DEFAULT_API_URL, "")
 
 
 class _Dumper(yaml.SafeDumper):

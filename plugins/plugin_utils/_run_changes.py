@@ -31,7 +31,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run im
     set_current_run,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import LabelRules, RunLabels, built_in_labels
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._later_plays import new_hosts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_context import (
     RunContext,
@@ -213,6 +212,10 @@ class RunChanges:
 
     def _expect(self, change: Change, play: Any, later: Sequence[Any], playbook: str) -> None:
         """Whoever is on call need not wait for the last play to see where the run will go."""
+        if not later:
+            return
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._later_plays import new_hosts
+
         names = self._settings.rules.variable_names
         for coming, hosts in new_hosts(later, {**change.hosts, **change.coming}, play.get_loader(), self._notices):
             change.expect(_inventory_variables.targets(coming, hosts, names, self._notices), playbook)

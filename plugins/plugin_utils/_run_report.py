@@ -25,7 +25,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._process import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import requests_is_missing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import Preview, connection_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_changes import RunChanges, Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_outbox import Road, RunOutbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_outcome import Ends
@@ -163,7 +162,7 @@ class RunReport:
         problem = None if options["preview"] else requests_is_missing()
         connection = None
         try:
-            connection = self._connection = connection_of(options)
+            connection = self._connection = _options.connection_of(options)
         except InvalidConnection as error:
             problem = str(error)
         if problem is not None or connection is None:
@@ -175,6 +174,8 @@ class RunReport:
 
         def road() -> Road:
             if options["preview"]:
+                from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import Preview
+
                 return Preview(self._show)
             return RunOutbox(
                 _options.state_dir(options),

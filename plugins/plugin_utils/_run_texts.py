@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the callback's changes say, in English and in Chinese.
+"""What the callback's changes say, whatever the language.
 
 Private to this collection; may change in any release.
 """
@@ -19,7 +19,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_context import RunContext
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_outcome import Ends, FailedTask, HostEnd
 
-_SHOWN_NAMES = 10
+# How many names of hosts a line shows.
+SHOWN_NAMES = 10
 _REVISION_SHOWN = 12
 
 
@@ -54,7 +55,14 @@ def texts(language: str, environ: Mapping[str, str]) -> Texts:
     if language == "auto":
         locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
         language = "zh" if locale.lower().startswith("zh") else "en"
-    return Chinese() if language == "zh" else English()
+    # Each language is in a room of its own, of which a run loads one.
+    if language == "zh":
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_texts_zh import Chinese
+
+        return Chinese()
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_texts_en import English
+
+    return English()
 
 
 class Texts(ABC):
@@ -202,200 +210,6 @@ def host_counts(ends: Ends | None, hosts: Sequence[str]) -> dict[str, int]:
     return {"hosts": len(hosts), "changed": changed, **{end.value: found[end] for end in HostEnd}}
 
 
-def _revision(where: RunContext) -> str:
+def short_revision(where: RunContext) -> str:
+    """As much of the revision as tells it from others; empty where there is none."""
     return (where.revision or "")[:_REVISION_SHOWN]
-
-
-class English(Texts):
-    """Texts in English."""
-
-    def title(self, play: str, playbook: str, scope: str, target: str) -> str:
-        title = f"{play} ({playbook})" if play else playbook
-        if not target:
-            return title
-        return f"group {target}: {title}" if scope == "group" else f"{target}: {title}"
-
-    def check_mode(self, title: str) -> str:
-        return f"[check mode] {title}"
-
-    def progress(self, progress: Progress) -> str:
-        book = f"playbook {progress.playbook}/{progress.playbooks}, " if progress.playbooks > 1 else ""
-        name = f" ({progress.name})" if progress.name else ""
-        return f"Progress {progress.percent}%, {book}play {progress.play}/{progress.plays}{name}."
-
-    def complete(self) -> str:
-        return "Progress 100%."
-
-    def started(self, scope: str, hosts: Sequence[str]) -> str:
-        if scope == "host":
-            return "In progress."
-        if not hosts:
-            return "In progress: no host matches."
-        return f"In progress on {_number(len(hosts), 'host')}: {self._names(hosts)}."
-
-    def origin(self, where: RunContext) -> str:
-        job = f", job {where.job_name}" if where.job_name else ""
-        branch = f" ({where.branch})" if where.branch else ""
-        revision = f", revision {_revision(where)}{branch}" if where.revision else ""
-        return f"Started by {where.user} on {where.controller}{job}{revision}."
-
-    def vanished(self) -> str:
-        return "ansible-playbook was killed before it could finish."
-
-    def interrupted(self, seconds: float | None = None) -> str:
-        after = "" if seconds is None else f" after {self._duration(seconds)}"
-        return f"Interrupted by Ctrl-C{after}."
-
-    def stopped_between(self, playbooks: int) -> str:
-        return f"Stopped after {_number(playbooks, 'playbook')}, before the next could start."
-
-    def stopped_early(self, seconds: float) -> str:
-        return f"Stopped after {self._duration(seconds)}, before all plays were through."
-
-    def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
-        verb = "Unreachable" if end is HostEnd.UNREACHABLE else "Failed"
-        if task is None:
-            return f"{verb}: {self._names(hosts)}."
-        name = "a task with no_log" if task.name is None else f"task '{task.name}'"
-        source = f", {task.path}" if task.path else ""
-        message = f": {task.message}" if task.message else "."
-        return f"{verb}: {self._names(hosts)} at {name} ({task.module}{source}){message}"
-
-    def stopped(self, hosts: Sequence[str]) -> str:
-        return f"Stopped because other hosts failed: {self._names(hosts)}."
-
-    def not_reached(self, hosts: Sequence[str], play: str | None) -> str:
-        if play is None:
-            return f"Not reached, no task ran: {self._names(hosts)}."
-        return f"Not reached by {f'play {play!r}' if play else 'a play'}: {self._names(hosts)}."
-
-    def incomplete(self) -> str:
-        return "Stopped before all hosts were through."
-
-    def more(self, lines: int) -> str:
-        return f"And {lines} more of this kind."
-
-    def counts(self, hosts: Mapping[str, int], seconds: float) -> str:
-        parts = [f"{hosts['ok']} of {_number(hosts['hosts'], 'host')} ok", f"{hosts['changed']} changed"]
-        words = {"failed": "failed", "unreachable": "unreachable", "stopped": "stopped", "not_reached": "not reached"}
-        parts += [f"{hosts[end]} {word}" for end, word in words.items() if hosts[end]]
-        return f"{', '.join(parts)}, {self._duration(seconds)}."
-
-    def tasks(self, tasks: Mapping[str, int], seconds: float) -> str:
-        parts = [f"{_number(tasks['ok'], 'task')} ok", f"{tasks['changed']} changed"]
-        parts += [f"{tasks['failures']} failed"] if tasks["failures"] else []
-        return f"{', '.join(parts)}, {self._duration(seconds)}."
-
-    def nothing_ran(self, seconds: float) -> str:
-        return f"No task ran, {self._duration(seconds)}."
-
-    @staticmethod
-    def _names(hosts: Sequence[str]) -> str:
-        more = len(hosts) - _SHOWN_NAMES
-        return ", ".join(hosts[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
-
-    @staticmethod
-    def _duration(seconds: float) -> str:
-        minutes, rest = divmod(int(seconds), 60)
-        if minutes >= 60:
-            return f"{minutes // 60} h {minutes % 60} min"
-        return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-class Chinese(Texts):
-    """Texts in Chinese."""
-
-    def title(self, play: str, playbook: str, scope: str, target: str) -> str:
-        title = f"{play}（{playbook}）" if play else playbook
-        if not target:
-            return title
-        return f"主机组 {target}：{title}" if scope == "group" else f"{target}：{title}"
-
-    def check_mode(self, title: str) -> str:
-        return f"[检查模式] {title}"
-
-    def progress(self, progress: Progress) -> str:
-        book = f"playbook {progress.playbook}/{progress.playbooks}，" if progress.playbooks > 1 else ""
-        name = f"（{progress.name}）" if progress.name else ""
-        return f"进度{progress.percent}%，{book}play {progress.play}/{progress.plays}{name}。"
-
-    def complete(self) -> str:
-        return "进度100%。"
-
-    def started(self, scope: str, hosts: Sequence[str]) -> str:
-        if scope == "host":
-            return "变更进行中。"
-        if not hosts:
-            return "变更进行中，没有匹配的主机。"
-        return f"变更进行中，涉及 {len(hosts)} 台主机：{self._names(hosts)}。"
-
-    def origin(self, where: RunContext) -> str:
-        job = f"，作业：{where.job_name}" if where.job_name else ""
-        branch = f"（{where.branch}）" if where.branch else ""
-        revision = f"，代码版本：{_revision(where)}{branch}" if where.revision else ""
-        return f"由 {where.user} 在 {where.controller} 上发起{job}{revision}。"
-
-    def vanished(self) -> str:
-        return "ansible-playbook 被强制终止，未能执行完成。"
-
-    def interrupted(self, seconds: float | None = None) -> str:
-        after = "" if seconds is None else f"执行 {self._duration(seconds)}后"
-        return f"{after}被 Ctrl-C 中断。"
-
-    def stopped_between(self, playbooks: int) -> str:
-        return f"执行完 {playbooks} 个 playbook 后停止，下一个未能开始。"
-
-    def stopped_early(self, seconds: float) -> str:
-        return f"执行 {self._duration(seconds)}后提前停止，部分 play 未执行完。"
-
-    def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
-        verb = "不可达" if end is HostEnd.UNREACHABLE else "失败"
-        if task is None:
-            return f"{verb}：{self._names(hosts)}。"
-        name = "启用了 no_log 的任务" if task.name is None else f"任务「{task.name}」"
-        source = f"，{task.path}" if task.path else ""
-        message = f"：{task.message}" if task.message else "。"
-        return f"{verb}：{self._names(hosts)}，{name}（{task.module}{source}）{message}"
-
-    def stopped(self, hosts: Sequence[str]) -> str:
-        return f"因其他主机失败而中止：{self._names(hosts)}。"
-
-    def not_reached(self, hosts: Sequence[str], play: str | None) -> str:
-        if play is None:
-            return f"未执行任何任务：{self._names(hosts)}。"
-        return f"{f'play「{play}」' if play else '有 play '}未执行到：{self._names(hosts)}。"
-
-    def incomplete(self) -> str:
-        return "在所有主机执行完之前停止。"
-
-    def more(self, lines: int) -> str:
-        return f"另有 {lines} 条同类情况。"
-
-    def counts(self, hosts: Mapping[str, int], seconds: float) -> str:
-        words = {"failed": "失败", "unreachable": "不可达", "stopped": "中止", "not_reached": "未执行"}
-        parts = [f"{hosts['ok']} 台成功", f"{hosts['changed']} 台有变更"]
-        parts += [f"{hosts[end]} 台{word}" for end, word in words.items() if hosts[end]]
-        return f"共 {hosts['hosts']} 台主机：{'，'.join(parts)}；耗时 {self._duration(seconds)}。"
-
-    def tasks(self, tasks: Mapping[str, int], seconds: float) -> str:
-        parts = [f"{tasks['ok']} 个任务成功", f"{tasks['changed']} 个有变更"]
-        parts += [f"{tasks['failures']} 个失败"] if tasks["failures"] else []
-        return f"{'，'.join(parts)}；耗时 {self._duration(seconds)}。"
-
-    def nothing_ran(self, seconds: float) -> str:
-        return f"没有执行任何任务，耗时 {self._duration(seconds)}。"
-
-    @staticmethod
-    def _names(hosts: Sequence[str]) -> str:
-        return "、".join(hosts[:_SHOWN_NAMES]) + (f" 等 {len(hosts)} 台" if len(hosts) > _SHOWN_NAMES else "")
-
-    @staticmethod
-    def _duration(seconds: float) -> str:
-        minutes, rest = divmod(int(seconds), 60)
-        if minutes >= 60:
-            return f"{minutes // 60} 小时 {minutes % 60} 分"
-        return f"{minutes} 分 {rest} 秒" if minutes else f"{rest} 秒"
-
-
-def _number(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

@@ -35,7 +35,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting impo
 from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options, _reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import Dispatch, requests_is_missing
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import connection_of
 
 # Files of the control node mean nothing on the host that a task is delegated to.
 _MEANT_FOR_HERE = ("ca_path", "client_cert", "client_key", "integration_key_file", "state_dir")
@@ -86,7 +85,7 @@ class TaskConnection:
         )
         self.enabled = bool(self._options["enabled"])
         self.preview = bool(self._options["preview"])
-        made = Connection.for_reading if reading else connection_of
+        made = Connection.for_reading if reading else _options.connection_of
         self.connection = made(self._options)
 
     @property

@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -394,7 +393,7 @@ def test_nothing_is_lost_while_faults_come_and_go(
     monkeypatch.setattr(_delivery, "_BACK_OFF_FIRST", 0.05)
     monkeypatch.setattr(_delivery, "_BACK_OFF_MOST", 0.4)
     chance = random.Random(3)
-    hasty = replace(connection, timeout=0.5)
+    hasty = connection._replace(timeout=0.5)
     begun = int(time.time()) - 10_000
     steps = ["Planned", "Ready", "Processing", "Done"]
     sent: dict[str, list[tuple[str, int]]] = {f"change {number}": [] for number in range(40)}

@@ -22,7 +22,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_outcome im
     HostEnd,
     RunOutcome,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_texts import Chinese, English, Progress, texts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_texts import Progress, texts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_texts_en import English
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_texts_zh import Chinese
 
 WHERE = RunContext(
     "gitlab", "alice", "deploy01", job_name="deploy-prod", branch="main", revision="3f9a2c41d0c8e7b6a5948372615049"
