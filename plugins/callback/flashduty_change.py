@@ -250,7 +250,8 @@ options:
   wait:
     description:
       - How many seconds the end of the playbook waits for the delivery at most.
-      - It does not wait for an API that has failed three times. What is left is delivered after the run or by the next.
+      - It does not wait for an API that is down. One more try tells that, or three where the API was well before.
+      - What is left is delivered after the run, or by the next.
     type: float
     default: 10
     env:

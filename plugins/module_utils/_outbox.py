@@ -38,8 +38,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._process import
 
 # Seconds that a writer waits for the others.
 PATIENCE = 10.0
-# Tries after which the API is taken for down: by then it has been so for 3 seconds.
-_STUCK_AFTER = 3
+# Failed tries that are worth waiting for where the API was well before: they take 3 seconds.
+_WORTH_WAITING = 3
 # A run of another machine or container is taken for vanished when its courier has not been heard of for so many
 # seconds.
 _SILENT_AFTER = 180.0
@@ -122,6 +122,17 @@ class Outcome(NamedTuple):
     def is_settled(self) -> bool:
         """Whether nothing will change any more."""
         return self.state in ("delivered", "refused", "expired")
+
+
+class Tried(NamedTuple):
+    """What had become of a run's events before they are waited for.
+
+    :ivar times: how often one of them has failed, at most.
+    :ivar is_down: whether the last try of the integration failed.
+    """
+
+    times: int
+    is_down: bool
 
 
 class Refusal(NamedTuple):
@@ -310,22 +321,39 @@ class Outbox:
         )
         return {str(row["change_key"]) for row in rows}
 
-    def is_stuck(self, integration: str, run: str, until: float) -> bool:
+    def try_now(self, integration: str, run: str) -> Tried:
+        """Let what waits of a run be tried once more without a pause, unless Flashduty itself has asked for one."""
+        failures, times = self._rows(
+            "SELECT (SELECT failures FROM pauses WHERE integration = ?), (SELECT max(tries - (state = 'sending'))"
+            f" FROM events WHERE integration = ? AND run = ? AND {PENDING})",
+            (integration, integration, run),
+        )[0]
+        if failures:
+            with self._writing() as database:
+                database.execute(
+                    "UPDATE pauses SET until = 0 WHERE integration = ? AND NOT EXISTS"
+                    f" (SELECT 1 FROM events WHERE integration = ? AND http_status = 429 AND {PENDING})",
+                    (integration, integration),
+                )
+                database.execute(
+                    "UPDATE events SET next_try = 0 WHERE integration = ? AND run = ? AND state = 'waiting'",
+                    (integration, run),
+                )
+        return Tried(int(times or 0), bool(failures))
+
+    def is_stuck(self, integration: str, run: str, tried: Tried, until: float) -> bool:
         """Whether it is in vain to wait for the events of a run until then, Unix seconds.
 
-        One of them has failed three times, or nothing is tried before.
+        :param tried: what :meth:`try_now` said. Where the API was down by then, one more try tells that it still is.
         """
-        failed, paused_until = self._rows(
+        times, paused_until = self._rows(
             f"SELECT (SELECT max(tries - (state = 'sending')) FROM events WHERE integration = ? AND {PENDING}"
             " AND run = ?), (SELECT until FROM pauses WHERE integration = ?)",
             (integration, run, integration),
         )[0]
-        return (failed or 0) >= _STUCK_AFTER or (paused_until or 0.0) > until
-
-    def failures(self, integration: str) -> int:
-        """How many tries in a row have failed."""
-        rows = self._rows("SELECT failures FROM pauses WHERE integration = ?", (integration,))
-        return int(rows[0]["failures"]) if rows else 0
+        worth = 1 if tried.is_down else _WORTH_WAITING
+        next_try = self._now() if tried.is_down else until
+        return (times or 0) - tried.times >= worth or (paused_until or 0.0) > next_try
 
     def last_error(self, integration: str) -> str | None:
         """Why the last try failed, where it did."""

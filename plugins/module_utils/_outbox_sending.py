@@ -189,6 +189,11 @@ class SendingOutbox(Outbox):
             (state, self._now(), *values.values(), claim.event_id, claim.body),
         )
 
+    def failures(self, integration: str) -> int:
+        """How many tries in a row have failed."""
+        rows = self._rows("SELECT failures FROM pauses WHERE integration = ?", (integration,))
+        return int(rows[0]["failures"]) if rows else 0
+
     def clear_pause(self, integration: str) -> None:
         """Try again now, whatever had failed before."""
         with self._writing() as database:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, Tried
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import Dispatch
@@ -133,9 +133,11 @@ class RunOutbox:
 
     def wait(self, seconds: float) -> None:
         """Wait for the delivery at most so many seconds, and tell the user what has become of it."""
+        with Outbox(self.folder) as outbox:
+            tried = outbox.try_now(self.integration, self._run)
         if self._call():
             until = time.time() + seconds
-            self._dispatch.wait(lambda outbox: self._is_over(outbox, until), seconds)
+            self._dispatch.wait(lambda outbox: self._is_over(outbox, tried, until), seconds)
         with Outbox(self.folder) as outbox:
             refused = outbox.tell_refusals(self.integration)
             delivered = not outbox.pending(self.integration, self._run)
@@ -154,11 +156,11 @@ class RunOutbox:
                 " Check the integration key and the labels"
             )
 
-    def _is_over(self, outbox: Outbox, until: float) -> bool:
+    def _is_over(self, outbox: Outbox, tried: Tried, until: float) -> bool:
         if not outbox.pending(self.integration, self._run):
             return True
         # The courier goes on trying when the run has gone.
-        return outbox.is_stuck(self.integration, self._run, until)
+        return outbox.is_stuck(self.integration, self._run, tried, until)
 
 
 def _events(count: int) -> str:

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import time
 from typing import Any
 
@@ -139,6 +141,27 @@ def test_an_outage_that_ends_during_the_run_costs_nothing_and_says_nothing(contr
     code, output = control.run(control.write("site.yml", PLAYBOOK.format(folder=control.folder)))
     assert code == 0
     assert "flashduty_change:" not in output
+    assert control.statuses() == ["Processing", "Done"]
+
+
+def test_the_end_tries_at_once_whatever_pause_an_outage_had_brought(control: ControlNode) -> None:
+    control.receiver.faults.set("refuse", seconds=3600)
+    control.environment["FLASHDUTY_WAIT"] = "2"
+    database = control.folder / "home" / "flashduty" / "outbox.sqlite3"
+
+    def failures() -> int:
+        with contextlib.closing(sqlite3.connect(database)) as outbox:
+            return int(outbox.execute("SELECT coalesce(max(failures), 0) FROM pauses").fetchone()[0])
+
+    with control.start(control.write("site.yml", PLAYBOOK.format(folder=control.folder))) as process:
+        wait_until((control.folder / "first").exists)
+        # The next try is 4 seconds away.
+        wait_until(lambda: failures() == 3)
+        control.receiver.faults.clear()
+        control.write("go", "")
+        output, _none = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "not delivered yet" not in output
     assert control.statuses() == ["Processing", "Done"]
 
 

@@ -219,6 +219,34 @@ def test_a_pause_holds_the_whole_integration_and_no_other(outbox: SendingOutbox,
     assert (outbox.failures(ONE), outbox.last_error(ONE)) == (0, None)
 
 
+def test_the_end_of_a_run_tries_once_more_where_the_api_was_down(outbox: SendingOutbox, clock: Clock) -> None:
+    outbox.open_run("run", ONE, ME, "", [event()])
+    outbox.failed(claimed(outbox), ONE, "refused", START, START + 60, None)
+    tried = outbox.try_now(ONE, "run")
+    assert tried == (1, True)
+    assert not outbox.is_stuck(ONE, "run", tried, START + 10)
+    outbox.failed(claimed(outbox), ONE, "refused", START, START + 120, None)
+    assert outbox.is_stuck(ONE, "run", tried, START + 10)
+
+
+def test_the_end_of_a_run_keeps_to_a_pause_that_flashduty_asked_for(outbox: SendingOutbox, clock: Clock) -> None:
+    outbox.open_run("run", ONE, ME, "", [event()])
+    outbox.failed(claimed(outbox), ONE, "too many", START, START + 2, 429)
+    assert outbox.is_stuck(ONE, "run", outbox.try_now(ONE, "run"), START + 10)
+    assert outbox.claim(ONE, ME, LEASE) == START + 2
+
+
+def test_the_end_of_a_run_waits_for_three_tries_where_the_api_was_well(outbox: SendingOutbox, clock: Clock) -> None:
+    outbox.open_run("run", ONE, ME, "", [event()])
+    tried = outbox.try_now(ONE, "run")
+    assert tried == (0, False)
+    for pause, stuck in ((1, False), (2, False), (4, True)):
+        outbox.failed(claimed(outbox), ONE, "refused", clock.time, clock.time + pause, None)
+        assert outbox.is_stuck(ONE, "run", tried, START + 10) is stuck
+        clock.time += pause
+    assert not outbox.is_stuck(ONE, "another run", tried, START + 10)
+
+
 def test_a_claim_is_lost_when_its_lease_ends(outbox: SendingOutbox, clock: Clock) -> None:
     put = outbox.put(ONE, event())
     lost = claimed(outbox)
