@@ -79,7 +79,7 @@ class Process(NamedTuple):
 
 def _machine_id() -> str:
     try:
-        with open("/etc/machine-id", encoding="ascii") as file:
+        with open("/etc/machine-id", encoding="utf-8") as file:
             return file.read(64).strip()
     except (OSError, ValueError):
         return ""
@@ -87,7 +87,7 @@ def _machine_id() -> str:
 
 def _here() -> tuple[str, str, str]:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             boot = file.read().strip()
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
