@@ -45,18 +45,13 @@ class ActionModule(TaskAction):
             where = TaskConnection(self, options, task_vars or {})
             run = self._joined(options, where, str((task_vars or {}).get("inventory_hostname")))
             if where.preview and where.enabled:
-                return {**result, **self._previewed(options, where, run)}
-            if self.runs_elsewhere:
-                return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
-            if not where.enabled:
-                return {**result, "skipped": True, "skip_reason": "flashduty_enabled is false"}
-            folder = where.folder if run is None else run.folder
-            shown = where.shown_state if run is None else None
-            report = Report(
-                options, where.connection, folder, None if run is None else run.run, shown, ansible_playbook()
-            )
-            result.update(report.preview() if self._task.check_mode else report.send(where.wait))
-            result["warnings"] = report.warnings
+                result.update(self._previewed(options, where, run))
+            elif self.runs_elsewhere:
+                result.update(self._execute_module(module_args=where.for_module(options), task_vars=task_vars))
+            elif not where.enabled:
+                result.update(skipped=True, skip_reason="flashduty_enabled is false")
+            else:
+                result.update(self._reported(options, where, run))
         except NothingToJoin:
             result.update(skipped=True, skip_reason="nothing has changed yet, so there is no change to report to")
         except REPORT_ERRORS as error:
@@ -64,6 +59,13 @@ class ActionModule(TaskAction):
         if not self._task.diff:
             result.pop("diff", None)
         return result
+
+    def _reported(self, options: dict[str, Any], where: TaskConnection, run: CurrentRun | None) -> dict[str, Any]:
+        folder = where.folder if run is None else run.folder
+        shown = where.shown_state if run is None else None
+        report = Report(options, where.connection, folder, None if run is None else run.run, shown, ansible_playbook())
+        result = report.preview() if self._task.check_mode else report.send(where.wait)
+        return {**result, "warnings": report.warnings}
 
     def _previewed(self, options: dict[str, Any], where: TaskConnection, run: CurrentRun | None) -> dict[str, Any]:
         report = Report(options, where.connection, where.folder, None if run is None else run.run)

@@ -161,7 +161,7 @@ class Dispatch:
             run=self._run,
             interrupted_text=self._interrupted_text,
             signals=self._signals is not None,
-            import_path=[os.path.abspath(path) for path in sys.path if path],
+            import_path=_standalone.import_path(),
         )
         reader = _above(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
         pipe, writer = (_above(end) for end in os.pipe())

@@ -13,7 +13,6 @@ and each would pay for the import of ``requests``.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -54,7 +53,7 @@ def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dic
         "question": question,
         "connection": connection.to_dict(),
         "values": dict(values),
-        "import_path": [os.path.abspath(path) for path in sys.path if path],
+        "import_path": _standalone.import_path(),
     }
     try:
         done = subprocess.run(

@@ -38,6 +38,14 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
 
 
+def import_path() -> list[str]:
+    """Where this process finds modules, for one that is in another folder."""
+    try:
+        return [os.path.abspath(path) for path in sys.path if path]
+    except OSError:  # the current folder was deleted
+        return [path for path in sys.path if os.path.isabs(path)]
+
+
 def collections_folder(file: str) -> str:
     """Return the folder `ansible_collections` that holds the plugin_utils file `file`.
 

@@ -36,8 +36,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state im
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options, _reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import Dispatch, requests_is_missing
 
-# Files of the control node mean nothing on the host that a task is delegated to.
-_MEANT_FOR_HERE = ("ca_path", "client_cert", "client_key", "integration_key_file", "state_dir")
 # What keeps an event from being reported, and what :func:`failure` makes the task say.
 REPORT_ERRORS = (ReportFailed, InvalidEvent, InvalidConnection, OutboxError, OSError)
 
