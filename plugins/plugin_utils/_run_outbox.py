@@ -133,8 +133,7 @@ class RunOutbox:
 
     def wait(self, seconds: float) -> None:
         """Wait for the delivery at most so many seconds, and tell the user what has become of it."""
-        with Outbox(self.folder) as outbox:
-            tried = outbox.try_now(self.integration, self._run)
+        tried = self._try_now()
         if self._call():
             until = time.time() + seconds
             self._dispatch.wait(lambda outbox: self._is_over(outbox, tried, until), seconds)
@@ -155,6 +154,13 @@ class RunOutbox:
                 f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
                 " Check the integration key and the labels"
             )
+
+    def _try_now(self) -> Tried:
+        try:
+            with Outbox(self.folder) as outbox:
+                return outbox.try_now(self.integration, self._run)
+        except OutboxError:  # in use for now; the courier is called in any case
+            return Tried(0, False)
 
     def _is_over(self, outbox: Outbox, tried: Tried, until: float) -> bool:
         if not outbox.pending(self.integration, self._run):
