@@ -424,8 +424,9 @@ def _insert_request(connection: sqlite3.Connection, received: Received, change: 
 def _meant(connection: sqlite3.Connection, received: Received) -> int | None:
     """Return the change that a refused request names. One whose integration is unknown may mean any integration's."""
     row = connection.execute(
-        "SELECT id FROM changes WHERE change_key = ?1 AND (?2 IS NULL OR integration_id = ?2) ORDER BY id LIMIT 1",
-        (received.change_key, received.integration_id),
+        "SELECT id FROM changes WHERE change_key = :key AND (:integration IS NULL OR integration_id = :integration)"
+        " ORDER BY id LIMIT 1",
+        {"key": received.change_key, "integration": received.integration_id},
     ).fetchone()
     return None if row is None else int(row["id"])
 
@@ -433,8 +434,8 @@ def _meant(connection: sqlite3.Connection, received: Received) -> int | None:
 def _adopt(connection: sqlite3.Connection, change: int, integration_id: int, change_key: str) -> None:
     """Give a new change the refused requests that named it before it was there."""
     cursor = connection.execute(
-        f"UPDATE requests SET change = ?1 WHERE {_IS_STRAY} AND change_key = ?2 "
-        "AND (integration_id IS NULL OR integration_id = ?3)",
+        f"UPDATE requests SET change = ? WHERE {_IS_STRAY} AND change_key = ?"
+        " AND (integration_id IS NULL OR integration_id = ?)",
         (change, change_key, integration_id),
     )
     connection.execute("UPDATE changes SET refused_count = ? WHERE id = ?", (cursor.rowcount, change))
