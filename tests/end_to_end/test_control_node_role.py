@@ -146,6 +146,16 @@ def test_a_timer_of_systemd_and_no_config_before(control: ControlNode, user: Pat
     assert not (user / ".ansible.cfg").exists()
 
 
+def test_minutes_that_no_timer_takes_are_refused(control: ControlNode, user: Path) -> None:
+    _program(control, "systemctl", NO_SYSTEMD)
+    _program(control, "crontab", CRONTAB)
+    code, output = control.run("-e", "control_node_timer_minutes=90", str(control.folder / "role.yml"))
+    assert code == 2, output
+    assert "control_node_timer_minutes must be a number between 1 and 59, not 90" in output
+    assert not (user / ".ansible.cfg").exists()
+    assert not (user / "crontab").exists()
+
+
 def test_without_either_it_says_so(control: ControlNode, user: Path) -> None:
     _program(control, "systemctl", NO_SYSTEMD)
     control.environment["PATH"] = str(control.folder / "bin")
