@@ -90,7 +90,7 @@ test-endings: .venv/.test install-collection ## end ENDINGS runs in every way, a
 		tests/end_to_end/test_endings.py
 
 .PHONY: test-all
-test-all: .venv/.matrix install-collection ## run the tests on every supported ansible-core, with the Pythons that this machine has
+test-all: .venv/.matrix install-collection ## run on every supported ansible-core the tests it can matter to, on its other Pythons those of module and callback
 	@echo '==> testing on every supported ansible-core'
 	@$(RUN) JOBS=$(JOBS) nox $(NOX_ARGS)
 
@@ -103,7 +103,7 @@ VERSION = $$(sed -n 's/^version: //p' galaxy.yml)
 
 .PHONY: changelog
 changelog: .venv/.lint ## turn the fragments into CHANGELOG.md, for the version that galaxy.yml names
-	@$(RUN) antsibull-changelog release --version "$(VERSION)" $(CHANGELOG_ARGS)
+	@$(RUN) antsibull-changelog release --version "$(VERSION)"
 
 # Changes nothing. What is left after it needs the outside world: the tag, and Galaxy.
 .PHONY: release-check
@@ -180,7 +180,7 @@ install-collection: .build/.installed ## install the built artifact in .build/co
 	@echo '# empty: the configuration of the person who runs make does not count here' >$@
 
 .PHONY: install-dev
-install-dev: .venv/.lint install-collection ## set up everything that the other targets need
+install-dev: .venv/.lint install-collection ## set up what test and lint need
 
 .PHONY: FORCE
 FORCE:

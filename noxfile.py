@@ -53,8 +53,8 @@ DIST = ROOT / ".build" / "dist"
 # Its oldest and its newest rules.
 SANITY = ("2.16", "2.21")
 
-# ansible-test downloads get-pip from a host of its own, which few proxies and mirrors know. What lies in its cache is
-# taken instead: https://github.com/ansible/ansible/issues/77304
+# ansible-test downloads get-pip from a host of its own, which a machine that reaches only a package index lacks. What
+# lies in its cache is taken instead: https://github.com/ansible/ansible/issues/77304
 GET_PIP = """\
 import subprocess, sys
 subprocess.check_call([sys.executable, "-m", "ensurepip", "--default-pip"])

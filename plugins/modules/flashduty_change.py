@@ -114,27 +114,27 @@ EXAMPLES = r"""
 RETURN = r"""
 change_key:
   description: The key of the change.
-  returned: success
+  returned: success, or when not delivered
   type: str
 change_status:
   description: The status that was reported.
-  returned: success
+  returned: success, or when not delivered
   type: str
 event:
-  description: The event as sent.
-  returned: success
+  description: The event as sent; in check mode, as it would be sent.
+  returned: success, or when not delivered
   type: dict
 delivered:
-  description: Whether Flashduty has taken the event.
-  returned: success
+  description: Whether Flashduty has taken the event, or shows an equal one already.
+  returned: success, or when not delivered
   type: bool
 queued:
   description: Whether the event waits in the outbox.
-  returned: success
+  returned: success, or when not delivered
   type: bool
 request_id:
-  description: Flashduty's trace id of the request.
-  returned: when delivered
+  description: Flashduty's trace id of the request; null where nothing was sent or Flashduty has not answered.
+  returned: success, or when not delivered
   type: str
 error:
   description: Why Flashduty refused the event, with its C(code), C(http_status) and C(message).

@@ -107,28 +107,32 @@ EXAMPLES = r"""
 RETURN = r"""
 change_key:
   description: The key of the change.
-  returned: success
+  returned: success, or when not delivered; in check mode only with state begun
   type: str
 change_status:
   description: The state that the change is in.
-  returned: success
+  returned: success, or when not delivered; in check mode only with state begun
   type: str
 event:
-  description: The event as sent.
-  returned: when this host has opened or closed the change
+  description: The event that begins the change, or the one that closes it.
+  returned: with state begun, or when this host was the last one; in check mode only with state begun
   type: dict
 delivered:
   description: Whether Flashduty has taken the event.
-  returned: when this host has opened or closed the change
+  returned: with the event
   type: bool
 queued:
   description: Whether the event waits in the outbox.
-  returned: when this host has opened or closed the change
+  returned: with the event
   type: bool
 request_id:
-  description: Flashduty's trace id of the request.
-  returned: when delivered
+  description: Flashduty's trace id of the request; null where Flashduty has not answered.
+  returned: with the event
   type: str
+error:
+  description: Why Flashduty refused the event, with its C(code), C(http_status) and C(message).
+  returned: when refused
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
