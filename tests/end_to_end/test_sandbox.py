@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,9 +19,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
 from control_node import ControlNode
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
+CI = Path(__file__).parents[2] / "docs" / "ci.md"
 SANDBOX = "flashcat.flashduty.sandbox"
 DEMO_SECONDS = 300.0
 
@@ -46,6 +50,37 @@ def test_the_sandbox_starts_shows_and_stops(control: ControlNode, tmp_path: Path
     finally:
         sandbox("stopped")
     # The play about changes is no change itself.
+    assert control.receiver.requests() == []
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_pipeline_is_tested_as_the_guide_says(control: ControlNode) -> None:
+    section = CI.read_text(encoding="utf-8").split("## Test a pipeline without Flashduty")[1]
+    found = re.search(r"```shell\n(.*?)```", section, re.DOTALL)
+    assert found
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = found[1].replace("8765", str(port)).replace(SANDBOX, f"{SANDBOX} -e sandbox_port={port}")
+    control.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: 'true'\n")
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    try:
+        done = subprocess.run(
+            ["bash", "-ec", script],
+            stdin=subprocess.DEVNULL,
+            cwd=control.folder,
+            env={**control.environment, "PATH": tools},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+    finally:
+        control.run(SANDBOX, "-e", "sandbox_state=stopped")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (events,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("[{"))
+    assert [event["body"]["change_status"] for event in events] == ["Processing", "Done"]
+    assert '"fault": {"kind": "status", "times": 1, "status": 503}' in done.stdout
     assert control.receiver.requests() == []
 
 
