@@ -71,6 +71,8 @@ class ControlNode:
             "ANSIBLE_HOME": str(folder / "home"),
             "ANSIBLE_CALLBACKS_ENABLED": "flashcat.flashduty.flashduty_change",
             "FLASHDUTY_PUSH_URL": receiver.push_url(KEY),
+            # A busy machine is no outage. Tests of outages set their own.
+            "FLASHDUTY_WAIT": str(PATIENCE),
             "ANSIBLE_DEPRECATION_WARNINGS": "true",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "PYTHONWARNINGS": "default",

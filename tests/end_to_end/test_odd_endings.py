@@ -30,6 +30,11 @@ def stage(control: ControlNode) -> Iterator[Stage]:
     made.close()
 
 
+def until_told(stage: Stage, name: str) -> str:
+    """A shell command that makes a mark and then waits for the mark ``go``."""
+    return f"touch {stage.mark(name)}; until [ -e {stage.mark('go')} ]; do sleep 0.1; done"
+
+
 def finished(stage: Stage, run: Run) -> tuple[int, str]:
     """The exit code, and the final status."""
     code = run.wait()
@@ -40,9 +45,10 @@ def finished(stage: Stage, run: Run) -> tuple[int, str]:
 
 def test_a_stopped_run_is_not_over(stage: Stage) -> None:
     mark = stage.mark("task")
-    run = stage.start(BY_HAND, stage.playbook(f"touch {mark}; sleep 1"))
+    run = stage.start(BY_HAND, stage.playbook(until_told(stage, "task")))
     stage.wait_until(lambda: mark.exists() and stage.events())
     run.send_group(signal.SIGSTOP)
+    stage.mark("go").touch()
     time.sleep(3)
     assert not stage.has_ended()
     run.send_group(signal.SIGCONT)
@@ -51,10 +57,11 @@ def test_a_stopped_run_is_not_over(stage: Stage) -> None:
 
 def test_a_signal_to_a_worker_is_no_interruption_of_the_run(stage: Stage) -> None:
     mark = stage.mark("task")
-    run = stage.start(BY_HAND, stage.playbook(f"touch {mark}; sleep 3"))
+    run = stage.start(BY_HAND, stage.playbook(until_told(stage, "task")))
     stage.wait_until(mark.exists)
     (worker, *_others) = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     os.kill(int(worker), signal.SIGINT)
+    stage.mark("go").touch()
     code, status = finished(stage, run)
     assert status == ("Canceled" if code else "Done")
     assert "nterrupted" not in stage.events()[-1]["description"]
@@ -139,8 +146,9 @@ def test_a_setting_that_fails_half_way_costs_one_warning_and_not_the_end(stage: 
 
 def test_the_first_courier_dies(stage: Stage) -> None:
     mark = stage.mark("task")
-    run = stage.start(BY_HAND, stage.playbook(f"touch {mark}; sleep 2"))
+    run = stage.start(BY_HAND, stage.playbook(until_told(stage, "task")))
     stage.wait_until(lambda: mark.exists() and stage.events())
     for courier in stage.couriers():
         os.kill(courier, signal.SIGKILL)
+    stage.mark("go").touch()
     assert finished(stage, run) == (0, "Done")

@@ -81,7 +81,7 @@ def test_an_outage_loses_nothing(control: ControlNode, outage: str, begins: str)
     begun = time.time()
     output, last_task, took = through_an_outage(control, outage, begins)
     # The wait, and what it takes a busy machine to end two tasks and the process.
-    assert took < WAIT + 8
+    assert took < WAIT + 40
     assert output.count("flashduty_change:") == 1, output
     told = " ".join(output.split())
     assert "not delivered yet" in told
@@ -146,17 +146,15 @@ def test_an_outage_that_ends_during_the_run_costs_nothing_and_says_nothing(contr
 
 def test_the_end_tries_at_once_whatever_pause_an_outage_had_brought(control: ControlNode) -> None:
     control.receiver.faults.set("refuse", seconds=3600)
-    control.environment["FLASHDUTY_WAIT"] = "2"
     database = control.folder / "home" / "flashduty" / "outbox.sqlite3"
 
-    def failures() -> int:
-        with contextlib.closing(sqlite3.connect(database)) as outbox:
-            return int(outbox.execute("SELECT coalesce(max(failures), 0) FROM pauses").fetchone()[0])
+    def paused_for_an_hour() -> bool:
+        with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as outbox:
+            return outbox.execute("UPDATE pauses SET until = until + 3600").rowcount == 1
 
     with control.start(control.write("site.yml", PLAYBOOK.format(folder=control.folder))) as process:
         wait_until((control.folder / "first").exists)
-        # The next try is 4 seconds away.
-        wait_until(lambda: failures() == 3)
+        wait_until(paused_for_an_hour)
         control.receiver.faults.clear()
         control.write("go", "")
         output, _none = process.communicate(timeout=60)

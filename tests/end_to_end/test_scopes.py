@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from control_node import ControlNode
+from control_node import PATIENCE, ControlNode
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS
 
@@ -135,7 +135,7 @@ def test_a_killed_run_cancels_every_host(control: ControlNode) -> None:
             assert process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     control.receiver.wait_for(lambda: len(control.receiver.events()) == 4)
     assert _ends(control) == {"web1": "Canceled", "web2": "Canceled"}
 
@@ -207,7 +207,7 @@ def test_killed_after_the_first_change(control: ControlNode) -> None:
             assert process.poll() is None
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
     control.receiver.wait_for(lambda: len(control.receiver.events()) == 2)
     assert control.statuses() == ["Processing", "Canceled"]
 

