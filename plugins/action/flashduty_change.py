@@ -19,6 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
     REPORT_ERRORS,
     TaskAction,
     TaskConnection,
+    TurnedOff,
     ansible_playbook,
     failure,
 )
@@ -34,24 +35,22 @@ class NothingToJoin(Exception):
 class ActionModule(TaskAction):
     """Reports from the control node; on another host only where the task is delegated to it."""
 
-    _supports_diff = True
-
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Validate, store, deliver."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _unused, options = self.validate_argument_spec({**CHANGE_OPTIONS, **CONNECTION_OPTIONS})
         options = dict(options)
         try:
-            where = TaskConnection(self, options, task_vars or {})
+            where = TaskConnection(self, options, task_vars or {}, reporting=True)
             run = self._joined(options, where, str((task_vars or {}).get("inventory_hostname")))
-            if where.preview and where.enabled:
+            if where.preview:
                 result.update(self._previewed(options, where, run))
             elif self.runs_elsewhere:
                 result.update(self._execute_module(module_args=where.for_module(options), task_vars=task_vars))
-            elif not where.enabled:
-                result.update(skipped=True, skip_reason="flashduty_enabled is false")
             else:
                 result.update(self._reported(options, where, run))
+        except TurnedOff as off:
+            result.update(skipped=True, skip_reason=str(off))
         except NothingToJoin:
             result.update(skipped=True, skip_reason="nothing has changed yet, so there is no change to report to")
         except REPORT_ERRORS as error:

@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
     REPORT_ERRORS,
     TaskAction,
     TaskConnection,
+    TurnedOff,
     ansible_playbook,
     failure,
 )
@@ -38,11 +39,9 @@ class ActionModule(TaskAction):
             {**PART_OPTIONS, **CONNECTION_OPTIONS}, required_if=[("state", "begun", ["title"])]
         )
         try:
-            where = TaskConnection(self, options, variables)
+            where = TaskConnection(self, options, variables, reporting=True)
             if self.runs_elsewhere:
                 raise InvalidConnection("delegate_to", "this module runs on the control node only, leave it out")
-            if not where.enabled:
-                return {**result, "skipped": True, "skip_reason": "flashduty_enabled is false"}
             fields = {**options, "title": options["title"] or "-", "change_status": "Processing"}
             fields["cancel_on_exit"] = True
             report = Report(fields, where.connection, where.folder, process=ansible_playbook())
@@ -58,6 +57,8 @@ class ActionModule(TaskAction):
                 part = Part(host, options["state"], options["reason"] or "", time.time())
                 result.update(report.end(part, _awaited(options, variables), where.wait))
             result["warnings"] = report.warnings
+        except TurnedOff as off:
+            result.update(skipped=True, skip_reason=str(off))
         except REPORT_ERRORS as error:
             result.update(failure(error))
         if not self._task.diff:

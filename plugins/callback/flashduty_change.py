@@ -305,6 +305,8 @@ class CallbackModule(CallbackBase):
     def give_up(self, what: str, error: Exception) -> None:
         """Report nothing more but the end of what was reported."""
         self.gave_up = True
+        if self._report is not None:
+            self._report.give_up()
         text = self._report.redact(str(error)) if self._report is not None else str(error)
         self._display.warning(f"flashduty_change: this run is no longer reported, but for its end: {what}: {text}")
 

@@ -22,7 +22,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import Claim, SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import ended_elsewhere
@@ -97,7 +96,10 @@ class Delivery:
     def _add_sender(self) -> None:
         if self._open and self._idle == 0 and self._senders < _SENDERS_MAX:
             self._senders += 1
-            threading.Thread(target=self._send, daemon=True).start()
+            try:
+                threading.Thread(target=self._send, daemon=True).start()
+            except RuntimeError:  # no more threads for this user: those that run deliver too
+                self._senders -= 1
 
     def _send(self) -> None:
         api = Api(self._connection)
@@ -109,7 +111,7 @@ class Delivery:
                     # Not synced to disk at each step: what a power cut could undo here is merely sent again.
                     with SendingOutbox(self._folder, durable=False, create=False) as outbox:
                         until = self._send_from(outbox, api)
-                except OutboxError:
+                except Exception:  # whatever it is, the others and a later try shall go on
                     until = time.time() + _OUTBOX_RETRY
                 self._rest(calls, until)
         finally:
@@ -137,7 +139,8 @@ class Delivery:
                 self._idle -= 1
 
     def _deliver(self, outbox: SendingOutbox, api: Api, claim: Claim) -> None:
-        if claim.run is not None and ended_elsewhere(self._wanted, self._folder, claim.run):
+        run = claim.run
+        if run is not None and not outbox.holds_end(run) and ended_elsewhere(self._wanted, self._folder, run):
             outbox.superseded(claim)
             return
         budget = self._connection.timeout

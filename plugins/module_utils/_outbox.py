@@ -50,6 +50,10 @@ _LAST = (
     "SELECT * FROM events WHERE integration = ? AND change_key = ? AND (state = 'delivered'"
     " OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?))) ORDER BY id DESC LIMIT 1"
 )
+_WATCHING_RUN = (
+    "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL"
+    " AND id IN (SELECT run FROM events WHERE integration = ? AND change_key = ?) LIMIT 1"
+)
 
 
 _Answer = TypeVar("_Answer")
@@ -312,6 +316,15 @@ class Outbox:
             statement, values = statement + " AND run = ?", [integration, run]
         return int(self._rows(statement, values)[0][0])
 
+    def expire(self, event_id: int) -> None:
+        """The task that wanted the event gives up on it now."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE events SET state = 'expired', settled_at = ? WHERE id = ? AND state = 'waiting'"
+                " AND expires_at IS NOT NULL",
+                (self._now(), event_id),
+            )
+
     def keys_in_use(self, integration: str) -> set[str]:
         """The keys of the changes that open runs have reported, or of which events wait."""
         rows = self._rows(
@@ -454,14 +467,15 @@ class Outbox:
             return []
         parts = self._parts(run)
         rows = self._rows(
-            "SELECT body, vanished_text, seen_at FROM events JOIN runs ON runs.id = events.run"
+            "SELECT body, vanished_text, seen_at, event_time FROM events JOIN runs ON runs.id = events.run"
             " WHERE events.id IN (SELECT max(id) FROM events WHERE run = ? GROUP BY change_key)"
             " AND change_status NOT IN ('Done', 'Canceled') ORDER BY events.id",
             (run,),
         )
         canceled = []
         for row in rows:
-            moment = row["seen_at"] if event_time is None else event_time
+            # It was there when it said something last, whatever its sign of life.
+            moment = max(row["seen_at"], min(row["event_time"], self._now())) if event_time is None else event_time
             fields = ChangeEvent.from_json(row["body"]).to_dict()
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
             if parts:
@@ -475,11 +489,7 @@ class Outbox:
         if watch is None:
             return None
         process = watch.process.to_text()
-        row = database.execute(
-            "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL"
-            " AND id IN (SELECT run FROM events WHERE integration = ? AND change_key = ?) LIMIT 1",
-            (integration, process, integration, event.change_key),
-        ).fetchone()
+        row = database.execute(_WATCHING_RUN, (integration, process, integration, event.change_key)).fetchone()
         if row is not None:
             return str(row["id"])
         if watch.vanished_text is None or event.is_terminal:
@@ -490,6 +500,14 @@ class Outbox:
             (run, integration, process, watch.vanished_text, now, now),
         )
         return run
+
+    def open_run_with(self, integration: str, process: Process, change_key: str) -> str | None:
+        """The run of a process that has this one change open; None where none has."""
+        rows = self._rows(_WATCHING_RUN, (integration, process.to_text(), integration, change_key))
+        if not rows:
+            return None
+        (keys,) = self._rows("SELECT count(DISTINCT change_key) FROM events WHERE run = ?", (rows[0]["id"],))[0]
+        return str(rows[0]["id"]) if keys == 1 else None
 
     def open_runs_of(self, process: Process, integration: str) -> list[str]:
         """The runs of a process that have not ended."""
@@ -552,6 +570,16 @@ class Outbox:
     def run_is_closed(self, run: str) -> bool:
         """Whether the run has ended, by what this outbox knows."""
         return bool(self._rows("SELECT 1 FROM runs WHERE id = ? AND closed_at IS NOT NULL", (run,)))
+
+    def holds_end(self, run: str) -> bool:
+        """Whether the run has ended, and the events that say so are in this outbox."""
+        return bool(
+            self._rows(
+                "SELECT 1 FROM runs JOIN events ON events.run = runs.id WHERE runs.id = ? AND closed_at IS NOT NULL"
+                " AND change_status IN ('Done', 'Canceled') LIMIT 1",
+                (run,),
+            )
+        )
 
     def run_seen(self, run: str, courier: Process | None = None) -> bool:
         """The process of the run is there now.

@@ -39,9 +39,11 @@ class Process(NamedTuple):
 
     @classmethod
     def of(cls, pid: int) -> Process:
-        """The identity of a living process of this machine."""
-        host, boot, namespace = _here()
-        return cls(host, boot, namespace, pid, _start_of(pid) or "", _machine_id())
+        """The identity of a living process of this machine, the same each time: a machine may be renamed meanwhile."""
+        start = _start_of(pid) or ""
+        if (pid, start) not in _KNOWN:
+            _KNOWN[pid, start] = cls(*_here(), pid, start, _machine_id())
+        return _KNOWN[pid, start]
 
     @classmethod
     def from_text(cls, text: str) -> Process:
@@ -75,6 +77,9 @@ class Process(NamedTuple):
         """Whether this very process still runs; only to be asked where :attr:`is_local`."""
         start = _start_of(self.pid)
         return start is not None and (not self.start or start == self.start)
+
+
+_KNOWN: dict[tuple[int, str], Process] = {}
 
 
 def _machine_id() -> str:

@@ -22,7 +22,14 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
-from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import Stored, store
+from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import (
+    Opened,
+    Stored,
+    folders,
+    opened_in,
+    store,
+    unsent_events,
+)
 
 # Waits until its second argument says so of the outbox in the folder, at most so many seconds.
 Wait = Callable[[str, Callable[[Outbox], bool], float], bool]
@@ -146,10 +153,12 @@ class Report:
         key, process = self._event.change_key, self._process
         if process is None:
             raise ReportFailed("it is not known which ansible-playbook has opened the change", {})
+        opened = self._opened_in_one_of_several()
         stored = store(
             self._folder,
             self._connection,
             lambda outbox, integration: outbox.end_part(integration, key, process, part, awaited),
+            first=None if opened is None else opened.folder,
         )
         if not stored.answer.known:
             raise ReportFailed(
@@ -224,21 +233,46 @@ class Report:
         # What opens or updates a change is not worth sending after its task has failed: nobody would close it.
         expires_at = None if self._queue or self._event.is_terminal else now + self._connection.timeout
 
+        opened = self._opened_in_one_of_several()
+
         def put(outbox: Outbox, integration: str) -> tuple[Put, Outcome]:
-            done = outbox.put(integration, self._event, self._run, force, expires_at, self._watch)
+            left = None
+            if self._event.is_terminal and outbox.folder != (self._folder if opened is None else opened.folder):
+                left = opened or self._opened()
+            if left is None:
+                done = outbox.put(integration, self._event, self._run, force, expires_at, self._watch)
+            else:
+                # Whoever looks into the outbox where the change began must find that it has ended here.
+                event = self._event.at(now)
+                outbox.close_run(left.run, integration, [*unsent_events(left.folder, left.run), event])
+                done = outbox.put(integration, event)._replace(changed=True, before=None)
             return done, outbox.outcome(done.event_id)
 
-        return store(self._folder, self._connection, put)
+        return store(self._folder, self._connection, put, first=None if opened is None else opened.folder)
+
+    def _opened(self) -> Opened | None:
+        if self._process is None:
+            return None
+        return opened_in(self._folder, self._connection, self._process, self._event.change_key)
+
+    def _opened_in_one_of_several(self) -> Opened | None:
+        return self._opened() if len(folders(self._folder)) > 1 else None
 
     def _awaited(self, event_id: int, outcome: Outcome, integration: str, wait: Wait) -> tuple[Outcome, str]:
         """What has become of the event within the budget, and why it was not delivered."""
+        problem = ""
         if not outcome.is_settled:
-            wait(self._folder, lambda outbox: outbox.outcome(event_id).is_settled, self._connection.timeout)
+            try:
+                wait(self._folder, lambda outbox: outbox.outcome(event_id).is_settled, self._connection.timeout)
+            except (OSError, OutboxError, NotImplementedError) as error:
+                problem = f"nobody can deliver it now: {error}"
         with Outbox(self._folder) as outbox:
+            if problem:
+                outbox.expire(event_id)
             outcome = outbox.outcome(event_id)
             if outcome.state == "refused":
                 outbox.refusal_told(event_id)
-            return outcome, outbox.last_error(integration) or outcome.error or "no answer"
+            return outcome, problem or outbox.last_error(integration) or outcome.error or "no answer"
 
     def _not_delivered(self, outcome: Outcome, result: dict[str, Any], reason: str, queued: bool) -> None:
         if outcome.state == "refused":

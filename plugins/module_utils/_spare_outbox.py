@@ -17,12 +17,14 @@ import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, NamedTuple, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError, salt_of
+from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 
 # In memory, so that a full disk leaves it alone.
 _MEMORY = "/dev/shm"
@@ -151,13 +153,36 @@ def close_run(
 
     def action(outbox: Outbox, integration: str) -> bool:
         if outbox.folder != folder:
-            unsent[:] = _read(folder, lambda own: own.unsent_events(run))
+            unsent[:] = unsent_events(folder, run)
         return outbox.close_run(run, integration, [*unsent, *events])
 
     return store(wanted, connection, action, first=folder)
 
 
-def _read(folder: str, query: Callable[[Outbox], list[ChangeEvent]]) -> list[ChangeEvent]:
+def unsent_events(folder: str, run: str) -> list[ChangeEvent]:
+    """The events of a run that are not settled; none where its outbox cannot even be read."""
+    return _read(folder, lambda outbox: outbox.unsent_events(run))
+
+
+class Opened(NamedTuple):
+    """Where a change was opened: the outbox's folder, and the run that it belongs to."""
+
+    folder: str
+    run: str
+
+
+def opened_in(wanted: str, connection: Connection, process: Process, change_key: str) -> Opened | None:
+    """Where a process has a change open; None where it has not, or that cannot be read."""
+
+    def found_in(folder: str, outbox: Outbox) -> list[Opened]:
+        run = outbox.open_run_with(connection.integration_id(outbox.salt), process, change_key)
+        return [] if run is None else [Opened(folder, run)]
+
+    found = (each for folder in folders(wanted) for each in _read(folder, partial(found_in, folder)))
+    return next(found, None)
+
+
+def _read(folder: str, query: Callable[[Outbox], list[_Answer]]) -> list[_Answer]:
     """The answer of an outbox that cannot be written, but perhaps be read."""
     for alone in (False, True):
         try:
@@ -198,7 +223,10 @@ def _claim(spare: str) -> None:
 
 def _is_ours(folder: str) -> bool:
     parent = os.path.dirname(folder)
-    return os.path.basename(parent) != f"flashduty-{os.getuid()}" or _is_private(parent)
+    try:
+        return os.path.basename(parent) != f"flashduty-{os.getuid()}" or _is_private(parent)
+    except OSError:  # it has just been removed
+        return False
 
 
 def _is_private(folder: str) -> bool:

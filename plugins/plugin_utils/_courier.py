@@ -115,7 +115,7 @@ def main(_arguments: list[str]) -> int:
 
         courier = _Courier(mission, watch, delivery_from)
         courier.attend()
-    _remove(mission.fifo)
+    courier.retire()
     if watch.gone:
         _remove(mission.fifo + ".lock")
     courier.tidy()
@@ -130,25 +130,29 @@ class _Courier:
         self._deliveries: dict[str, Any] = {}
         self._outboxes: dict[str, tuple[SendingOutbox, str]] = {}
         self._announced: set[str] = set()
+        self._retired = False
 
     def attend(self) -> None:
         """Stay beside the process while it lives, then until everything is delivered or it has taken too long."""
         idle_since = time.monotonic()
+        sign_due = idle_since + _SIGN_OF_LIFE
         self._look_around()
         while not self._watch.gone:
-            if self._watch.wait(_SIGN_OF_LIFE if self._runs() else _IDLE_MOST):
+            if self._watch.wait(max(0.0, sign_due - time.monotonic()) if self._runs() else _IDLE_MOST):
                 idle_since = time.monotonic()
                 self._wake()
             elif not Outbox.exists(self._mission.folder):
                 return
-            elif not self._runs() and time.monotonic() - idle_since >= _IDLE_MOST and self._nothing_pending():
-                _remove(self._mission.fifo)
+            elif time.monotonic() - idle_since >= _IDLE_MOST and self._is_idle():
                 # What was put before the pipe went is delivered here; what comes after finds no pipe and starts
                 # another courier.
-                if self._nothing_pending():
+                self.retire()
+                if self._is_idle():
                     return
-                break
-            elif not self._watch.gone:
+                idle_since = time.monotonic()
+                self._wake()
+            if time.monotonic() >= sign_due and not self._watch.gone:
+                sign_due = time.monotonic() + _SIGN_OF_LIFE
                 self._give_sign_of_life()
         if self._watch.gone:
             moment = time.time()
@@ -156,6 +160,15 @@ class _Courier:
                 self._close(folder, run, moment)
             self._look_around()
         self._leave()
+
+    def retire(self) -> None:
+        """From now on nobody can call this courier. Another one may have made a pipe of that name since."""
+        if not self._retired:
+            self._retired = True
+            _remove(self._mission.fifo)
+
+    def _is_idle(self) -> bool:
+        return not self._runs() and self._nothing_pending()
 
     def tidy(self) -> None:
         """Forget what is old."""
@@ -177,7 +190,7 @@ class _Courier:
         mission = self._mission
         try:
             close_vanished_runs(mission.wanted, mission.connection, but=mission.run)
-        except OutboxError:
+        except Exception:  # what others left, or a damage, must not keep this run's own events here
             pass
         for folder in folders(mission.wanted):
             if self._pending(folder):

@@ -248,6 +248,10 @@ class RunChanges:
         event = self._event(change, "Processing", "", time.time())
         return JoinedChange(event.change_key, event.title, event.link, event.labels)
 
+    def give_up(self) -> None:
+        """Which hosts are reached is no longer heard: they are taken for reached, and the statistics decide."""
+        self._outcome.awaited.clear()
+
     # Ends
 
     def ends(self, stats: Any) -> Ends:
@@ -291,7 +295,8 @@ class RunChanges:
         # Should this be interrupted, it is these events that are stored, and only once.
         self._ending = events
         if events:
-            self.road.close([*self._beginning, *events])
+            ending = {event.change_key for event in events}
+            self.road.close([*(event for event in self._beginning if event.change_key in ending), *events])
             self._beginning = []
             self._mark(self._scopes.changes, False)
             self.road.wait(wait)

@@ -108,8 +108,12 @@ class RunOutbox:
     def deliver_what_waits(self) -> None:
         """Events of earlier runs."""
         if Outbox.exists(self.folder):
-            with Outbox(self.folder) as outbox:
-                waiting = outbox.pending(self.integration) or outbox.vanished_runs(self.integration)
+            try:
+                with Outbox(self.folder) as outbox:
+                    waiting = outbox.pending(self.integration) or outbox.vanished_runs(self.integration)
+            except OutboxError as error:
+                self._tell(f"what waits is left to the next run: {error}")
+                return
             if waiting:
                 self._call()
 
@@ -136,7 +140,16 @@ class RunOutbox:
         tried = self._try_now()
         if self._call():
             until = time.time() + seconds
-            self._dispatch.wait(lambda outbox: self._is_over(outbox, tried, until), seconds)
+            try:
+                self._dispatch.wait(lambda outbox: self._is_over(outbox, tried, until), seconds)
+            except (OSError, OutboxError, NotImplementedError) as error:
+                self._tell(f"the delivery cannot be waited for: {error}")
+        try:
+            self._tell_what_became_of_it()
+        except OutboxError as error:  # stored it is, and whoever delivers it will tell
+            self._tell(f"the delivery cannot be looked at: {error}")
+
+    def _tell_what_became_of_it(self) -> None:
         with Outbox(self.folder) as outbox:
             refused = outbox.tell_refusals(self.integration)
             delivered = not outbox.pending(self.integration, self._run)

@@ -109,9 +109,16 @@ class RunReport:
         if self._changes is not None:
             self._changes.host_failed(result)
 
+    def give_up(self) -> None:
+        """Nothing more is heard but the end."""
+        if self._changes is not None:
+            self._changes.give_up()
+
     def playbook_ends(self, stats: Any) -> None:
         """A playbook of the command line has come to its statistics."""
         if self._changes is None:
+            # After one that fails, ansible-playbook starts no other.
+            self._ended_well += 1
             return
         ends = self._changes.ends(stats)
         if not ends.failed:

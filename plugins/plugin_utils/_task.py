@@ -43,9 +43,7 @@ REPORT_ERRORS = (ReportFailed, InvalidEvent, InvalidConnection, OutboxError, OSE
 class TaskAction(ActionBase):
     """An action that works on the control node, so that no other host has to be reached for it."""
 
-    TRANSFERS_FILES = False
     _requires_connection = False
-    _supports_check_mode = True
 
     @property
     def runs_elsewhere(self) -> bool:
@@ -65,23 +63,42 @@ def ansible_playbook() -> Process:
     return Process.of(main.pid if main is not None and main.pid is not None else os.getpid())
 
 
+# Now, before the first fork and before a task can rename this machine.
+ansible_playbook()
+
+
+class TurnedOff(Exception):
+    """Reports are turned off by the option ``enabled``."""
+
+    def __init__(self) -> None:
+        super().__init__("flashduty_enabled is false")
+
+
 class TaskConnection:
     """Where a task delivers to, and how.
 
     :param action: the action plugin.
     :param options: the task's own options, None where they are not given.
     :param reading: whether it only reads, which needs no integration key.
+    :param reporting: whether it reports a change.
+    :raises TurnedOff: where it reports a change and is not to.
     :raises InvalidConnection: naming the option and what is wrong with it.
     """
 
     def __init__(
-        self, action: Any, options: Mapping[str, Any], variables: Mapping[str, Any], reading: bool = False
+        self,
+        action: Any,
+        options: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        reading: bool = False,
+        reporting: bool = False,
     ) -> None:
         self._options = _options.with_task_options(
             _options.resolved(variables, action._templar.template),
             {name: options.get(name) for name in options if options.get(name) is not None},
         )
-        self.enabled = bool(self._options["enabled"])
+        if reporting and not self._options["enabled"]:
+            raise TurnedOff
         self.preview = bool(self._options["preview"])
         made = Connection.for_reading if reading else _options.connection_of
         self.connection = made(self._options)

@@ -186,8 +186,45 @@ def test_a_lock_that_comes_during_the_run(control: ControlNode, state: Path) -> 
     nothing_is_left_to_flush(control)
 
 
-def test_a_newer_version_has_written_it(control: ControlNode, state: Path) -> None:
+def test_a_lock_that_comes_with_an_outage_loses_no_end(control: ControlNode, state: Path) -> None:
+    command = f"touch {control.folder}/started; until [ -e {control.folder}/go ]; do sleep 0.1; done"
+    control.environment["FLASHDUTY_WAIT"] = "0"
+    with control.start(control.write("site.yml", PLAYBOOK.format(command=command))) as process:
+        wait_until((control.folder / "started").exists)
+        control.receiver.wait_for(lambda: control.statuses() == ["Processing"], timeout=PATIENCE)
+        control.receiver.faults.set("refuse", seconds=3600)
+        with locked(state / "outbox.sqlite3"):
+            control.write("go", "")
+            process.communicate(timeout=PATIENCE)
+    # By now the courier closes the run where it began, while its end waits in the spare outbox.
+    with closing(sqlite3.connect(state / "outbox.sqlite3")) as database:
+        closed = "SELECT count(*) FROM runs WHERE closed_at IS NOT NULL"
+        wait_until(lambda: database.execute(closed).fetchone()[0] == 1)
+    control.receiver.faults.clear()
+    nothing_is_left_to_flush(control)
+
+
+def test_a_change_of_tasks_ends_once_though_a_lock_comes_between(control: ControlNode, state: Path) -> None:
+    del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
+    control.environment["FLASHDUTY_TIMEOUT"] = str(PATIENCE)
+    change = "    - flashcat.flashduty.flashduty_change: {{change_key: A-1, title: t, cancel_on_exit: true, {0}}}\n"
+    begin, end = (change.format(f"change_status: {status}") for status in ("Processing", "Done"))
+    wait = f"touch {control.folder}/started; until [ -e {control.folder}/go ]; do sleep 0.1; done"
+    playbook = PLAYBOOK.format(command=wait).replace("  tasks:\n", f"  tasks:\n{begin}") + end
+    with control.start(control.write("site.yml", playbook)) as process:
+        wait_until((control.folder / "started").exists)
+        with locked(state / "outbox.sqlite3"):
+            control.write("go", "")
+            output, _none = process.communicate(timeout=2 * PATIENCE)
+    assert process.returncode == 0, output
+    assert control.statuses() == ["Processing", "Done"], output
+    nothing_is_left_to_flush(control)
+
+
+@pytest.mark.parametrize("report_when", ["always", "changed"])
+def test_a_newer_version_has_written_it(control: ControlNode, state: Path, report_when: str) -> None:
     run(control)
+    control.environment["FLASHDUTY_REPORT_WHEN"] = report_when
     with closing(sqlite3.connect(state / "outbox.sqlite3")) as database:
         database.execute("PRAGMA user_version = 99")
     output = run(control)

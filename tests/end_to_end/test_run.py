@@ -58,6 +58,15 @@ def test_two_playbooks_are_one_change(control: ControlNode) -> None:
     assert labels["host"] == "db1,web1,web2"
 
 
+def test_a_playbook_that_is_not_reported_counts_as_through(control: ControlNode) -> None:
+    first = control.write(
+        "first.yml", PLAY.format(hosts="web").replace("  tasks", "  vars: {flashduty_enabled: false}\n  tasks") + OK
+    )
+    second = control.write("second.yml", PLAY.format(hosts="db") + OK)
+    assert control.run(first, second)[0] == 0
+    assert control.statuses() == ["Processing", "Done"]
+
+
 def test_labels_and_the_failed_task(control: ControlNode) -> None:
     named = FAIL.replace("- ansible", "- name: Migrate\n      ansible")
     control.run(control.write("site.yml", PLAY.format(hosts="web") + named))

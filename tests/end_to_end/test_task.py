@@ -135,3 +135,32 @@ def test_with_delegate_to_the_module_runs_on_that_host(control: ControlNode) -> 
     assert control.statuses() == ["Processing"]
     assert (control.folder / "bastion home" / ".ansible" / "flashduty" / "outbox.sqlite3").exists()
     assert not (control.folder / "home" / "flashduty").exists()
+
+
+@pytest.mark.parametrize("more", ["force: false", "force: false\n      delegate_to: bastion"])
+def test_what_is_turned_off_needs_no_key_and_sends_nothing(control: ControlNode, more: str) -> None:
+    control.add_bastion()
+    control.environment["FLASHDUTY_ENABLED"] = "false"
+    if "delegate_to" not in more:
+        del control.environment["FLASHDUTY_PUSH_URL"]
+    code, output = control.run(_playbook(control, more=more))
+    assert code == 0, output
+    assert "skipped=1" in output
+    assert control.receiver.requests() == []
+
+
+@pytest.mark.parametrize(("on_failure", "code"), [("queue", 0), ("fail", 2)])
+def test_without_a_courier_the_event_waits_where_that_is_wanted(
+    control: ControlNode, on_failure: str, code: int
+) -> None:
+    state = control.folder / "home" / "flashduty"
+    state.mkdir(parents=True)
+    (state / "couriers").write_text("this is no folder")
+    path = _playbook(control, more=f"on_delivery_failure: {on_failure}")
+    found, output = control.run(path)
+    assert found == code, output
+    assert "nobody can deliver it now" in " ".join(output.split())
+    assert control.statuses() == []
+    (state / "couriers").unlink()
+    assert control.run("flashcat.flashduty.flush")[0] == 0
+    assert control.statuses() == (["Processing"] if on_failure == "queue" else [])

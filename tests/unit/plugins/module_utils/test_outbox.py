@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -430,6 +431,14 @@ def test_a_run_that_was_taken_for_vanished_corrects_that_when_it_ends(outbox: Se
     assert not outbox.put(ONE, event(status="Done")).changed
 
 
+def test_a_vanished_run_is_canceled_after_what_it_said_last(outbox: SendingOutbox, clock: Clock, dead: Process) -> None:
+    outbox.open_run("run", ONE, dead, "vanished", [event()])
+    clock.time += 10
+    outbox.open_run("run", ONE, dead, "vanished", [event(title="play 2")])
+    (canceled,) = outbox.canceled_events("run")
+    assert canceled.event_time == START + 10
+
+
 def test_only_a_run_whose_process_has_gone_has_vanished(outbox: SendingOutbox, clock: Clock, dead: Process) -> None:
     outbox.open_run("mine", ONE, ME, "", [])
     outbox.open_run("dead", ONE, dead, "", [])
@@ -735,7 +744,7 @@ def test_what_is_pruned_leaves_no_holes(outbox: SendingOutbox, tmp_path: Path, m
 # ---- processes
 
 
-def test_a_process_is_known_again_and_told_from_others(dead: Process) -> None:
+def test_a_process_is_known_again_and_told_from_others(dead: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Process.from_text(ME.to_text()) == ME
     assert ME.is_local
     assert ME.is_alive()
@@ -743,6 +752,8 @@ def test_a_process_is_known_again_and_told_from_others(dead: Process) -> None:
     assert not ME._replace(boot="other").is_local
     assert dead.is_local
     assert not dead.is_alive()
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    assert Process.of(os.getpid()) == ME
 
 
 # ---- changes of tasks that are closed when their process ends

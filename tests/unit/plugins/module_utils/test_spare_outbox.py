@@ -23,8 +23,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import (
+    close_run,
     close_vanished_run,
     close_vanished_runs,
+    ended_elsewhere,
     folders,
     store,
 )
@@ -106,6 +108,18 @@ def test_an_end_that_went_to_the_spare_outbox_is_no_vanished_run(wanted: str) ->
     with Outbox(wanted) as outbox:
         assert outbox.run_is_closed("run")
         assert counts(outbox) == {"waiting": 1}
+
+
+def test_an_outbox_that_holds_the_end_is_the_one_that_delivers_it(wanted: str) -> None:
+    gone = Process.of(_ended_process())
+    store(wanted, CONNECTION, lambda box, known: box.open_run("run", known, gone, "killed", [event()]))
+    with locked(wanted):
+        spare = close_run(wanted, wanted, CONNECTION, "run", [event("Done")]).folder
+    assert close_vanished_run(wanted, wanted, CONNECTION, "run", None, None) == 0
+    assert ended_elsewhere(wanted, wanted, "run")
+    assert ended_elsewhere(wanted, spare, "run")
+    with Outbox(wanted) as own, Outbox(spare) as other:
+        assert (own.holds_end("run"), other.holds_end("run")) == (False, True)
 
 
 def test_a_run_that_vanished_is_closed_in_the_spare_outbox_where_its_own_can_only_be_read(wanted: str) -> None:
