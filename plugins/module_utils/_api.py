@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import datetime
 import email.utils
+import http.client
 import json
 import logging
 import re
@@ -79,10 +80,14 @@ class ApiError(Exception):
 
 
 class _Deadline:
-    """Ends an exchange by closing its socket: a socket's own time-out starts anew with each byte that drips in."""
+    """Ends an exchange by closing its socket: a socket's own time-out starts anew with each byte that drips in.
+
+    Nothing of the exchange is open afterwards: urllib3 leaves open an answer that it refuses.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.passed = False
+        self.answer: http.client.HTTPResponse | None = None
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
         self._timer = threading.Timer(seconds, self._close)
@@ -96,6 +101,8 @@ class _Deadline:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
         _exchange.deadline = None
+        if self.answer is not None:
+            self.answer.close()
 
     def watch(self, sock: socket.socket | None) -> None:
         with self._lock:
@@ -123,10 +130,18 @@ class _Exchange(threading.local):
 _exchange = _Exchange()
 
 
+class _WatchedAnswer(http.client.HTTPResponse):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if _exchange.deadline is not None:
+            _exchange.deadline.answer = self
+
+
 class _Watched:
     """Tells the deadline of the running exchange which socket carries it, be it new or kept alive."""
 
     sock: Any
+    response_class: Any = _WatchedAnswer
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]

@@ -163,6 +163,11 @@ class PartEnd(NamedTuple):
 class Outbox:
     """The store in ``folder``. Open it late, close it early, and never carry it across a fork.
 
+    :param durable: whether each transaction survives a power cut.
+    :param now: the clock, Unix seconds.
+    :param patience: seconds to wait for other writers.
+    :param create: whether to make it where it is missing.
+    :param alone: only to read, while no other process has it open.
     :raises OutboxError: where the folder cannot be made or written, or the file not be read.
     """
 

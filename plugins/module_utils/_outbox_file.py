@@ -175,14 +175,14 @@ class OutboxFile:
 
     def rows(self, statement: str, values: object = ()) -> list[sqlite3.Row]:
         """The result of a query."""
-        for attempt in (1, 2):
-            try:
-                with self._errors():
-                    return self._current().execute(statement, values).fetchall()  # type: ignore[arg-type]
-            except DamagedOutbox:
-                if attempt == 2:
-                    raise
-        raise AssertionError  # unreachable
+        try:
+            return self._rows(statement, values)
+        except DamagedOutbox:
+            return self._rows(statement, values)
+
+    def _rows(self, statement: str, values: object) -> list[sqlite3.Row]:
+        with self._errors():
+            return self._current().execute(statement, values).fetchall()  # type: ignore[arg-type]
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:

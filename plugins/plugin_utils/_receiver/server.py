@@ -63,7 +63,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.store
 
 ADDRESS = "127.0.0.1"
 SANDBOX_PATH = "/sandbox/"
-STREAM_PATH = "/sandbox/stream"
 ARRIVALS = 500
 MATCHES = 100
 PRODUCT = "flashcat.flashduty"
@@ -116,7 +115,6 @@ class Receiver:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(*tls)
         self._on_stop = on_stop
-        self._started = 0.0
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._busy: dict[Connection, bool] = {}
@@ -155,7 +153,6 @@ class Receiver:
         self._feed = Feed(self._store)
         self._store.listen(self._feed.wake)
         self.port = int(sock.getsockname()[1])
-        self._started = time.time()
         self._listener = _Listener(sock, self._connected)
         return self
 
@@ -413,13 +410,12 @@ class Receiver:
         return routes
 
     def status(self) -> dict[str, Any]:
-        """Who answers at this port: product, process, database (absolute path), address, start in Unix seconds."""
+        """Who answers at this port: product, process, database (absolute path), address."""
         return {
             "sandbox": PRODUCT,
             "pid": os.getpid(),
             "database": str(self.database),
             "url": self.url,
-            "started": self._started,
         }
 
     def _answer_sandbox(self, request: Request, request_id: str) -> Answer:

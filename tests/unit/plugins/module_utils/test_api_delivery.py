@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import random
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -131,6 +133,23 @@ def test_the_budget_ends_the_exchange_whatever_the_server_does(
     assert 0.35 < time.monotonic() - begun < 20
     assert (error.message, error.retry, error.status) == ("no answer within 0.4 s", True, None)
     receiver.wait_for(lambda: len(receiver.events()) == taken, PATIENCE)
+
+
+def test_an_answer_that_cannot_be_read_leaves_nothing_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        api = Api(Connection(f"http://127.0.0.1:{listener.getsockname()[1]}", KEY))
+        with ThreadPoolExecutor(1) as pool:
+            pushed = pool.submit(failure, api)
+            server, _address = listener.accept()
+            with server:
+                server.settimeout(PATIENCE)
+                server.recv(65536)
+                server.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6\r\nConnection: close\r\n\r\nhello")
+                error = pushed.result(PATIENCE)
+                while server.recv(65536):
+                    pass
+        api.close()
+    assert error.retry
 
 
 def test_the_deadline_of_one_exchange_does_not_end_the_next(api: Api, receiver: Receiver) -> None:
