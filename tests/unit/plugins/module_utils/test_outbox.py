@@ -276,7 +276,7 @@ def test_the_claims_of_a_dead_process_are_taken_back_at_once(outbox: SendingOutb
 
 def test_two_senders_never_hold_one_event(tmp_path: Path) -> None:
     with SendingOutbox(str(tmp_path), durable=False) as outbox:
-        for number in range(40):
+        for number in range(24):
             outbox.put(ONE, event(str(number)))
 
     def claims(_number: int) -> list[int]:
@@ -289,7 +289,7 @@ def test_two_senders_never_hold_one_event(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         everything = [number for found in pool.map(claims, range(4)) for number in found]
     assert sorted(everything) == sorted(set(everything))
-    assert len(everything) == 40
+    assert len(everything) == 24
 
 
 def test_the_pace_stays_within_the_published_limits(outbox: SendingOutbox, clock: Clock) -> None:
@@ -306,8 +306,11 @@ def test_the_pace_stays_within_the_published_limits(outbox: SendingOutbox, clock
         else:
             assert claim is not None
             assert claim > clock.time
-            claimed_other = outbox.claim(TWO, ME, LEASE)
-            assert claimed_other is None or isinstance(claimed_other, Claim) or claimed_other > clock.time
+            other = outbox.claim(TWO, ME, LEASE)
+            if isinstance(other, Claim):
+                outbox.delivered(other, TWO, "r")
+            else:
+                assert other is None
             clock.time = claim
     for span, most in ((1.0, 100), (60.0, 1000)):
         assert max(sum(start <= at < start + span for at in sent) for start in set(sent)) <= most
