@@ -48,32 +48,12 @@ class Mission(NamedTuple):
 
     def to_json(self) -> str:
         """For the pipe to the courier; holds the integration key."""
-        return json.dumps(
-            {
-                "wanted": self.wanted,
-                "folder": self.folder,
-                "connection": self.connection.for_pushing().to_dict(),
-                "process": self.process.to_text(),
-                "fifo": self.fifo,
-                "run": self.run,
-                "interrupted_text": self.interrupted_text,
-                "signals": self.signals,
-                "import_path": self.import_path,
-            }
-        )
+        connection = self.connection.for_pushing().to_dict()
+        return json.dumps({**self._asdict(), "connection": connection, "process": self.process.to_text()})
 
     @classmethod
     def from_json(cls, text: str) -> Mission:
         """The mission whose :meth:`to_json` was sent."""
         values: Mapping[str, Any] = json.loads(text)
-        return cls(
-            wanted=values["wanted"],
-            folder=values["folder"],
-            connection=Connection(**values["connection"]),
-            process=Process.from_text(values["process"]),
-            fifo=values["fifo"],
-            run=values["run"],
-            interrupted_text=values["interrupted_text"],
-            signals=values["signals"],
-            import_path=values["import_path"],
-        )
+        connection = Connection(**values["connection"])
+        return cls(**{**values, "connection": connection, "process": Process.from_text(values["process"])})
