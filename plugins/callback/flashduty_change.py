@@ -283,6 +283,7 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
             return
         try:
             method(self, *args, **kwargs)
+            self._awaits_change = self._report is not None and self._report.awaits_change
         except Exception as error:
             self.give_up(f"{type(error).__name__} in {method.__name__}", error)
 
@@ -300,6 +301,7 @@ class CallbackModule(CallbackBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._report: RunReport | None = None
+        self._awaits_change = False
         self.gave_up = False
 
     def give_up(self, what: str, error: Exception) -> None:
@@ -317,6 +319,10 @@ class CallbackModule(CallbackBase):
             return
         if self._report is None:
             # Not at the top: there an error would end the run, and who only asks for the options would wait for it.
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._bytecode import use
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._state_dir import state_dir
+
+            use(state_dir(self.get_option("state_dir")))
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
 
             self._report = RunReport(self._display.warning, self._display.vvv, self._display.display)
@@ -328,8 +334,13 @@ class CallbackModule(CallbackBase):
             # A signal's number goes through a pipe: a handler of ours would change what Ctrl-C does.
             self._report.play_starts(play, signal.set_wakeup_fd)
 
-    @_harmless
     def v2_runner_on_ok(self, result: Any) -> None:
+        # Between any two forks of ansible-playbook: each object that is touched here is a page that the kernel copies.
+        if self._awaits_change:
+            self._task_ended(result)
+
+    @_harmless
+    def _task_ended(self, result: Any) -> None:
         if self._report is not None and self._report.awaits_change and result.is_changed():
             self._report.task_changed(result)
 
@@ -340,8 +351,7 @@ class CallbackModule(CallbackBase):
         if not ignore_errors:
             self._report.host_failed(result)
         # A task that changed something before it failed says so.
-        if self._report.awaits_change and result.is_changed():
-            self._report.task_changed(result)
+        self._task_ended(result)
 
     @_harmless
     def v2_runner_on_unreachable(self, result: Any) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 from typing import NamedTuple
 
 # Linux's PROC_PID_INIT_INO.
@@ -113,6 +112,8 @@ def _start_of(pid: int) -> str | None:
 
 
 def _start_without_proc(pid: int) -> str | None:
+    import subprocess  # few systems need it
+
     # There is no module here whose run_command could be called, as pylint advises.
     listing = subprocess.run(  # pylint: disable=ansible-bad-function
         ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False

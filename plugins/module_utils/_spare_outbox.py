@@ -16,7 +16,6 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
@@ -34,7 +33,6 @@ _PATIENCE = 5.0
 _Answer = TypeVar("_Answer")
 
 
-@dataclass(frozen=True)
 class Stored(Generic[_Answer]):
     """What :func:`store` did.
 
@@ -44,10 +42,12 @@ class Stored(Generic[_Answer]):
     :ivar notice: what to tell the user; None where there is nothing to tell.
     """
 
-    folder: str
-    integration: str
-    answer: _Answer
-    notice: str | None
+    # No dataclass: their import takes longer than all of this room.
+    def __init__(self, folder: str, integration: str, answer: _Answer, notice: str | None) -> None:
+        self.folder = folder
+        self.integration = integration
+        self.answer = answer
+        self.notice = notice
 
 
 def store(
@@ -77,7 +77,7 @@ def store(
                 f"the outbox cannot be used ({error}); {folder} is used instead, which may not survive a restart of"
                 " this machine. Mend it, or set state_dir to a folder that can be written"
             )
-            return replace(done, notice=notice)
+            return Stored(done.folder, done.integration, done.answer, notice)
         raise
 
 

@@ -10,7 +10,6 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +25,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     MissingKey,
     usable_path,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _state_dir
 
 CALLBACK = "flashcat.flashduty.flashduty_change"
 _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.flashduty_change")
@@ -85,7 +85,7 @@ def state_dir(options: Mapping[str, Any]) -> str:
 
     :raises InvalidConnection: where there can be no such path.
     """
-    return usable_path("state_dir", str(options.get("state_dir") or os.path.join(C.ANSIBLE_HOME, "flashduty")))
+    return usable_path("state_dir", _state_dir.state_dir(options.get("state_dir")))
 
 
 def with_task_options(options: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:

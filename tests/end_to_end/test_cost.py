@@ -7,10 +7,14 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from control_node import ControlNode
+from control_node import ControlNode, wait_until
+
+import ansible_collections.flashcat.flashduty.plugins.plugin_utils._bytecode as bytecode
 
 ROOMS = "ansible_collections.flashcat.flashduty.plugins."
 PLAY = """
@@ -48,6 +52,37 @@ def test_a_task_brings_nothing_of_the_callback_but_its_options(control: ControlN
     found = _imported(output)
     assert ROOMS + "plugin_utils._task" in found
     assert ROOMS + "plugin_utils._run_report" not in found
+
+
+def _bytecode_of(control: ControlNode) -> list[Path]:
+    return sorted((control.folder / "home" / "flashduty" / "bytecode").glob("*/*.pyc"))
+
+
+def test_the_second_run_starts_from_what_the_first_one_compiled(control: ControlNode) -> None:
+    seen = control.folder / "processes"
+    ours = f"for line in /proc/[0-9]*/cmdline; do grep -qas {control.folder} $line && cat $line; done > {seen} || true"
+    playbook = control.write("site.yml", PLAY.format(hosts="web1", task=f"ansible.builtin.shell: '{ours}'"))
+    plugins = Path(bytecode.__file__).parents[1]
+    rooms = [*plugins.glob("module_utils/*.py"), *plugins.glob("plugin_utils/*.py")]
+    for number in (1, 2):
+        assert control.run(playbook)[0] == 0
+        # The courier compiles when everything is delivered.
+        wait_until(lambda: len(_bytecode_of(control)) == len(rooms))
+        assert (b"--bytecode" in seen.read_bytes()) == (number == 2)
+    assert control.statuses() == ["Processing", "Done"] * 2
+    assert not list(plugins.rglob("__pycache__"))
+
+
+def test_damaged_bytecode_costs_time_and_nothing_else(control: ControlNode) -> None:
+    playbook = control.write("site.yml", PLAY.format(hosts="web1", task=NOTHING))
+    assert control.run(playbook)[0] == 0
+    wait_until(lambda: any(f"_value_rendering.{sys.implementation.cache_tag}" in str(p) for p in _bytecode_of(control)))
+    for file in _bytecode_of(control):
+        file.write_bytes(file.read_bytes()[:60])
+    code, output = control.run(playbook)
+    assert code == 0, output
+    assert "flashduty_change:" not in output
+    assert control.statuses() == ["Processing", "Done"] * 2
 
 
 @pytest.mark.parametrize(
