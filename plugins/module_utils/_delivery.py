@@ -22,6 +22,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import Claim, SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import ended_elsewhere
@@ -60,7 +61,7 @@ class Delivery:
             outbox.release_dead_claims(self._integration)
         self._state = threading.Condition()
         self._senders = 0
-        self._idle = 0
+        self._exchanging = 0
         self._calls = 0
         self._open = True
 
@@ -94,7 +95,8 @@ class Delivery:
             return True
 
     def _add_sender(self) -> None:
-        if self._open and self._idle == 0 and self._senders < _SENDERS_MAX:
+        """Start another sender where all wait for an answer: any other one looks into the outbox before it rests."""
+        if self._open and self._exchanging == self._senders < _SENDERS_MAX:
             self._senders += 1
             try:
                 threading.Thread(target=self._send, daemon=True).start()
@@ -103,18 +105,22 @@ class Delivery:
 
     def _send(self) -> None:
         api = Api(self._connection)
+        outbox: SendingOutbox | None = None
         try:
             while self._open:
                 with self._state:
                     calls = self._calls
                 try:
                     # Not synced to disk at each step: what a power cut could undo here is merely sent again.
-                    with SendingOutbox(self._folder, durable=False, create=False) as outbox:
-                        until = self._send_from(outbox, api)
+                    outbox = outbox or SendingOutbox(self._folder, durable=False, create=False)
+                    until = self._send_from(outbox, api)
                 except Exception:  # whatever it is, the others and a later try shall go on
                     until = time.time() + _OUTBOX_RETRY
+                    _close(outbox)
+                    outbox = None
                 self._rest(calls, until)
         finally:
+            _close(outbox)
             api.close()
             with self._state:
                 self._senders -= 1
@@ -127,16 +133,27 @@ class Delivery:
             if not isinstance(claim, Claim):
                 return claim
             with self._state:
-                self._add_sender()
-            self._deliver(outbox, api, claim)
+                self._exchanging += 1
+            try:
+                if self._is_more_waiting(outbox):
+                    with self._state:
+                        self._add_sender()
+                self._deliver(outbox, api, claim)
+            finally:
+                with self._state:
+                    self._exchanging -= 1
         return None
+
+    def _is_more_waiting(self, outbox: SendingOutbox) -> bool:
+        try:
+            return outbox.is_waiting(self._integration)
+        except OutboxError:  # what is claimed shall be sent all the same
+            return True
 
     def _rest(self, calls: int, until: float | None) -> None:
         with self._state:
             if self._open and calls == self._calls:
-                self._idle += 1
                 self._state.wait(None if until is None else max(0.0, until - time.time()))
-                self._idle -= 1
 
     def _deliver(self, outbox: SendingOutbox, api: Api, claim: Claim) -> None:
         run = claim.run
@@ -168,6 +185,11 @@ class Delivery:
         if error.retry_after is not None:
             pause = min(error.retry_after, _RETRY_AFTER_MOST) + random.uniform(0.0, 0.2)
         outbox.failed(claim, self._integration, error.message, now, now + pause, error.status)
+
+
+def _close(outbox: SendingOutbox | None) -> None:
+    if outbox is not None:
+        outbox.close()
 
 
 def _by_the_clock_of(error: ApiError, body: str) -> ChangeEvent | None:

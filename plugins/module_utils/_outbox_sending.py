@@ -80,6 +80,11 @@ class SendingOutbox(Outbox):
             chosen = (row["id"], row["change_key"], row["run"], row["body"])
             return Claim(*chosen, row["tries"] + 1, until, row["expires_at"])
 
+    def is_waiting(self, integration: str) -> bool:
+        """Whether an event waits that nobody sends."""
+        statement = "SELECT 1 FROM events WHERE integration = ? AND state = 'waiting' LIMIT 1"
+        return bool(self._rows(statement, (integration,)))
+
     @staticmethod
     def _next_in_line(database: sqlite3.Connection, integration: str, condition: str, now: float) -> sqlite3.Row | None:
         row: sqlite3.Row | None = database.execute(

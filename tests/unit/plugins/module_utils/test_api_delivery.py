@@ -281,6 +281,25 @@ def test_what_is_put_later_goes_when_woken(receiver: Receiver, connection: Conne
     assert arrived(receiver, "a") == ["Processing", "Done"]
 
 
+def test_what_is_put_while_an_answer_is_awaited_does_not_wait_for_it(
+    receiver: Receiver, connection: Connection, folder: str
+) -> None:
+    receiver.faults.set("hang", key="slow")
+    put(folder, connection, event("slow"))
+    with Delivery(folder, connection) as delivery:
+        end = time.monotonic() + PATIENCE
+        while not receiver.requests() and time.monotonic() < end:
+            time.sleep(0.01)
+        for key in ("b", "c"):
+            (number,) = put(folder, connection, event(key))
+            delivery.wake()
+            assert delivery.wait(
+                lambda outbox, number=number: outbox.outcome(number).state == "delivered",  # type: ignore[misc]
+                end,
+            )
+        receiver.faults.clear()
+
+
 def test_a_lost_answer_is_sent_again_before_what_follows(
     receiver: Receiver, connection: Connection, folder: str
 ) -> None:
