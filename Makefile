@@ -116,7 +116,7 @@ release-check: lint judge ## check that version, changelog and artifact of a rel
 
 # On a machine that does nothing else: the figures are those of everything that runs on it.
 .PHONY: bench
-bench: .venv/.bench install-collection ## measure beside other reporters, in 25 minutes (BENCH="start tasks": only these)
+bench: .venv/.bench install-collection ## measure beside other reporters, in half an hour (BENCH="start tasks": only these)
 	@.venv/bench/bin/python tests/benchmarks/bench.py --idle $(IDLE) $(if $(PAGE),--page $(PAGE)) $(BENCH)
 
 .PHONY: bench-smoke

@@ -175,7 +175,9 @@ options:
     vars:
       - name: flashduty_timeout
   state_dir:
-    description: The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+    description:
+      - The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+      - The compiled files of this collection are kept there too, so that the next run starts sooner.
     type: path
     env:
       - name: FLASHDUTY_STATE_DIR

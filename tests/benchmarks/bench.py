@@ -68,7 +68,7 @@ def _write_into(page: Path, tables: str) -> None:
 def _callback(folder: Path, options: argparse.Namespace) -> list[Finding]:
     import callback
 
-    sizes = callback.Sizes(100, 10, 5, 15, 10, 2, tuple(callback.OUTAGES))
+    sizes = callback.Sizes(100, 10, 11, 15, 10, 2, tuple(callback.OUTAGES))
     if options.smoke:
         sizes = callback.Sizes(2, 1, 1, 2, 1, 1, ("refuse",))
     return [callback.in_good_health(folder / "good", sizes), callback.in_bad_health(folder / "bad", sizes)]
@@ -77,7 +77,7 @@ def _callback(folder: Path, options: argparse.Namespace) -> list[Finding]:
 def _start(folder: Path, options: argparse.Namespace) -> list[Finding]:
     import start
 
-    return [start.measure(folder / "start", 1 if options.smoke else 7)]
+    return [start.measure(folder / "start", 1 if options.smoke else 15)]
 
 
 def _tasks(folder: Path, options: argparse.Namespace) -> list[Finding]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands import in_turn
-from peers import NONE, OURS, REPORTERS, Reporter
+from peers import AGAIN, NONE, OURS, REPORTERS, Reporter
 from report import Finding, Target
 from stub import Stub
 
-from playbooks import DEBUG, Folder, Run, added, median
+from playbooks import DEBUG, Folder, Run, added, median, uncertain_by
 
 # Seconds.
 _WAIT = 10.0
@@ -94,28 +94,31 @@ def _in_bad_health(
 
 def in_good_health(path: Path, sizes: Sizes) -> Finding:
     """An API that answers at once."""
-    reporters = _here()
+    base, *others = _here()
+    reporters = [base, AGAIN, *others]
     folder = Folder(path, sizes.hosts)
     playbook = folder.playbook("site", DEBUG, sizes.tasks)
     results = _in_good_health(reporters, folder, playbook, sizes.rounds)
     found = {reporter: [run for run, _requests in runs] for reporter, runs in results.items()}
-    base = found[NONE]
-    whole = median(base, operator.attrgetter("wall"))
-    rows = [[NONE.name, f"{whole:.2f} s", "", f"{median(base, operator.attrgetter('cpu')):.2f} s", "", "", "", "0"]]
+    whole, processor = (median(found[base], operator.attrgetter(figure)) for figure in ("wall", "cpu"))
+    rows = [[base.name, f"{whole:.2f} s", "", "", f"{processor:.2f} s", "", "", "", "0"]]
     numbers = {}
     for reporter in reporters[1:]:
-        row = {figure: added(found[reporter], base, operator.attrgetter(figure)) for figure in ("wall", "cpu", *PHASES)}
+        runs = found[reporter], found[base]
+        row = {figure: added(*runs, operator.attrgetter(figure)) for figure in ("wall", "cpu", *PHASES)}
+        error = uncertain_by(*runs, operator.attrgetter("wall"))
         requests = results[reporter][-1][1]
-        numbers[reporter.name] = {**row, "requests": requests}
-        shown = [_milliseconds(seconds) for seconds in row.values()]
-        rows.append([reporter.name, shown[0], f"{100 * row['wall'] / whole:+.1f} %", *shown[1:], str(requests)])
+        numbers[reporter.name] = {**row, "wall_error": error, "requests": requests}
+        wall, *shown = (_milliseconds(seconds) for seconds in row.values())
+        share = f"{100 * row['wall'] / whole:+.1f} %"
+        rows.append([reporter.name, wall, f"± {1000 * error:.0f} ms", share, *shown, str(requests)])
     ours = numbers[OURS.name]["wall"]
-    peers = [numbers[reporter.name]["wall"] for reporter in reporters[2:]]
+    peers = [numbers[reporter.name]["wall"] for reporter in others if reporter != OURS]
     most = max(_SMALLEST, whole / 100)
     return Finding(
         f"Callbacks: {sizes.hosts} local hosts × {sizes.tasks} tasks, the API answers at once",
-        ["callback", "wall", "", "processor", "start", "tasks", "end", "requests"],
-        rows + _absent(8),
+        ["callback", "wall", "", "", "processor", "start", "tasks", "end", "requests"],
+        rows + _absent(9),
         [
             Target(f"at most {1000 * most:.0f} ms of wall time added", _milliseconds(ours), ours <= most),
             Target(
@@ -126,6 +129,7 @@ def in_good_health(path: Path, sizes: Sizes) -> Finding:
         ],
         [
             f"Medians of {sizes.rounds} runs each, in turn; added is the median of the differences, round by round.",
+            "±: the standard error of that median, which the row without a reporter shows too.",
             "start: until the first task. tasks: until the last result. end: until the process has gone.",
             "Processor time includes that of what outlives the run.",
             *(f"{reporter.name}: {reporter.cannot}." for reporter in reporters if reporter.cannot),

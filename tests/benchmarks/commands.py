@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -103,14 +104,18 @@ def _cpu_of_orphans(pids: set[int], linger: float) -> float:
 def in_turn(
     variants: Sequence[Variant], rounds: int, run: Callable[[Variant], Result], warm_up: bool = True
 ) -> dict[Variant, list[Result]]:
-    """Run each variant once, then each again: A B C A B C, so that what slows the machine slows all of them.
+    """Run each variant once, then each again, so that what slows the machine slows all of them.
+
+    Each round has another order, the same in every call, so that none profits from what runs before it.
 
     :param warm_up: run each once before, without counting it, so that caches are filled alike.
     """
     results: dict[Variant, list[Result]] = {variant: [] for variant in variants}
+    order, shuffled = list(variants), random.Random(0)
     for number in range(rounds + warm_up):
-        for variant in variants:
+        for variant in order:
             result = run(variant)
             if number >= warm_up:
                 results[variant].append(result)
+        shuffled.shuffle(order)
     return results

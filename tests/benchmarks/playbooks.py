@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,9 @@ from typing import Any
 from commands import Timing, timed
 
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
+# Of a normal distribution: the standard deviation by the median distance, and a median's error by a mean's.
+_DEVIATION = 1.4826
+_OF_MEDIAN = math.sqrt(math.pi / 2)
 DEBUG = "ansible.builtin.debug: {msg: hello}"
 
 
@@ -107,4 +111,16 @@ def median(runs: Iterable[Run], value: Callable[[Run], float]) -> float:
 
 def added(runs: Iterable[Run], base: Iterable[Run], value: Callable[[Run], float]) -> float:
     """By how much a figure is above the base's: the median of the differences, pair by pair."""
-    return statistics.median(value(one) - value(other) for one, other in zip(runs, base, strict=True))
+    return statistics.median(_differences(runs, base, value))
+
+
+def uncertain_by(runs: Iterable[Run], base: Iterable[Run], value: Callable[[Run], float]) -> float:
+    """By how much :func:`added` may be off, as a standard error: from the median distance of the differences to it."""
+    differences = _differences(runs, base, value)
+    middle = statistics.median(differences)
+    deviation = _DEVIATION * statistics.median(abs(each - middle) for each in differences)
+    return _OF_MEDIAN * deviation / math.sqrt(len(differences))
+
+
+def _differences(runs: Iterable[Run], base: Iterable[Run], value: Callable[[Run], float]) -> list[float]:
+    return [value(one) - value(other) for one, other in zip(runs, base, strict=True)]
