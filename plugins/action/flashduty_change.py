@@ -6,13 +6,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+
+# First, for what is imported after it. ansible-playbook loads this file once, and then forks a worker for each host.
+_options.prepare()
+
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import salt_of
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
     CHANGE_OPTIONS,
     CONNECTION_OPTIONS,
     Report,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run import CurrentRun, current_run
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
@@ -23,9 +27,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
     ansible_playbook,
     failure,
 )
-
-# This module is loaded once by ansible-playbook itself, which then forks a worker for each host.
-_options.prepare()
 
 
 class NothingToJoin(Exception):

@@ -7,6 +7,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+
+# First, for what is imported after it. ansible-playbook loads this file once, and then forks a worker for each host.
+_options.prepare()
+
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Part
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
@@ -14,7 +19,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting impo
     PART_OPTIONS,
     Report,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
     REPORT_ERRORS,
@@ -24,8 +28,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
     ansible_playbook,
     failure,
 )
-
-_options.prepare()
 
 
 class ActionModule(TaskAction):

@@ -102,7 +102,7 @@ def _is_ours(folder: str) -> bool:
     """Whether nobody else can have put bytecode there, which is run unseen."""
     try:
         state = os.stat(folder)
-    except OSError:
+    except (OSError, ValueError):  # not there, or no path at all
         return False
     return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
 
@@ -117,7 +117,10 @@ class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType | None:
         try:
             return super().get_code(fullname)
-        except (EOFError, TypeError, ValueError):  # damaged behind its header
+        except (EOFError, TypeError, ValueError):
+            # Damaged behind its header, by which it would be taken for current.
+            with contextlib.suppress(OSError):
+                os.unlink(self._kept)
             return self.source_to_code(super().get_data(self.path), self.path)
 
     def get_data(self, path: Any) -> bytes:

@@ -177,7 +177,7 @@ class _Courier:
             self._in(folder, lambda outbox, _integration: outbox.prune())
         for outbox, _integration in self._outboxes.values():
             outbox.close()
-        with suppress(OSError):
+        with suppress(Exception):  # the next run compiles what it needs itself
             _bytecode.keep(self._mission.wanted)
 
     def _give_sign_of_life(self) -> None:

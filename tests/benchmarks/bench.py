@@ -77,7 +77,8 @@ def _callback(folder: Path, options: argparse.Namespace) -> list[Finding]:
 def _start(folder: Path, options: argparse.Namespace) -> list[Finding]:
     import start
 
-    return [start.measure(folder / "start", 1 if options.smoke else 15)]
+    rounds = 1 if options.smoke else 15
+    return [start.measure(folder / "start", rounds), start.a_second(folder / "second", rounds)]
 
 
 def _tasks(folder: Path, options: argparse.Namespace) -> list[Finding]:

@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an enabled callback adds to the start of ansible-playbook: one host, one task."""
+"""What an enabled callback adds to ansible-playbook on one host: to its start, and to a run that takes a second."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from commands import in_turn
@@ -18,55 +19,79 @@ from playbooks import DEBUG, Folder, Run, added, median
 
 _MOST = 0.06
 _LONG = 60.0
-FIGURES = ("start", "wall", "cpu")
+_PEERS = [reporter for reporter in REPORTERS if reporter.is_here and reporter not in (NONE, OURS)]
+_A_SECOND = "ansible.builtin.pause: {seconds: 1}"
 
 
 def measure(path: Path, rounds: int) -> Finding:
     """One host and one task, so that a run is little more than its start."""
-    reporters = [NONE, AGAIN, *(reporter for reporter in REPORTERS if reporter.is_here and reporter != NONE)]
-    folder = Folder(path, 1)
-    playbook = folder.playbook("site", DEBUG)
-    with Stub("now") as stub:
-
-        def run(reporter: Reporter) -> Run:
-            return folder.run(playbook, reporter.callback, reporter.settings(stub.url, folder.path), _LONG)
-
-        found = in_turn(reporters, rounds, run)
-    base = found[NONE]
-    rows = [[NONE.name, *(f"{1000 * median(base, operator.attrgetter(figure)):.0f} ms" for figure in FIGURES), "no"]]
-    numbers = {}
-    for reporter in reporters[1:]:
-        runs = found[reporter]
-        row = {figure: added(runs, base, operator.attrgetter(figure)) for figure in FIGURES}
-        imported = any(run.requests_imported for run in runs)
-        numbers[reporter.name] = {**row, "requests_imported": imported}
-        rows.append(
-            [
-                reporter.name,
-                *(f"{1000 * row[figure]:+.0f} ms" for figure in FIGURES),
-                "yes" if imported else "no",
-            ]
-        )
-    ours = numbers[OURS.name]
+    found = _runs(path, DEBUG, rounds)
+    figures = ("start", "wall", "cpu")
+    rows, numbers = _compared(found, figures)
+    imported = {reporter: any(run.requests_imported for run in runs) for reporter, runs in found.items()}
+    ours = numbers[OURS.name]["start"]
     return Finding(
         "Start: one host, one task, the API answers at once",
         ["callback", "until the first task", "whole run", "processor", "requests imported in ansible-playbook"],
-        rows,
+        [[*row, "yes" if imported[reporter] else "no"] for row, reporter in zip(rows, found, strict=True)],
         [
-            Target(
-                f"under {1000 * _MOST:.0f} ms added to the start",
-                f"{1000 * ours['start']:+.0f} ms",
-                ours["start"] < _MOST,
-            ),
+            Target(f"under {1000 * _MOST:.0f} ms added to the start", f"{1000 * ours:+.0f} ms", ours < _MOST),
             Target(
                 "requests is not imported in the main process",
-                "imported" if ours["requests_imported"] else "not imported",
-                not ours["requests_imported"],
+                "imported" if imported[OURS] else "not imported",
+                not imported[OURS],
             ),
         ],
         [
             f"Medians of {rounds} runs each, in turn.",
             f"Such a run ends when {OURS.name}'s courier has started, imported requests and delivered.",
         ],
+        {**numbers, "requests imported": {reporter.name: seen for reporter, seen in imported.items()}},
+    )
+
+
+def a_second(path: Path, rounds: int) -> Finding:
+    """A run in which a processor is free, and which is longer than a courier takes to come up."""
+    found = _runs(path, _A_SECOND, rounds)
+    rows, numbers = _compared(found, ("start", "tasks", "end", "wall", "cpu"))
+    ours = numbers[OURS.name]["wall"]
+    peers = [numbers[reporter.name]["wall"] for reporter in _PEERS]
+    return Finding(
+        "A second: one host, one task that takes a second, the API answers at once",
+        ["callback", "start", "tasks", "end", "whole run", "processor"],
+        rows,
+        [
+            Target(
+                "less than every peer",
+                f"{1000 * ours:+.0f} ms, the least of them {1000 * min(peers):+.0f} ms" if peers else "no peer",
+                ours < min(peers) if peers else None,
+            )
+        ],
+        [f"Medians of {rounds} runs each, in turn."],
         numbers,
     )
+
+
+def _runs(path: Path, task: str, rounds: int) -> dict[Reporter, list[Run]]:
+    folder = Folder(path, 1)
+    playbook = folder.playbook("site", task)
+    with Stub("now") as stub:
+
+        def run(reporter: Reporter) -> Run:
+            return folder.run(playbook, reporter.callback, reporter.settings(stub.url, folder.path), _LONG)
+
+        return in_turn([NONE, AGAIN, OURS, *_PEERS], rounds, run)
+
+
+def _compared(
+    found: Mapping[Reporter, Sequence[Run]], figures: Sequence[str]
+) -> tuple[list[list[str]], dict[str, dict[str, float]]]:
+    """A row for each reporter, and the seconds in it: what runs without one take, and what the others add to that."""
+    rows, numbers = [], {}
+    for reporter, runs in found.items():
+        of = median if reporter == NONE else lambda runs, value: added(runs, found[NONE], value)
+        numbers[reporter.name] = {figure: of(runs, operator.attrgetter(figure)) for figure in figures}
+        sign = "" if reporter == NONE else "+"
+        shown = (f"{1000 * seconds:{sign}.0f} ms" for seconds in numbers[reporter.name].values())
+        rows.append([reporter.name, *shown])
+    return rows, numbers

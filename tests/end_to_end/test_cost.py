@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import py_compile
 import re
 import sys
 from pathlib import Path
@@ -70,7 +71,24 @@ def test_the_second_run_starts_from_what_the_first_one_compiled(control: Control
         wait_until(lambda: len(_bytecode_of(control)) == len(rooms))
         assert (b"--bytecode" in seen.read_bytes()) == (number == 2)
     assert control.statuses() == ["Processing", "Done"] * 2
-    assert not list(plugins.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize("room", ["plugin_utils/_run_report", "module_utils/_reporting"])
+def test_each_door_imports_what_was_compiled(control: ControlNode, room: str) -> None:
+    if room == "module_utils/_reporting":
+        del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
+    playbook = control.write("site.yml", PLAY.format(hosts="web1", task=TASK))
+    assert control.run(playbook)[0] == 0
+    folder = control.folder / "home" / "flashduty" / "bytecode"
+    wait_until((folder / "plugin_utils" / f"_value_rendering.{sys.implementation.cache_tag}.pyc").exists)
+    # What the source does not say, but its bytecode, under the hash of the source.
+    mark, source = control.folder / "mark", Path(bytecode.__file__).parents[1] / f"{room}.py"
+    text = f"{source.read_text(encoding='utf-8')}\nopen({str(mark)!r}, 'w').close()\n"
+    (kept,) = folder.glob(f"{room}.*.pyc")
+    py_compile.compile(control.write("room.py", text), str(control.folder / "room.pyc"), doraise=True)
+    kept.write_bytes(kept.read_bytes()[:16] + (control.folder / "room.pyc").read_bytes()[16:])
+    assert control.run(playbook)[0] == 0
+    assert mark.exists()
 
 
 def test_damaged_bytecode_costs_time_and_nothing_else(control: ControlNode) -> None:

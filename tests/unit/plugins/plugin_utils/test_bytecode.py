@@ -27,6 +27,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A state folder with bytecode, and an interpreter that forgets afterwards what it imported."""
     tmp_path.chmod(0o700)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     known = sys.modules.pop(ROOM, None)
     _bytecode.keep(str(tmp_path))
     yield tmp_path
@@ -75,10 +76,13 @@ def test_the_bytecode_of_another_source_is_not_used(state: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("size", [0, 7, HEADER, HEADER + 40])
-def test_damaged_bytecode_is_not_used(state: Path, size: int) -> None:
-    kept(state).write_bytes(kept(state).read_bytes()[:size])
+def test_damaged_bytecode_is_not_used_and_is_compiled_anew(state: Path, size: int) -> None:
+    whole = kept(state).read_bytes()
+    kept(state).write_bytes(whole[:size])
     _bytecode.use(str(state))
     assert hasattr(imported(), "Notices")
+    _bytecode.keep(str(state))
+    assert kept(state).read_bytes() == whole
 
 
 def test_a_room_without_bytecode_is_found(state: Path) -> None:
