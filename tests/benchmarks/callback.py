@@ -120,7 +120,11 @@ def in_good_health(path: Path, sizes: Sizes) -> Finding:
         ["callback", "wall", "", "", "processor", "start", "tasks", "end", "requests"],
         rows + _absent(9),
         [
-            Target(f"at most {1000 * most:.0f} ms of wall time added", _milliseconds(ours), ours <= most),
+            Target(
+                f"at most {1000 * most:.0f} ms of wall time added",
+                f"{_milliseconds(ours)} ± {1000 * numbers[OURS.name]['wall_error']:.0f} ms",
+                ours <= most,
+            ),
             Target(
                 "less than every peer",
                 f"the least of them adds {_milliseconds(min(peers))}" if peers else "no peer is installed",
