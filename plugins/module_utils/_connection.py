@@ -170,7 +170,11 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
                 return api_url, _key("integration_key_file", file.read(4096))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise InvalidConnection("integration_key_file", f"cannot read {path}: {reason}") from None
+            # Without the path: it may be the key, put here by mistake.
+            raise InvalidConnection(
+                "integration_key_file",
+                f"the file that it names cannot be read: {reason}. A key itself goes into integration_key",
+            ) from None
     raise MissingKey
 
 
