@@ -12,6 +12,7 @@ knows of a Ctrl-C also where a second one left ansible-playbook no time to say s
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 from collections.abc import Callable
@@ -32,17 +33,14 @@ class Signals:
         ends = socket.socketpair()
         self.reader, self._writer = (end.detach() for end in ends)
         os.set_blocking(self._writer, False)
-        self._set_wakeup_fd = set_wakeup_fd
         previous = set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         if previous != -1:
             # Somebody else has use for them.
             set_wakeup_fd(previous)
-        os.register_at_fork(after_in_child=self._forked)
-
-    def _forked(self) -> None:
-        previous = self._set_wakeup_fd(-1)
-        if previous not in (-1, self._writer):
-            self._set_wakeup_fd(previous)
+            return
+        # Nothing in Python: a signal that arrives while a worker is forked would raise ansible-core's exception there,
+        # where the interpreter drops it and shows it as a fault of this file.
+        os.register_at_fork(after_in_child=functools.partial(set_wakeup_fd, -1))
 
 
 def received(reader: int) -> frozenset[int]:

@@ -73,6 +73,7 @@ class ControlNode:
             "FLASHDUTY_PUSH_URL": receiver.push_url(KEY),
             # A busy machine is no outage. Tests of outages set their own.
             "FLASHDUTY_WAIT": str(PATIENCE),
+            "FLASHDUTY_TIMEOUT": str(PATIENCE),
             "ANSIBLE_DEPRECATION_WARNINGS": "true",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "PYTHONWARNINGS": "default",
@@ -102,6 +103,7 @@ class ControlNode:
         """ansible-playbook to its end: exit code and output."""
         with self.start(*arguments) as process:
             output, _none = process.communicate(timeout=90)
+            print(output)  # for the report of a test that fails
             assert not DEPRECATIONS.search(output), output
             return process.returncode, output
 
