@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
 from control_node import KEY, PATIENCE, ControlNode
 
 PROCESSES = 50
@@ -49,6 +50,7 @@ with Delivery(folder, connection) as delivery:
 """
 
 
+@pytest.mark.alone
 def test_fifty_playbooks_share_one_outbox(control: ControlNode) -> None:
     control.environment["FLASHDUTY_WAIT"] = str(PATIENCE)
     site = control.write("site.yml", SITE)
@@ -68,6 +70,7 @@ def test_fifty_playbooks_share_one_outbox(control: ControlNode) -> None:
     assert len(arrived) == 3 * PROCESSES + 1
 
 
+@pytest.mark.alone
 def test_five_hundred_identical_tasks_are_one_event(control: ControlNode) -> None:
     hosts = "".join(f"host{number}\n" for number in range(HOSTS))
     control.write("inventory", f"[many]\n{hosts}[many:vars]\nansible_connection=local\n")
