@@ -76,6 +76,8 @@ class _Server:
         server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=1024)
         print(server.sockets[0].getsockname()[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        # Who connects from now on would find a loop that is being closed.
+        server.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
