@@ -31,9 +31,9 @@ class Signals:
         :raises ValueError: this is not the main thread.
         """
         ends = socket.socketpair()
-        self.reader, self._writer = (end.detach() for end in ends)
-        os.set_blocking(self._writer, False)
-        previous = set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self.reader, writer = (end.detach() for end in ends)
+        os.set_blocking(writer, False)
+        previous = set_wakeup_fd(writer, warn_on_full_buffer=False)
         if previous != -1:
             # Somebody else has use for them.
             set_wakeup_fd(previous)

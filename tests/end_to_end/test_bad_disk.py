@@ -206,7 +206,6 @@ def test_a_lock_that_comes_with_an_outage_loses_no_end(control: ControlNode, sta
 
 def test_a_change_of_tasks_ends_once_though_a_lock_comes_between(control: ControlNode, state: Path) -> None:
     del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
-    control.environment["FLASHDUTY_TIMEOUT"] = str(PATIENCE)
     change = "    - flashcat.flashduty.flashduty_change: {{change_key: A-1, title: t, cancel_on_exit: true, {0}}}\n"
     begin, end = (change.format(f"change_status: {status}") for status in ("Processing", "Done"))
     wait = f"touch {control.folder}/started; until [ -e {control.folder}/go ]; do sleep 0.1; done"

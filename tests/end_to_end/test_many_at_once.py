@@ -52,7 +52,6 @@ with Delivery(folder, connection) as delivery:
 
 @pytest.mark.alone
 def test_fifty_playbooks_share_one_outbox(control: ControlNode) -> None:
-    control.environment["FLASHDUTY_WAIT"] = str(PATIENCE)
     site = control.write("site.yml", SITE)
     running = [
         control.start("-e", f"number={number} flashduty_timeout={2 * PATIENCE:g}", site) for number in range(PROCESSES)

@@ -26,13 +26,9 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 )
 
 KEY = "Zk7Qw9XvB3nM5pL2"
-NAMES = (
-    *("push_url", "integration_key", "integration_key_file", "api_url", "app_key", "plain_http_hosts"),
-    *("validate_certs", "ca_path", "client_cert", "client_key", "timeout"),
-)
-
 # Nobody takes these for a key's place, and their errors quote what was given.
 NO_PLACE_FOR_A_KEY = ("plain_http_hosts", "validate_certs", "ca_path", "client_cert", "client_key", "timeout")
+NAMES = ("push_url", "integration_key", "integration_key_file", "api_url", "app_key", *NO_PLACE_FOR_A_KEY)
 
 texts = st.text(max_size=20) | st.text(st.characters(categories=["Cs", "Cc", "Zs", "Po"]), max_size=6)
 pieces = st.sampled_from(["https://", "http://", *"[]%@:/", "::1", "?integration_key=", KEY, "..", "\0"])
