@@ -1,14 +1,17 @@
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every test relies on: settings of the person who runs the tests do not reach them."""
+"""What every test relies on: neither the settings of the person who runs the tests nor other tests reach it."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 for name in [name for name in os.environ if name.startswith("FLASHDUTY_")]:
@@ -30,3 +33,15 @@ os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 # The time that one example takes says nothing on a machine that others use too.
 settings.register_profile("flashduty", deadline=None, print_blob=True)
 settings.load_profile("flashduty")
+
+
+@pytest.fixture(autouse=True)
+def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This machine, which a test marked `alone` shares with none in the other processes of pytest.
+
+    Beside fifty playbooks, another test's takes thirty times as long, and may give up on what it waits for.
+    """
+    alone = request.node.get_closest_marker("alone") is not None
+    with (tmp_path_factory.getbasetemp().parent / "machine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,18 +17,6 @@ if TYPE_CHECKING:
     from control_node import ControlNode
 
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
-
-
-@pytest.fixture(autouse=True)
-def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """This machine, which a test marked `alone` shares with none in the other processes of pytest.
-
-    Beside fifty playbooks, another test's takes thirty times as long, and may give up on what it waits for.
-    """
-    alone = request.node.get_closest_marker("alone") is not None
-    with (tmp_path_factory.getbasetemp().parent / "machine.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
 
 
 @pytest.fixture
