@@ -17,12 +17,13 @@ from hypothesis import settings
 for name in [name for name in os.environ if name.startswith("FLASHDUTY_")]:
     del os.environ[name]
 
-# What a shell puts into the background ignores Ctrl-C, and what nohup starts a hang-up; so would every ansible-playbook
-# that the tests start there. A handler is not inherited, and this process stays as deaf to the hang-up as it was.
+# What a shell puts into the background ignores Ctrl-C and Ctrl-\, and what nohup starts a hang-up; so would every
+# ansible-playbook that the tests start there. A handler is not inherited, and this process stays as deaf as it was.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+for ignored in (signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, lambda _number, _frame: None)
 
 # For tests that start ansible-playbook, also where pytest was started by hand.
 os.environ.setdefault("ANSIBLE_COLLECTIONS_PATH", str(Path(__file__).parents[1] / ".build" / "collections"))

@@ -90,7 +90,11 @@ def test_an_outage_loses_nothing(control: ControlNode, outage: str, begins: str)
     control.receiver.faults.clear()
     code, output = control.run("flashcat.flashduty.flush")
     assert code == 0, output
-    (start, started_at), (end, ended_at) = distinct(control)
+    arrived = distinct(control)
+    if outage == "late":
+        # A request that was given up may be handled after the one that came in its place, and after the next event.
+        arrived = list(dict.fromkeys(arrived))
+    (start, started_at), (end, ended_at) = arrived
     assert (start, end) == ("Processing", "Done")
     assert begun - 2 < started_at <= last_task
     assert last_task - 1 <= ended_at <= last_task + took
@@ -136,10 +140,11 @@ def test_a_wrong_address_is_told_and_once_mended_everything_arrives(
 
 def test_an_outage_that_ends_during_the_run_costs_nothing_and_says_nothing(control: ControlNode) -> None:
     control.receiver.faults.set("status", status=500, times=2)
-    control.environment["FLASHDUTY_WAIT"] = "30"
-    control.write("go", "")
-    code, output = control.run(control.write("site.yml", PLAYBOOK.format(folder=control.folder)))
-    assert code == 0
+    with control.start(control.write("site.yml", PLAYBOOK.format(folder=control.folder))) as process:
+        control.receiver.wait_for(lambda: control.statuses() == ["Processing"], timeout=60)
+        control.write("go", "")
+        output, _none = process.communicate(timeout=60)
+    assert process.returncode == 0, output
     assert "flashduty_change:" not in output
     assert control.statuses() == ["Processing", "Done"]
 
