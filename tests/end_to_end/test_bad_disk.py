@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -42,12 +43,20 @@ def can_mount(folder: Path) -> bool:
 
 
 @pytest.fixture
-def state(control: ControlNode) -> Path:
-    """The folder of the outbox; the spare one lies in the test's own folder too."""
-    folder = control.folder / "home" / "flashduty"
-    (control.folder / "tmp").mkdir()
-    control.environment["TMPDIR"] = str(control.folder / "tmp")
-    return folder
+def temporary(control: ControlNode) -> Iterator[Path]:
+    """The folder for temporary files, below which the spare outbox lies.
+
+    Its name is short: ansible-core since 2.21 puts a socket there, whose path may be about a hundred characters long.
+    """
+    with tempfile.TemporaryDirectory(prefix="flashduty-", ignore_cleanup_errors=True) as folder:
+        control.environment["TMPDIR"] = folder
+        yield Path(folder)
+
+
+@pytest.fixture
+def state(control: ControlNode, temporary: Path) -> Path:
+    """The folder of the outbox; the spare one is the test's own too."""
+    return control.folder / "home" / "flashduty"
 
 
 @pytest.fixture
@@ -87,22 +96,22 @@ def test_a_missing_folder_is_made(control: ControlNode, state: Path) -> None:
     assert state.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_cannot_be_made(control: ControlNode, state: Path) -> None:
+def test_a_folder_that_cannot_be_made(control: ControlNode, state: Path, temporary: Path) -> None:
     state.parent.mkdir()
     state.write_text("this is no folder")
-    reported_with_one_warning(control, run(control), "state_dir", str(control.folder / "tmp"))
+    reported_with_one_warning(control, run(control), "state_dir", str(temporary))
     nothing_is_left_to_flush(control)
 
 
-def test_a_full_disk(control: ControlNode, disk: Path) -> None:
+def test_a_full_disk(control: ControlNode, disk: Path, temporary: Path) -> None:
     subprocess.run(["dd", "if=/dev/zero", f"of={disk}/ballast"], capture_output=True, check=False)
-    reported_with_one_warning(control, run(control), str(control.folder / "tmp"))
+    reported_with_one_warning(control, run(control), str(temporary))
     nothing_is_left_to_flush(control)
 
 
-def test_a_disk_that_fills_up_during_the_run(control: ControlNode, disk: Path) -> None:
+def test_a_disk_that_fills_up_during_the_run(control: ControlNode, disk: Path, temporary: Path) -> None:
     output = run(control, f"dd if=/dev/zero of={disk}/ballast bs=1k; true")
-    reported_with_one_warning(control, output, str(control.folder / "tmp"))
+    reported_with_one_warning(control, output, str(temporary))
     # The outbox that could not be written still shows the run as going on, and its start as not delivered.
     (disk / "ballast").unlink()
     nothing_is_left_to_flush(control)

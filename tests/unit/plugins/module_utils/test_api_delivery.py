@@ -129,9 +129,9 @@ def test_the_budget_ends_the_exchange_whatever_the_server_does(
     # Each byte comes within the budget, the whole answer would take minutes.
     receiver.faults.set(kind, **({"seconds": 0.3} if kind == "drip" else {}))
     begun = time.monotonic()
-    error = failure(api, budget=0.4)
-    assert 0.35 < time.monotonic() - begun < 20
-    assert (error.message, error.retry, error.status) == ("no answer within 0.4 s", True, None)
+    error = failure(api, budget=1.0)
+    assert 0.95 < time.monotonic() - begun < 20
+    assert (error.message, error.retry, error.status) == ("no answer within 1 s", True, None)
     receiver.wait_for(lambda: len(receiver.events()) == taken, PATIENCE)
 
 
@@ -153,8 +153,9 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_open() -> None:
 
 
 def test_the_deadline_of_one_exchange_does_not_end_the_next(api: Api, receiver: Receiver) -> None:
-    receiver.faults.set("hang", times=1)
+    receiver.faults.set("hang")
     failure(api, budget=0.2)
+    receiver.faults.clear()
     receiver.faults.set("delay", seconds=0.4, times=1)
     assert api.push(BODY, PATIENCE)
 
