@@ -34,6 +34,7 @@ _BACK_OFF_MOST = 60.0
 _RETRY_AFTER_MOST = 3600.0
 _LEASE_BEYOND_BUDGET = 5.0
 _OUTBOX_RETRY = 1.0
+_PRECEDENCE = 0.5
 _CLOCK_TOLERANCE = 1
 
 
@@ -63,6 +64,7 @@ class Delivery:
         self._senders = 0
         self._exchanging = 0
         self._calls = 0
+        self._failing = False
         self._open = True
 
     def __enter__(self) -> Delivery:
@@ -114,6 +116,9 @@ class Delivery:
                     # Not synced to disk at each step: what a power cut could undo here is merely sent again.
                     outbox = outbox or SendingOutbox(self._folder, durable=False, create=False)
                     until = self._send_from(outbox, api)
+                    if until is not None and self._failing:
+                        # Another process may know a better address or a way out: it tries first.
+                        until += _PRECEDENCE
                 except Exception:  # whatever it is, the others and a later try shall go on
                     until = time.time() + _OUTBOX_RETRY
                     _close(outbox)
@@ -166,6 +171,7 @@ class Delivery:
         try:
             request_id = api.push(claim.body, budget)
         except ApiError as error:
+            self._failing = error.retry
             if error.retry:
                 self._try_again(outbox, claim, error)
             elif (earlier := _by_the_clock_of(error, claim.body)) is not None:
@@ -173,6 +179,7 @@ class Delivery:
             else:
                 outbox.refused(claim, error.message, error.code, error.status, error.request_id)
         else:
+            self._failing = False
             outbox.delivered(claim, self._integration, request_id)
 
     def _try_again(self, outbox: SendingOutbox, claim: Claim, error: ApiError) -> None:

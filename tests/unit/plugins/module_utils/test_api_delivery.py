@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import random
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +23,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery, back_off
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import FILE_NAME
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import Claim, SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
@@ -356,6 +359,23 @@ def test_a_dead_receiver_leaves_everything_in_the_outbox(
     with SendingOutbox(folder) as outbox:
         assert outbox.outcome(number).state == "delivered"
         assert outbox.last_error(integration) is None
+
+
+def test_whoever_failed_lets_others_try_first(
+    receiver: Receiver, connection: Connection, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_delivery, "_PRECEDENCE", PATIENCE)
+    mistyped = connection._replace(api_url="http://127.0.0.1:1")
+    (number,) = put(folder, connection, event())
+    with SendingOutbox(folder) as outbox:
+        integration = connection.integration_id(outbox.salt)
+    end = time.monotonic() + PATIENCE
+    with Delivery(folder, mistyped) as failing:
+        assert failing.wait(lambda box: box.last_error(integration) is not None, end)
+        with Delivery(folder, connection) as delivery:
+            assert delivery.wait(lambda box: box.outcome(number).state == "delivered", end)
+    with closing(sqlite3.connect(Path(folder) / FILE_NAME)) as database:
+        assert database.execute("SELECT tries FROM events").fetchall() == [(2,)]
 
 
 def test_an_expiring_event_ends_its_own_try(receiver: Receiver, connection: Connection, folder: str) -> None:
