@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,7 +83,7 @@ def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, re
         "https://ci.example/1",
     )
     assert closed["labels"] == {"source": "ansible", "controller": "job-17"}
-    assert re.search(r"7 h \d+ min", closed["description"])
+    assert "7 h 0 min" in closed["description"]
 
 
 @pytest.mark.parametrize(
