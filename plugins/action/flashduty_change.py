@@ -6,11 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-
-# First, for what is imported after it. ansible-playbook loads this file once, and then forks a worker for each host.
-_options.prepare()
-
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import salt_of
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
     CHANGE_OPTIONS,

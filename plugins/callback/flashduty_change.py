@@ -319,10 +319,6 @@ class CallbackModule(CallbackBase):
             return
         if self._report is None:
             # Not at the top: there an error would end the run, and who only asks for the options would wait for it.
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._bytecode import use
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._state_dir import state_dir
-
-            use(state_dir(self.get_option("state_dir")))
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
 
             self._report = RunReport(self._display.warning, self._display.vvv, self._display.display)

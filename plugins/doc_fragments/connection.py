@@ -175,9 +175,7 @@ options:
     vars:
       - name: flashduty_timeout
   state_dir:
-    description:
-      - The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
-      - The compiled files of this collection are kept there too, so that the next run starts sooner.
+    description: The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
     type: path
     env:
       - name: FLASHDUTY_STATE_DIR

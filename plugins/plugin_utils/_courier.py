@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox i
     close_vanished_runs,
     folders,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _bytecode
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._mission import FIFO_READER, SIGNALS_READER, Mission
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._signals import received
 
@@ -172,13 +171,11 @@ class _Courier:
         return not self._runs() and self._nothing_pending()
 
     def tidy(self) -> None:
-        """Forget what is old, and let the next run start sooner."""
+        """Forget what is old."""
         for folder in self._deliveries:
             self._in(folder, lambda outbox, _integration: outbox.prune())
         for outbox, _integration in self._outboxes.values():
             outbox.close()
-        with suppress(Exception):  # the next run compiles what it needs itself
-            _bytecode.keep(self._mission.wanted)
 
     def _give_sign_of_life(self) -> None:
         for folder, run in self._runs():

@@ -25,7 +25,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     MissingKey,
     usable_path,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _bytecode, _state_dir
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _state_dir
 
 CALLBACK = "flashcat.flashduty.flashduty_change"
 _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.flashduty_change")
@@ -38,14 +38,10 @@ _LEVELS = ("var", "env", "ini", "default")
 
 
 def prepare() -> None:
-    """Load the definitions of the options now, and what is imported from now on from its bytecode.
-
-    Workers forked from this process need not load either again, each.
-    """
+    """Load the definitions of the options now: workers forked from this process need not load them again, each."""
     # Whatever is wrong with them, the task that needs them says.
     with contextlib.suppress(Exception):
-        configured = C.config.get_config_value("state_dir", plugin_type="callback", plugin_name=_configured_name())
-        _bytecode.use(_state_dir.state_dir(configured))
+        _configured_name()
 
 
 def resolved(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:

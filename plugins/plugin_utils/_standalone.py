@@ -6,7 +6,6 @@
 
 `python -I /path/to/_standalone.py ROOM ARGUMENT…` imports ROOM, a module of plugin_utils that has
 `main(argv: list[str]) -> int`, and exits with what it returns. Nothing of ansible-core is imported.
-With `--bytecode STATE_DIR` before ROOM, the bytecode that is kept there is used.
 
 Private to this collection; may change in any release.
 """
@@ -20,7 +19,6 @@ import types
 
 ROOT = "ansible_collections"
 ROOMS = f"{ROOT}.flashcat.flashduty.plugins.plugin_utils"
-_BYTECODE = "--bytecode"
 
 # What a process of ours needs of the environment, which may hold keys.
 _ENVIRONMENT = frozenset(
@@ -32,11 +30,7 @@ _ENVIRONMENT = frozenset(
 
 def command(room: str) -> list[str]:
     """The command line that runs a room; it leaves nothing behind in the folders of the collection."""
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _bytecode
-
-    state_dir = _bytecode.used()
-    options = [] if state_dir is None else [_BYTECODE, state_dir]
-    return [sys.executable, "-I", "-S", "-B", os.path.abspath(__file__), *options, room]
+    return [sys.executable, "-I", "-S", "-B", os.path.abspath(__file__), room]
 
 
 def environment() -> dict[str, str]:
@@ -80,19 +74,14 @@ def make_importable(folder: str) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the room named by the first argument with the others, and return its exit code."""
-    state_dir = None
-    if arguments[:1] == [_BYTECODE]:
-        state_dir, arguments = "".join(arguments[1:2]), arguments[2:]
     if not arguments:
-        print(f"usage: _standalone.py [{_BYTECODE} STATE_DIR] ROOM [ARGUMENT ...]", file=sys.stderr)
+        print("usage: _standalone.py ROOM [ARGUMENT ...]", file=sys.stderr)
         return 2
     try:
         make_importable(collections_folder(__file__))
     except LookupError as error:
         print(error, file=sys.stderr)
         return 1
-    if state_dir is not None:
-        importlib.import_module(f"{ROOMS}._bytecode").use(state_dir)
     room = importlib.import_module(f"{ROOMS}.{arguments[0]}")
     return int(room.main(arguments[1:]))
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where this collection keeps its state: the outbox, and the bytecode of its rooms.
+"""Where this collection keeps its state, which is the outbox.
 
 Private to this collection; may change in any release.
 """

@@ -65,6 +65,7 @@ def ansible_playbook() -> Process:
 
 # Now, before the first fork and before a task can rename this machine.
 ansible_playbook()
+_options.prepare()
 
 
 class TurnedOff(Exception):
