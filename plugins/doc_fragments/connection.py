@@ -19,7 +19,7 @@ options:
     description: The key of the change integration. It is never printed and never stored.
     type: str
   integration_key_file:
-    description: A file that holds nothing but the key of the change integration.
+    description: A file that holds nothing but the key, or the Push URL, of the change integration.
     type: path
   app_key:
     description:
@@ -81,7 +81,7 @@ options:
     vars:
       - name: flashduty_integration_key
   integration_key_file:
-    description: A file that holds nothing but the key of the change integration.
+    description: A file that holds nothing but the key, or the Push URL, of the change integration.
     type: path
     env:
       - name: FLASHDUTY_INTEGRATION_KEY_FILE

@@ -16,6 +16,7 @@ import email.utils
 import http.client
 import json
 import logging
+import os
 import re
 import socket
 import threading
@@ -272,13 +273,17 @@ class Api:
         self._last_use = time.monotonic()
         return self._judged(response, content)
 
-    def _verify(self) -> bool | str | None:
+    def _verify(self) -> bool | str:
+        """What to check the server's certificate with.
+
+        Always a path: beside an empty CURL_CA_BUNDLE, old releases of requests take True for no check at all.
+        """
         if not self._connection.validate_certs:
             return False
-        if self._connection.ca_path:
-            return self._connection.ca_path
-        # None lets REQUESTS_CA_BUNDLE count.
-        return None if self._session.trust_env else True
+        trusted = self._connection.ca_path
+        if not trusted and self._session.trust_env:
+            trusted = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+        return trusted or requests.utils.DEFAULT_CA_BUNDLE_PATH
 
     def _judged(self, response: requests.Response, content: bytes) -> Mapping[str, Any]:
         answer = _parsed(content)

@@ -159,7 +159,7 @@ def redacted(text: str, secret: str) -> str:
 
 def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
     if options.get("push_url"):
-        return _from_push_url(str(options["push_url"]).strip())
+        return _from_push_url("push_url", str(options["push_url"]).strip())
     api_url = _api_url(options)
     if options.get("integration_key"):
         return api_url, _key("integration_key", str(options["integration_key"]))
@@ -167,7 +167,7 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
         path = usable_path("integration_key_file", str(options["integration_key_file"]))
         try:
             with open(path, encoding="utf-8") as file:
-                return api_url, _key("integration_key_file", file.read(4096))
+                text = file.read(4096).strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             # Without the path: it may be the key, put here by mistake.
@@ -175,6 +175,9 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
                 "integration_key_file",
                 f"the file that it names cannot be read: {reason}. A key itself goes into integration_key",
             ) from None
+        if "://" in text:
+            return _from_push_url("integration_key_file", text)
+        return api_url, _key("integration_key_file", text)
     raise MissingKey
 
 
@@ -182,22 +185,22 @@ def _api_url(options: Mapping[str, Any]) -> str:
     return str(options.get("api_url") or DEFAULT_API_URL).strip().rstrip("/")
 
 
-def _from_push_url(url: str) -> tuple[str, str]:
+def _from_push_url(option: str, url: str) -> tuple[str, str]:
     try:
         parts = urllib.parse.urlsplit(url)
         query = urllib.parse.parse_qs(parts.query)
     except ValueError:
-        raise InvalidConnection("push_url", "is not an address. Copy the Push URL from the Flashduty console") from None
+        raise InvalidConnection(option, "is not an address. Copy the Push URL from the Flashduty console") from None
     base, found, rest = parts.path.partition(PUSH_PATH)
     if not found or rest.strip("/"):
         raise InvalidConnection(
-            "push_url",
+            option,
             f"its path must end in {PUSH_PATH}. Copy the Push URL of a change integration from the Flashduty console",
         )
     keys = query.get("integration_key", [])
     if len(keys) != 1:
-        raise InvalidConnection("push_url", "must carry ?integration_key=… once, as the Flashduty console shows it")
-    return f"{parts.scheme}://{parts.netloc}{base.rstrip('/')}", _key("push_url", keys[0])
+        raise InvalidConnection(option, "must carry ?integration_key=… once, as the Flashduty console shows it")
+    return f"{parts.scheme}://{parts.netloc}{base.rstrip('/')}", _key(option, keys[0])
 
 
 def _seconds(given: Any) -> float:
@@ -212,6 +215,8 @@ def _seconds(given: Any) -> float:
 
 def _key(option: str, text: str) -> str:
     key = text.strip()
+    if "://" in key:
+        raise InvalidConnection(option, "holds an address. The Push URL of the Flashduty console goes into push_url")
     if not key or not key.isprintable() or any(character.isspace() for character in key):
         raise InvalidConnection(option, "must hold one key, without spaces or line breaks, and not empty")
     if len(key) > _KEY_MAX:

@@ -35,7 +35,7 @@ def command(room: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """The environment to run a room in."""
-    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT and value}
 
 
 def import_path() -> list[str]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -143,6 +144,57 @@ def test_a_timer_of_systemd_and_no_config_before(control: ControlNode, user: Pat
     assert _role(control, state="absent") == 0
     assert list(units.iterdir()) == []
     assert not (user / "systemd.enabled").exists()
+    assert not (user / ".ansible.cfg").exists()
+
+
+def test_no_secret_is_shown_and_each_value_reaches_the_flush(control: ControlNode, user: Path) -> None:
+    _program(control, "systemctl", NO_SYSTEMD)
+    _program(control, "crontab", CRONTAB)
+    odd = "50% of 'a' \"b\" \\\\ $HOME"
+    (user / ".ansible.cfg").write_text(
+        f"[galaxy]\ntoken = TOKEN{KEY}\n[callback_flashduty_change]\napp_key = APP{KEY}\n"
+    )
+    variables = {
+        "control_node_push_url": control.receiver.push_url(KEY),
+        "control_node_environment": {"ODD": odd, "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]},
+    }
+    arguments = ("-e", "@" + control.write("variables.json", json.dumps(variables)), str(control.folder / "role.yml"))
+    for state in ("present", "absent"):
+        code, output = control.run("-vvv", "--diff", "-e", f"control_node_state={state}", *arguments)
+        assert code == 0, output
+        assert KEY not in output
+        if state == "present":
+            key_file = control.folder / "home" / "flashduty.key"
+            assert key_file.read_text() == control.receiver.push_url(KEY) + "\n"
+            assert control.run(control.write("run.yml", RUN))[0] == 0
+            assert control.statuses() == ["Processing", "Done"]
+            (job,) = (line for line in (user / "crontab").read_text().splitlines() if not line.startswith("#"))
+            # As cron does: a percent sign without a backslash would end the command.
+            command = job.split(" ", 5)[5].replace("\\%", "\0")
+            assert "%" not in command
+            assignments = command.replace("\0", "%").split(" /")[0]
+            shown = subprocess.run(
+                ["sh", "-c", f'{assignments}; printf %s "$ODD"'], capture_output=True, text=True, check=True
+            )
+            assert shown.stdout == odd
+    assert "TOKEN" in (user / ".ansible.cfg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("variable", "advice"),
+    [
+        ("control_node_integration_key", "set control_node_push_url to the Push URL"),
+        ("control_node_push_url", "set control_node_integration_key to a key alone"),
+    ],
+)
+def test_a_key_that_belongs_elsewhere_is_named_as_what_it_is(
+    control: ControlNode, user: Path, variable: str, advice: str
+) -> None:
+    value = control.receiver.push_url(KEY) if variable == "control_node_integration_key" else KEY
+    code, output = control.run("-e", f"{variable}={value}", str(control.folder / "role.yml"))
+    assert code == 2, output
+    assert advice in " ".join(output.split())
+    assert KEY not in output
     assert not (user / ".ansible.cfg").exists()
 
 
