@@ -13,6 +13,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting impo
     Report,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run import CurrentRun, current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
     REPORT_ERRORS,
@@ -38,7 +39,7 @@ class ActionModule(TaskAction):
         options = dict(options)
         try:
             where = TaskConnection(self, options, task_vars or {}, reporting=True)
-            run = self._joined(options, where, str((task_vars or {}).get("inventory_hostname")))
+            run = self._joined(options, where, task_host(task_vars or {}))
             if where.preview:
                 result.update(self._previewed(options, where, run))
             elif self.runs_elsewhere:

@@ -14,6 +14,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting impo
     PART_OPTIONS,
     Report,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
     REPORT_ERRORS,
@@ -42,7 +43,7 @@ class ActionModule(TaskAction):
             fields = {**options, "title": options["title"] or "-", "change_status": "Processing"}
             fields["cancel_on_exit"] = True
             report = Report(fields, where.connection, where.folder, process=ansible_playbook())
-            host = str(variables.get("inventory_hostname"))
+            host = task_host(variables)
             if self._task.check_mode or where.preview:
                 preview: dict[str, Any] = report.preview() if options["state"] == "begun" else {"changed": False}
                 if where.preview and preview["changed"]:

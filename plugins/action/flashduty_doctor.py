@@ -21,10 +21,7 @@ class ActionModule(TaskAction):
         """Look at everything, and say what to do."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _unused, given = self.validate_argument_spec(CONNECTION_OPTIONS)
-        options = _options.with_task_options(
-            _options.resolved(task_vars or {}, self._templar.template),
-            {name: value for name, value in given.items() if value is not None},
-        )
+        options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
         origins = dict(_options.origins())
         for name in options:
             if given.get(name) is not None:

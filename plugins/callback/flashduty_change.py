@@ -26,6 +26,10 @@ description:
   - A process of its own, the courier, talks to Flashduty. A slow or dead API costs the tasks nothing; what could not be
     delivered waits in the outbox for the next run or for the playbook C(flashcat.flashduty.flush).
   - Nothing is reported with C(--check), unless O(report_check_mode) says so.
+  - Variables count from where they are written down, which are the inventory, group_vars, host_vars, plays, vars_files,
+    include_vars and extra variables. Facts, registered results and C(set_fact) values set no option and no
+    C(flashduty_labels); they can be read by the templates O(title), O(description) and O(link) only.
+  - An option that is set to nothing is not set, but for O(label_groups) and O(label_vars).
 requirements:
   - requests on the control node
   - enable it in ansible.cfg with C(callbacks_enabled = flashcat.flashduty.flashduty_change)
@@ -46,8 +50,9 @@ options:
   change_key:
     description:
       - The key of the change, usually the ticket's number.
-      - The default is made from the CI job, the playbooks and C(--limit), so that a retry of the job is the same change
-        and another playbook of it is not. Where there is no job, it is unique.
+      - The default is made from the CI job, the playbooks, the inventory, C(--limit), C(--tags) and the pattern of the
+        first play, so that a retry of the job is the same change and another playbook or inventory of it is not. Where
+        there is no job, it is unique.
       - The variable C(flashduty_change_key) goes before both other ways to set it.
     type: str
     env:
@@ -274,18 +279,16 @@ if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
 
 
-def _harmless(method: Callable[..., None]) -> Callable[..., None]:
-    """A report that fails must not fail the run: one warning, and from then on only the run's end is reported."""
+def _never_fails_the_run(method: Callable[..., None]) -> Callable[..., None]:
+    """An error of ours must not fail the run: it is one warning, and what comes after it is reported all the same."""
 
     @functools.wraps(method)
     def guarded(self: CallbackModule, *args: Any, **kwargs: Any) -> None:
-        if self.gave_up and method.__name__ != "v2_playbook_on_stats":
-            return
         try:
             method(self, *args, **kwargs)
-            self._awaits_change = self._report is not None and self._report.awaits_change
         except Exception as error:
-            self.give_up(f"{type(error).__name__} in {method.__name__}", error)
+            self.failed(method.__name__, error)
+        self._awaits_change = self._report is not None and self._report.awaits_change
 
     return guarded
 
@@ -302,17 +305,32 @@ class CallbackModule(CallbackBase):
         super().__init__(*args, **kwargs)
         self._report: RunReport | None = None
         self._awaits_change = False
-        self.gave_up = False
 
-    def give_up(self, what: str, error: Exception) -> None:
-        """Report nothing more but the end of what was reported."""
-        self.gave_up = True
+    def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
+        """Take the options as ansible-core has them.
+
+        They are resolved anew with each play: what is wrong with one is told there. ansible-core would not load this
+        callback where one with choices is set to nothing.
+        """
+        try:
+            super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
+        except Exception:  # of ansible-core's own classes, which differ between its versions
+            pass
+
+    def failed(self, method: str, error: Exception) -> None:
+        """Tell what went wrong, and what that means."""
+        text, is_open = f"{type(error).__name__}: {error}", False
         if self._report is not None:
-            self._report.give_up()
-        text = self._report.redact(str(error)) if self._report is not None else str(error)
-        self._display.warning(f"flashduty_change: this run is no longer reported, but for its end: {what}: {text}")
+            self._report.lost_track()
+            text, is_open = self._report.redact(text), self._report.is_open
+        meaning = (
+            "something is missing from what is reported; the run's end is reported all the same"
+            if is_open
+            else "nothing is reported yet; the next play is tried again"
+        )
+        self._display.warning(f"flashduty_change: {meaning} (in {method}, {text})")
 
-    @_harmless
+    @_never_fails_the_run
     def v2_playbook_on_start(self, playbook: Any) -> None:
         if playbook._file_name == "__adhoc_playbook__":
             self.disabled = True
@@ -324,7 +342,7 @@ class CallbackModule(CallbackBase):
             self._report = RunReport(self._display.warning, self._display.vvv, self._display.display)
         self._report.playbook_starts(str(playbook._file_name), playbook.get_plays())
 
-    @_harmless
+    @_never_fails_the_run
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if self._report is not None:
             # A signal's number goes through a pipe: a handler of ours would change what Ctrl-C does.
@@ -335,12 +353,12 @@ class CallbackModule(CallbackBase):
         if self._awaits_change:
             self._task_ended(result)
 
-    @_harmless
+    @_never_fails_the_run
     def _task_ended(self, result: Any) -> None:
         if self._report is not None and self._report.awaits_change and result.is_changed():
             self._report.task_changed(result)
 
-    @_harmless
+    @_never_fails_the_run
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if self._report is None:
             return
@@ -349,12 +367,12 @@ class CallbackModule(CallbackBase):
         # A task that changed something before it failed says so.
         self._task_ended(result)
 
-    @_harmless
+    @_never_fails_the_run
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if self._report is not None:
             self._report.host_failed(result)
 
-    @_harmless
+    @_never_fails_the_run
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if self._report is not None:
             self._report.playbook_ends(stats)

@@ -51,6 +51,14 @@ class GitCheckout(NamedTuple):
             return cls()
 
 
+def checkout_root(path: str) -> str | None:
+    """The folder of the checkout that a file or folder is in; None where it is in none, or that cannot be read."""
+    try:
+        return next((str(folder) for folder in (Path(path), *Path(path).parents) if (folder / ".git").exists()), None)
+    except (OSError, ValueError):
+        return None
+
+
 def _repository(path: Path) -> tuple[Path, Path] | None:
     """The folder of the checkout's own files, and that of the files it shares with other worktrees."""
     for folder in (path, *path.parents)[:_FOLDERS_MAX]:

@@ -22,9 +22,14 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
+from ansible.errors import AnsibleError
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import LABELS_VARIABLE, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import (
+    manager_without_answers,
+    unreadable,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._value_rendering import (
     MISSING,
     TRUST_IS_TAGGED,
@@ -47,6 +52,8 @@ PER_HOST_LIMIT = 200
 _STAGE = "task"
 _EVERY_HOST = ("all", "ungrouped")
 _HOST_MAGIC = frozenset({"inventory_hostname", "inventory_hostname_short", "group_names"})
+# What hosts answer as facts, and what tasks register or set, does not count for these.
+_OPERATOR_ONLY = frozenset({LABELS_VARIABLE})
 # Vars plugins that give for several groups what they give for one after the other.
 _GROUP_BY_GROUP = frozenset({"ansible.builtin.host_group_vars", "host_group_vars"})
 
@@ -92,11 +99,14 @@ class _Templated(NamedTuple):
 class _Files:
     """Variables that vars plugins read for groups and hosts, and those of the inventory itself.
 
+    What cannot be read is left out, and told once.
+
     :param merge: whether maps are merged (``hash_behaviour``).
     """
 
-    def __init__(self, loader: Any, manager: Any, merge: bool) -> None:
+    def __init__(self, loader: Any, manager: Any, merge: bool, notices: Notices) -> None:
         self._loader = loader
+        self._notices = notices
         self._inventory = manager._inventory
         self._sources = self._inventory._sources
         self._basedirs = [loader.get_basedir()] if manager.safe_basedir else []
@@ -143,7 +153,7 @@ class _Files:
             self._once(
                 f"source {number}",
                 group,
-                partial(get_vars_from_inventory_sources, self._loader, [source], [group], _STAGE),
+                partial(self._from_sources, [group], [source]),
             )
             for number, source in enumerate(self._sources)
             for group in groups
@@ -154,12 +164,22 @@ class _Files:
             return [self._from_play(groups)]
         return [self._once("play", group, partial(self._from_play, [group])) for group in groups]
 
-    def _from_sources(self, entities: Sequence[Any]) -> _Layer:
-        data: _Layer = get_vars_from_inventory_sources(self._loader, self._sources, entities, _STAGE)
-        return data
+    def _from_sources(self, entities: Sequence[Any], sources: Sequence[Any] | None = None) -> _Layer:
+        sources = self._sources if sources is None else sources
+        return self._read(entities, lambda: get_vars_from_inventory_sources(self._loader, sources, entities, _STAGE))
 
     def _from_play(self, entities: Sequence[Any]) -> _Layer:
-        return _combined(get_vars_from_path(self._loader, path, entities, _STAGE) for path in self._basedirs)
+        def read() -> _Layer:
+            return _combined(get_vars_from_path(self._loader, path, entities, _STAGE) for path in self._basedirs)
+
+        return self._read(entities, read)
+
+    def _read(self, entities: Sequence[Any], read: Callable[[], _Layer]) -> _Layer:
+        try:
+            return read()
+        except AnsibleError as error:
+            unreadable(self._notices, ", ".join(entity.name for entity in entities), error)
+            return {}
 
     def _find_hosts_with_files(self) -> frozenset[str]:
         """The names in the ``host_vars`` folders beside inventories and playbook, with and without their endings."""
@@ -195,7 +215,7 @@ class _Play:
         self._only_names = frozenset(names)
         self._manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
-        self._files = _Files(play.get_loader(), self._manager, self.merge)
+        self._files = _Files(play.get_loader(), self._manager, self.merge, notices)
         self._renderer = Renderer(
             play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices
         )
@@ -227,12 +247,10 @@ class _Play:
         return self._group_sets[key]
 
     def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
-        own = [layer for layer in (host.vars, *self._files.of_host(host), self._facts(host)) if layer]
-        cached = [
-            layer
-            for cache in (self._manager._vars_cache, self._manager._nonpersistent_fact_cache)
-            if (layer := cache.get(host.name))
-        ]
+        facts = _of_answers(self._facts(host))
+        own = [layer for layer in (host.vars, *self._files.of_host(host), facts) if layer]
+        registered = _of_answers(self._manager._nonpersistent_fact_cache.get(host.name, {}))
+        cached = [layer for layer in (self._manager._vars_cache.get(host.name), registered) if layer]
         for layer in (*own, *cached):
             if not layer.keys().isdisjoint(group_set.relevant):
                 return self._worked_out(host, group_set, own, cached)
@@ -407,6 +425,13 @@ class _HostView:
         return result.get(name, MISSING)
 
 
+def _of_answers(layer: _Layer) -> _Layer:
+    """What counts of what a host has answered, or tasks have registered or set for it."""
+    if _OPERATOR_ONLY.isdisjoint(layer):
+        return layer
+    return {name: value for name, value in layer.items() if name not in _OPERATOR_ONLY}
+
+
 def _combined(layers: Iterable[_Layer]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for layer in layers:
@@ -449,7 +474,7 @@ def _host_by_host(
         try:
             values[host.name] = _of_one_host(play, host, names, notices)
         except Exception as error:
-            notices.debug(f"labels: no variables of {host}, {type(error).__name__}: {error}", subject="no variables")
+            unreadable(notices, host.name, error)
     return [TargetHost(host.name, _group_names(host), values.get(host.name, {})) for host in hosts]
 
 
@@ -460,7 +485,11 @@ def _of_one_host(play: Any, host: Any, names: Sequence[str], notices: Notices) -
     def lookup(name: str) -> Any:
         return variables.get(name, MISSING)
 
-    values = {name: renderer.render(name, variables[name], lookup, host) for name in names if name in variables}
+    found = {name: variables[name] for name in names if name in variables}
+    if not _OPERATOR_ONLY.isdisjoint(found):
+        written = manager_without_answers(play.get_variable_manager()).get_vars(play=play, host=host)
+        found = {name: written.get(name, MISSING) if name in _OPERATOR_ONLY else raw for name, raw in found.items()}
+    values = {name: renderer.render(name, raw, lookup, host) for name, raw in found.items() if raw is not MISSING}
     return {name: value for name, value in values.items() if value is not MISSING}
 
 

@@ -210,7 +210,7 @@ class LabelRules(NamedTuple):
         own = values.get(LABELS_VARIABLE)
         if isinstance(own, Mapping):
             labels.update(_map_items(own, LABELS_VARIABLE, notices))
-        elif own is not None:
+        elif own is not None and str(own).strip():
             notices.warning(
                 f"{LABELS_VARIABLE} is left out, it must be a map of label keys and values; on the command line:"
                 f""" -e '{{"{LABELS_VARIABLE}": {{"key": "value"}}}}'"""

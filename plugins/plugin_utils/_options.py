@@ -2,20 +2,27 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options of the callback, resolved alike for both doors: variables, then the environment, then ansible.cfg.
+"""The options of the callback, resolved alike for callback and tasks: variables, then environment, then ansible.cfg.
 
 Private to this collection; may change in any release.
+
+What is set to nothing is not set: CI systems do so with each variable that nobody has given a value.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from typing import Any
 
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
+from ansible.template import Templar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     DEFAULT_API_URL,
@@ -25,7 +32,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     MissingKey,
     usable_path,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _state_dir
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _state_dir
 
 CALLBACK = "flashcat.flashduty.flashduty_change"
 _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.flashduty_change")
@@ -35,6 +42,10 @@ _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.fla
 TEMPLATES = {name: f"flashduty_{name}" for name in ("change_key", "title", "description", "link")}
 _SECRETS = frozenset({"push_url", "integration_key", "app_key"})
 _LEVELS = ("var", "env", "ini", "default")
+# Set to nothing, these turn off what they do by default.
+_EMPTY_IS_A_VALUE = frozenset({"label_groups", "label_vars"})
+# Under this name, ansible-core knows the options without the sources that are set to nothing.
+_WITHOUT_EMPTY = f"{CALLBACK} options"
 
 
 def prepare() -> None:
@@ -47,21 +58,41 @@ def prepare() -> None:
 def resolved(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:
     """Every option of the callback; templates among them are left raw.
 
-    :param variables: the variables of a play or task, as Ansible holds them.
+    :param variables: the variables of a play or task that the operator has written, as Ansible holds them.
     :param template: renders one of them.
     :raises InvalidConnection: naming the variable or option that cannot be used, and why. The text holds no secret.
     """
-    plugin = _configured_name()
-    definitions = C.config.get_configuration_definitions("callback", plugin)
-    names = {entry["name"] for option in definitions.values() for entry in option.get("vars", ())}
-    given = {name: _rendered(name, variables[name], template) for name in sorted(names & set(variables))}
+    definitions = _definitions()
+    given = {}
+    for option, definition in definitions.items():
+        for name in sorted(entry["name"] for entry in definition.get("vars", ()) if entry["name"] in variables):
+            value = _rendered(name, variables[name], template)
+            if option in _EMPTY_IS_A_VALUE or not _is_empty(value):
+                given[name] = value
     options, levels = {}, {}
-    for option in definitions:
-        value, origin = _configured(plugin, option, given)
+    for option, definition in definitions.items():
+        value, origin = _configured(option, definition, given)
         options[option], levels[option] = value, _level(str(origin))
-    options.update({option: variables[name] for option, name in TEMPLATES.items() if name in variables})
+    for option, name in TEMPLATES.items():
+        if not _is_empty(variables.get(name)):
+            options[option] = variables[name]
     _keep_nearest_key(options, levels)
     return options
+
+
+def of_task(action: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of the callback as a task sees it; templates among them are left raw.
+
+    :param action: the action plugin.
+    :raises InvalidConnection: naming the variable or option that cannot be used, and why. The text holds no secret.
+    """
+    variables = _operator_variables.of_task(action._task, task_vars, _variable_names())
+    return resolved(variables, Templar(loader=action._loader, variables=variables).template)
+
+
+def _variable_names() -> Set[str]:
+    found = {entry["name"] for definition in _definitions().values() for entry in definition.get("vars", ())}
+    return found.union(TEMPLATES.values())
 
 
 def origins() -> dict[str, str]:
@@ -69,10 +100,9 @@ def origins() -> dict[str, str]:
 
     That of ``enabled`` starts with ``off`` where it is false.
     """
-    plugin = _configured_name()
     found = {}
-    for option in C.config.get_configuration_definitions("callback", plugin):
-        value, origin = C.config.get_config_value_and_origin(option, plugin_type="callback", plugin_name=plugin)
+    for option, definition in _definitions().items():
+        value, origin = _configured(option, definition, {})
         text = str(origin)
         if value is not None and text != "default":
             text = f"the environment variable {text[5:]}" if text.startswith("env:") else text
@@ -90,7 +120,7 @@ def state_dir(options: Mapping[str, Any]) -> str:
 
 def with_task_options(options: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a task above all others."""
-    chosen = {name: value for name, value in task.items() if value is not None}
+    chosen = {name: value for name, value in task.items() if not _is_empty(value)}
     below = dict(options)
     if any(name in chosen for name in KEY_OPTIONS):
         below.update((name, None) for name in KEY_OPTIONS)
@@ -107,20 +137,59 @@ def _configured_name() -> str:
     raise LookupError(f"ansible-core does not know the options of {CALLBACK}")
 
 
+def _definitions() -> Mapping[str, Mapping[str, Any]]:
+    """The definitions of the options, less the environment variables and lines of ansible.cfg that are set to nothing.
+
+    ansible-core takes an empty value for one: for false, for the current folder, for an invalid choice.
+    """
+    emptied = _emptied_in(C.CONFIG_FILE)
+    definitions: dict[str, Mapping[str, Any]] = {}
+    for option, definition in C.config.get_configuration_definitions("callback", _configured_name()).items():
+        if option not in _EMPTY_IS_A_VALUE:
+            env = [entry for entry in definition.get("env", ()) if os.environ.get(entry["name"], "set").strip()]
+            ini = [entry for entry in definition.get("ini", ()) if (entry["section"], entry["key"]) not in emptied]
+            definition = {**definition, "env": env, "ini": ini}
+        definitions[option] = definition
+    C.config.initialize_plugin_configuration_definitions("callback", _WITHOUT_EMPTY, definitions)
+    return definitions
+
+
+@functools.lru_cache
+def _emptied_in(path: str | None) -> frozenset[tuple[str, str]]:
+    """The sections and keys of an ansible.cfg that have an empty value."""
+    parser = ConfigParser(inline_comment_prefixes=(";",), interpolation=None)
+    try:
+        parser.read(path or (), encoding="utf-8")
+    except (OSError, UnicodeError, ConfigParserError):  # then ansible-core has not read it either
+        return frozenset()
+    return frozenset(
+        (section, key) for section in parser.sections() for key, value in parser.items(section) if not value.strip()
+    )
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
 def _rendered(name: str, value: Any, template: Callable[[Any], Any]) -> Any:
     try:
         return _plain(template(value))
     except Exception as error:  # a template can raise anything
-        raise InvalidConnection(name, f"its template failed{_reason(name, error)}") from None
+        raise InvalidConnection(
+            name,
+            f"its template failed{_reason(name, error)}."
+            " Only what is written down counts: facts, registered results and set_fact values do not count here",
+        ) from None
 
 
-def _configured(plugin: str, option: str, given: Mapping[str, Any]) -> tuple[Any, Any]:
+def _configured(option: str, definition: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, Any]:
     try:
         found: tuple[Any, Any] = C.config.get_config_value_and_origin(
-            option, plugin_type="callback", plugin_name=plugin, variables=given
+            option, plugin_type="callback", plugin_name=_WITHOUT_EMPTY, variables=given
         )
     except Exception as error:
-        raise InvalidConnection(option, f"cannot be used{_reason(option, error)}") from None
+        valid = f". Valid are {', '.join(definition['choices'])}" if definition.get("choices") else ""
+        raise InvalidConnection(option, f"cannot be used{_reason(option, error)}{valid}") from None
     return found
 
 

@@ -85,6 +85,7 @@ class Settings(NamedTuple):
         template: Callable[[Any], Any],
         extra_vars: Mapping[str, Any],
         playbook: str,
+        hosts: Sequence[str],
         started: float,
         notices: Notices,
     ) -> Settings:
@@ -92,6 +93,7 @@ class Settings(NamedTuple):
 
         :param template: renders the option ``change_key``.
         :param playbook: the playbook's path.
+        :param hosts: the pattern of the first play.
         :param started: when the run started, Unix seconds.
         """
         arguments = context.CLIARGS
@@ -106,7 +108,14 @@ class Settings(NamedTuple):
         )
         key = _rendered_key(options["change_key"], template, notices)
         if not key and where.change_key is not None:
-            key = key_within_job(where.change_key, arguments.get("args") or (playbook,), arguments.get("subset"))
+            key = key_within_job(
+                where.change_key,
+                arguments.get("args") or (playbook,),
+                arguments.get("inventory") or (),
+                arguments.get("subset"),
+                (sorted(arguments.get("tags") or ()), sorted(arguments.get("skip_tags") or ()), hosts),
+                os.environ,
+            )
         key = key or generated_change_key(started, where.controller)
         return cls(
             scope=options["scope"],
@@ -184,14 +193,14 @@ class RunChanges:
         playbook: str,
         hosts: list[Any],
         options: Mapping[str, Any],
-        variables: Mapping[str, Any],
+        variables: Callable[[], Mapping[str, Any]],
         progress: Progress,
         later: Sequence[Any],
     ) -> None:
         """A play starts: its changes are reported, or await that a task changes something.
 
         :param hosts: the inventory hosts that it targets, in all its batches.
-        :param variables: those of the play; with scope ``run``, of its first host.
+        :param variables: reads those of the play; with scope ``run``, of its first host.
         :param later: the plays of this playbook that are to come.
         """
         name = play.get_name() or ""
@@ -248,8 +257,8 @@ class RunChanges:
         event = self._event(change, "Processing", "", time.time())
         return JoinedChange(event.change_key, event.title, event.link, event.labels)
 
-    def give_up(self) -> None:
-        """Which hosts are reached is no longer heard: they are taken for reached, and the statistics decide."""
+    def lost_track(self) -> None:
+        """It was not heard which hosts are reached: they are taken for reached, and the statistics decide."""
         self._outcome.awaited.clear()
 
     # Ends
@@ -258,10 +267,12 @@ class RunChanges:
         """How the run has ended for each host, by the statistics."""
         return self._outcome.ends(stats)
 
-    def close(self, ends: Ends, wait: float) -> None:
-        """End each change with its truth."""
-        now = time.time()
-        self._last(self._ending or [self._ended(change, ends, now) for change in self.open], wait)
+    def close(self, ends: Ends, ended_at: float, wait: float) -> None:
+        """End each change with its truth.
+
+        :param ended_at: when the last playbook ended, Unix seconds.
+        """
+        self._last(self._ending or [self._ended(change, ends, ended_at) for change in self.open], wait)
 
     def cancel(self, reason: Callable[[Texts, float], str], wait: float) -> None:
         """Cancel what is open.

@@ -9,13 +9,14 @@ Private to this collection; may change in any release.
 A job's change key stays the same when the job is tried again, so that the tries make one change. It is made of what
 the system keeps over a retry, which excludes GitLab's ``CI_JOB_ID``, GitHub's ``GITHUB_RUN_ATTEMPT``, Azure's
 ``SYSTEM_JOBID`` and Buildkite's ``BUILDKITE_JOB_ID``. Jobs of a matrix on GitHub share a key, for nothing in their
-environment tells them apart; where they run one playbook without different limits, they need keys of their own.
-AWX makes a new job, and so a new change, of a relaunch.
+environment tells them apart; where they run one playbook without different limits or inventories, they need keys of
+their own. AWX makes a new job, and so a new change, of a relaunch.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import posixpath
 import pwd
@@ -27,12 +28,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._git_checkout import GitCheckout
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text, shortened
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._git_checkout import GitCheckout, checkout_root
 
 _UNSAFE_IN_KEY = re.compile(r"[^\w.@/+-]+")
 _KEY_PART_MAX = 80
 _RUN_NAME_MAX = 60
+# Where the systems say which folder a job works in: GitLab, GitHub and its like, Jenkins, Azure, Buildkite.
+_JOB_FOLDERS = (
+    "CI_PROJECT_DIR",
+    "GITHUB_WORKSPACE",
+    "WORKSPACE",
+    "BUILD_SOURCESDIRECTORY",
+    "BUILDKITE_BUILD_CHECKOUT_PATH",
+)
 
 
 class RunContext(NamedTuple):
@@ -81,21 +90,45 @@ class RunContext(NamedTuple):
         return _with_checkout(context, GitCheckout.of(playbook)) if playbook else context
 
 
-def key_within_job(job_key: str, playbooks: Iterable[str], limit: str | None) -> str:
+def key_within_job(
+    job_key: str,
+    playbooks: Iterable[str],
+    inventories: Iterable[str],
+    limit: str | None,
+    others: Iterable[Iterable[str]],
+    environ: Mapping[str, str],
+) -> str:
     """The key of a run, which a retry of its job has too, but no other run of that job.
 
-    A job may run several playbooks, one of them may start another, and a matrix of jobs may run one playbook for
-    several limits at once: with one key, the end of one would close the change of another.
+    A job may run several playbooks or one for several inventories, one of them may start another, and a matrix of jobs
+    may run one playbook for several limits at once: with one key, the end of one would close the change of another.
 
     :param job_key: :attr:`RunContext.change_key`.
     :param playbooks: those of the command line.
+    :param inventories: the sources of the inventory.
     :param limit: ``--limit`` as given.
+    :param others: what else tells one run from another, such as the pattern of its first play.
+    :param environ: the environment, which names the folder that the job works in.
     """
+    playbooks = [*playbooks]
     name = "+".join(posixpath.basename(playbook) for playbook in playbooks) + (f"@{limit}" if limit else "")
-    name = plain_text(name)
-    if len(name) > _RUN_NAME_MAX:
-        name = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return f"{job_key}/{name}"
+    # A retry may work in another folder, on another machine.
+    roots = [environ[variable] for variable in _JOB_FOLDERS if environ.get(variable)]
+    parts = [[_below(path, roots) for path in paths] for paths in (playbooks, inventories)]
+    whole = json.dumps([*parts, limit, *([*texts] for texts in others)])
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{job_key}/{shortened(plain_text(name), _RUN_NAME_MAX)}-{digest}"
+
+
+def _below(path: str, roots: Iterable[str]) -> str:
+    """A path below the folder of the job, or of the git checkout that it is in; what is no path as it is."""
+    if "," in path or not os.path.exists(path):
+        return path
+    real = os.path.realpath(path)
+    for root in (*roots, checkout_root(real)):
+        if root and os.path.commonpath([real, folder := os.path.realpath(root)]) == folder:
+            return os.path.relpath(real, folder)
+    return real
 
 
 def generated_change_key(now: float, controller: str) -> str:

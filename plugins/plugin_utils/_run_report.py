@@ -10,8 +10,10 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +24,7 @@ from ansible.template import Templar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._dispatch import requests_is_missing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_changes import RunChanges, Settings
@@ -61,6 +63,10 @@ class RunReport:
         self._wait = 10.0
         self._ended_well = 0
         self._ends: Ends | None = None
+        self._ended_at = 0.0
+        self._interrupts = 0
+        self._broken_output = ""
+        self._options: Mapping[str, Any] = {}
         self._signals: Signals | None = None
         self._connection: Connection | None = None
         self._changes: RunChanges | None = None
@@ -109,10 +115,15 @@ class RunReport:
         if self._changes is not None:
             self._changes.host_failed(result)
 
-    def give_up(self) -> None:
-        """Nothing more is heard but the end."""
+    def lost_track(self) -> None:
+        """Something of what happened was not heard."""
         if self._changes is not None:
-            self._changes.give_up()
+            self._changes.lost_track()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a change was reported that has not ended."""
+        return self._changes is not None and bool(self._changes.open)
 
     def playbook_ends(self, stats: Any) -> None:
         """A playbook of the command line has come to its statistics."""
@@ -125,45 +136,60 @@ class RunReport:
             self._ended_well += 1
             if self._ended_well < len(context.CLIARGS.get("args") or ()):
                 return
-        self._ends = ends
-        self._changes.close(ends, self._wait)
-        self._show_notices()
+        self._ends, self._ended_at = ends, time.time()
+        self._interrupts = self._interrupts_so_far()
+        self._broken_output = _broken_output()
+        if not context.CLIARGS.get("args"):
+            # Not the command but another program runs the playbook, and may go on for long.
+            self._finish()
 
     # The start
 
     def _new_play(self, play: Any, manager: Any, set_wakeup_fd: Callable[..., int]) -> None:
         hosts = manager._inventory.get_hosts(play.hosts, ignore_restrictions=True)
-        variables = manager.get_vars(play=play, host=hosts[0] if hosts else None)
+        variables = _operator_variables.of_play(
+            play, hosts, _operator_variables.manager_without_answers(manager), self._notices
+        )
         template = Templar(loader=play.get_loader(), variables=variables).template
-        try:
-            options = _options.resolved(variables, template)
-        except InvalidConnection as error:
-            if self._changes is not None:
-                raise
-            self._refuse(str(error))
+        options = self._resolved(variables, template)
+        if options is None:
             return
         unwanted_check = context.CLIARGS.get("check") and not options["report_check_mode"] and not options["preview"]
         if not options["enabled"] or unwanted_check:
             return
         if self._changes is None:
-            self._changes = self._begun(options, template, manager.extra_vars, set_wakeup_fd)
+            self._changes = self._begun(options, template, manager.extra_vars, play.hosts, set_wakeup_fd)
             if self._changes is None:
                 return
             atexit.register(self._at_exit)
-        if self._changes.scope != "run":
-            # Values of single hosts come on top, so those of the first must not be below.
-            variables = manager.get_vars(play=play)
+        # Values of single hosts come on top, so those of the first must not be below.
+        hosts_of_texts = hosts if self._changes.scope == "run" else ()
+        variables_of_texts = functools.partial(
+            _operator_variables.of_play, play, hosts_of_texts, manager, self._notices
+        )
         playbooks = max(len(context.CLIARGS.get("args") or ()), len(self._playbooks))
         progress = Progress(self._play_number, len(self._plays), len(self._playbooks), playbooks, "")
         later = self._plays[self._play_number :]
-        self._changes.play_starts(play, self._playbooks[-1], hosts, options, variables, progress, later)
+        self._changes.play_starts(play, self._playbooks[-1], hosts, options, variables_of_texts, progress, later)
         self._show_notices()
+
+    def _resolved(self, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Mapping[str, Any] | None:
+        """The options of a play; where they cannot be used those of the play before it, None where there is none."""
+        try:
+            self._options = _options.resolved(variables, template)
+        except InvalidConnection as error:
+            if self._changes is None:
+                self._refuse(str(error))
+                return None
+            self._notices.warning(f"a play goes on with the settings of the one before it: {error}")
+        return self._options
 
     def _begun(
         self,
         options: Mapping[str, Any],
         template: Callable[[Any], Any],
         extra_vars: Mapping[str, Any],
+        pattern: Sequence[str],
         set_wakeup_fd: Callable[..., int],
     ) -> RunChanges | None:
         problem = None if options["preview"] else requests_is_missing()
@@ -177,7 +203,7 @@ class RunReport:
             return None
         self._wait = float(options["wait"])
         signals = self._signals = Signals(set_wakeup_fd)
-        settings = Settings.of(options, template, extra_vars, self._path, self._started, self._notices)
+        settings = Settings.of(options, template, extra_vars, self._path, pattern, self._started, self._notices)
 
         def road() -> Road:
             if options["preview"]:
@@ -211,27 +237,54 @@ class RunReport:
         for notice in self._notices.take():
             (self._warn if notice.level == "warning" else self._tell)(self.redact(notice.text))
 
-    # The end of a run that does not come to its statistics
+    # The end: at the exit of ansible-playbook, for until then its exit code can still become another one
 
     def _at_exit(self) -> None:
         try:
             if os.getpid() != self._pid or self._changes is None or not self._changes.open:
                 return
-            wait = min(self._wait, _WAIT_INTERRUPTED)
             if self._ends is not None:
-                # It could not be stored before.
-                self._changes.close(self._ends, wait)
+                self._finish()
             else:
-                self._changes.cancel(self._reason(), wait)
+                self._changes.cancel(self._reason(), min(self._wait, _WAIT_INTERRUPTED))
         except KeyboardInterrupt:
             # Whoever presses Ctrl-C again does not want to wait.
             pass
         except Exception as error:  # the courier, or the next run, closes it then
             self._warn(f"the end of this run is left to the courier: {self.redact(str(error))}")
 
+    def _finish(self) -> None:
+        """End a run that has come to its statistics."""
+        if self._changes is None or self._ends is None:
+            return
+        broken_output = self._broken_output or _broken_output()
+        if self._interrupts_so_far() > self._interrupts:
+            self._changes.cancel(lambda words, seconds: words.interrupted(seconds), min(self._wait, _WAIT_INTERRUPTED))
+        elif broken_output and not self._ends.failed:
+            # Of this, ansible-playbook makes the exit code 120, and has skipped each task that it could not print.
+            self._changes.cancel(lambda words, _seconds: words.output_broke(broken_output), self._wait)
+        else:
+            self._changes.close(self._ends, self._ended_at, self._wait)
+        self._show_notices()
+
+    def _interrupts_so_far(self) -> int:
+        return 0 if self._signals is None else received(self._signals.reader).count(signal.SIGINT)
+
     def _reason(self) -> Callable[[Texts, float], str]:
-        if self._signals is not None and signal.SIGINT in received(self._signals.reader):
+        if self._interrupts_so_far():
             return lambda words, seconds: words.interrupted(seconds)
         if self._ended_well:
             return lambda words, seconds: words.stopped_between(self._ended_well)
         return lambda words, seconds: words.stopped_early(seconds)
+
+
+def _broken_output() -> str:
+    """Why the standard output or error can no longer be written; empty where they can."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is None:
+                return "it is closed"
+            stream.flush()
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return ""

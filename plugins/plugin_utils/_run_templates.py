@@ -9,7 +9,7 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.template import Templar
@@ -32,7 +32,7 @@ class PlayTexts:
     :param name: the play's name; empty where it has none.
     :param playbook: the playbook's file name.
     :param options: those of the callback; templates are still raw.
-    :param variables: those of the play.
+    :param variables: reads those of the play, which is done for templates only.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class PlayTexts:
         playbook: str,
         loader: Any,
         options: Mapping[str, Any],
-        variables: Mapping[str, Any],
+        variables: Callable[[], Mapping[str, Any]],
         notices: Notices,
     ) -> None:
         self.name = name
         self.playbook = playbook
         self._templates = {text: options[text] for text in _TEXTS if options.get(text)}
-        self._variables = variables
-        self._templar = Templar(loader=loader, variables=variables)
+        self._variables = variables() if self._templates else {}
+        self._templar = Templar(loader=loader, variables=self._variables)
         self._notices = notices
 
     @property

@@ -109,6 +109,10 @@ class Texts(ABC):
         """An error of ansible-playbook itself, or a way to leave it such as the debugger's."""
 
     @abstractmethod
+    def output_broke(self, reason: str) -> str:
+        """The output could not be written any more, and tasks were skipped for that."""
+
+    @abstractmethod
     def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
         """Hosts failed, or were unreachable, at a task."""
 

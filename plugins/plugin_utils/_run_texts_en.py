@@ -67,6 +67,9 @@ class English(Texts):
     def stopped_early(self, seconds: float) -> str:
         return f"Stopped after {self._duration(seconds)}, before all plays were through."
 
+    def output_broke(self, reason: str) -> str:
+        return f"Stopped before all tasks had run, the output could no longer be written: {reason}."
+
     def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
         verb = "Unreachable" if end is HostEnd.UNREACHABLE else "Failed"
         if task is None:

@@ -67,6 +67,9 @@ class Chinese(Texts):
     def stopped_early(self, seconds: float) -> str:
         return f"执行 {self._duration(seconds)}后提前停止，部分 play 未执行完。"
 
+    def output_broke(self, reason: str) -> str:
+        return f"输出无法写入（{reason}），部分任务未执行就停止。"
+
     def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
         verb = "不可达" if end is HostEnd.UNREACHABLE else "失败"
         if task is None:

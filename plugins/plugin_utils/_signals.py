@@ -43,10 +43,10 @@ class Signals:
         os.register_at_fork(after_in_child=functools.partial(set_wakeup_fd, -1))
 
 
-def received(reader: int) -> frozenset[int]:
-    """The numbers of the signals so far; asking leaves them there for others to ask."""
+def received(reader: int) -> bytes:
+    """The numbers of the signals so far, in order; asking leaves them there for others to ask."""
     with socket.socket(fileno=os.dup(reader)) as end:
         try:
-            return frozenset(end.recv(4096, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+            return end.recv(4096, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
-            return frozenset()
+            return b""

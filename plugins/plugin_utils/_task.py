@@ -94,10 +94,7 @@ class TaskConnection:
         reading: bool = False,
         reporting: bool = False,
     ) -> None:
-        self._options = _options.with_task_options(
-            _options.resolved(variables, action._templar.template),
-            {name: options.get(name) for name in options if options.get(name) is not None},
-        )
+        self._options = _options.with_task_options(_options.of_task(action, variables), options)
         if reporting and not self._options["enabled"]:
             raise TurnedOff
         self.preview = bool(self._options["preview"])

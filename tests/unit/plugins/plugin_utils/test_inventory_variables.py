@@ -32,8 +32,9 @@ from hypothesis import strategies as st
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _inventory_variables
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._inventory_variables import targets
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import TargetHost
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import LABELS_VARIABLE, TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import manager_without_answers
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._value_rendering import MISSING, plain
 
 NAMES = ("service", "cluster", "region", "team", "flashduty_labels")
@@ -79,6 +80,11 @@ class Run:
     def _core_values(self, host: Any, names: tuple[str, ...]) -> dict[str, Any]:
         variables = self.manager.get_vars(play=self.play, host=host)
         templar = Templar(loader=self.loader, variables=variables)
+        # What a host answers does not count for this one.
+        written = manager_without_answers(self.manager).get_vars(play=self.play, host=host)
+        variables = {name: value for name, value in variables.items() if name != LABELS_VARIABLE}
+        if LABELS_VARIABLE in written:
+            variables[LABELS_VARIABLE] = written[LABELS_VARIABLE]
 
         def rendered(raw: Any) -> Any:
             if isinstance(raw, Mapping):
@@ -496,7 +502,9 @@ def test_where_core_cannot_say_either_there_are_no_values(tmp_path: Path, monkey
 
     monkeypatch.setattr(run.manager, "get_vars", broken)
     assert run.values() == {"web1": {}}
-    assert run.notices.take()[-1] == Notice("debug", "labels: no variables of web1, AssertionError: core is broken")
+    assert run.notices.take()[-1].text == (
+        "variables of web1 cannot be read, labels and settings in them are missing: AssertionError: core is broken"
+    )
 
 
 def test_another_vars_plugin_is_asked_for_the_groups_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def _process_of_ansible() -> None:
 
 def _texts(notices: Notices | None = None, variables: dict[str, Any] | None = None, **options: Any) -> PlayTexts:
     templates = {name: trust_as_template(text) if isinstance(text, str) else text for name, text in options.items()}
-    return PlayTexts("Deploy", "site.yml", DataLoader(), templates, variables or {}, notices or Notices())
+    return PlayTexts("Deploy", "site.yml", DataLoader(), templates, lambda: variables or {}, notices or Notices())
 
 
 def test_what_the_run_says_is_never_a_template() -> None:

@@ -56,7 +56,7 @@ def _parts(inventory: InventoryManager, scope: str, *plays: str) -> dict[str, li
             TargetHost(host.name, tuple(g.name for g in host.get_groups() if g.name not in ("all", "ungrouped")), {})
             for host in hosts
         ]
-        view = PlayTexts("", "site.yml", DataLoader(), {}, {}, Notices())
+        view = PlayTexts("", "site.yml", DataLoader(), {}, dict, Notices())
         scopes.add_play([play], hosts, targets, view, 0.0)
     assert all(scopes.of_host(host) for change in scopes.changes for host in change.hosts)
     return {change.target: sorted(change.hosts) for change in scopes.changes}
