@@ -12,10 +12,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting impo
     CONNECTION_OPTIONS,
     Report,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._current_run import CurrentRun, current_run
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import document
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import (
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
     TaskAction,
     TaskConnection,

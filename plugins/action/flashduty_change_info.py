@@ -14,7 +14,11 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskAction, TaskConnection, failure
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
+    TaskAction,
+    TaskConnection,
+    failure,
+)
 
 
 class ActionModule(TaskAction):

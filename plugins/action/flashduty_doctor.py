@@ -10,8 +10,8 @@ from typing import Any
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._doctor import examine
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskAction
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
 
 
 class ActionModule(TaskAction):

@@ -11,7 +11,11 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.module_utils._flushing import FLUSH_OPTIONS, Flush
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._task import TaskAction, TaskConnection, failure
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
+    TaskAction,
+    TaskConnection,
+    failure,
+)
 
 
 class ActionModule(TaskAction):

@@ -276,7 +276,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.plugins.callback import CallbackBase
 
 if TYPE_CHECKING:
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import RunReport
 
 
 def _never_fails_the_run(method: Callable[..., None]) -> Callable[..., None]:
@@ -337,7 +337,7 @@ class CallbackModule(CallbackBase):
             return
         if self._report is None:
             # Not at the top: there an error would end the run, and who only asks for the options would wait for it.
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run_report import RunReport
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import RunReport
 
             self._report = RunReport(self._display.warning, self._display.vvv, self._display.display)
         self._report.playbook_starts(str(playbook._file_name), playbook.get_plays())

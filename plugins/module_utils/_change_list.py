@@ -5,7 +5,7 @@
 """Reading changes back: pages followed, errors that may pass tried again, one deadline for all of it.
 
 Private to this collection; may change in any release.
-Never to be used in the ansible-playbook process: see ``plugin_utils/_reader.py``.
+Never to be used in the ansible-playbook process: see ``plugin_utils/_courier/reader.py``.
 """
 
 from __future__ import annotations

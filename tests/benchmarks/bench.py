@@ -38,12 +38,12 @@ _LABELS_BEND = 1.3
 def _use_the_installed_collection() -> None:
     """In this process too, where the package ``ansible`` would hide it."""
     plugins = _COLLECTIONS / "ansible_collections" / "flashcat" / "flashduty" / "plugins"
-    spec = importlib.util.spec_from_file_location("_standalone", plugins / "plugin_utils" / "_standalone.py")
+    spec = importlib.util.spec_from_file_location("entry", plugins / "plugin_utils" / "_courier" / "entry.py")
     if spec is None or spec.loader is None or not plugins.is_dir():
         raise SystemExit("the collection is not installed in .build: run make install-collection")
-    standalone = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(standalone)
-    standalone.make_importable(str(_COLLECTIONS / "ansible_collections"))
+    entry = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(entry)
+    entry.make_importable(str(_COLLECTIONS / "ansible_collections"))
 
 
 def _forget_settings() -> None:

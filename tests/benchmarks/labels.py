@@ -82,8 +82,8 @@ def loaded_play(folder: Path) -> tuple[Any, list[Any]]:
 
 def labels_of(play: Any, hosts: list[Any]) -> dict[str, str]:
     """What the callback does for labels when a play starts."""
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._inventory_variables import targets
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import LabelRules, RunLabels
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, RunLabels
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
     notices = Notices()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from control_node import ControlNode
 
-ROOMS = "ansible_collections.flashcat.flashduty.plugins."
+PLUGINS = "ansible_collections.flashcat.flashduty.plugins."
 PLAY = """
 - hosts: {hosts}
   gather_facts: false
@@ -34,9 +34,9 @@ def test_requests_is_never_imported_beside_the_tasks(control: ControlNode) -> No
     assert code == 0, output
     assert control.statuses() == ["Processing", "Processing", "Done"]
     found = _imported(output)
-    assert ROOMS + "plugin_utils._run_report" in found
-    assert ROOMS + "plugin_utils._task" in found
-    assert not {"requests", "urllib3", ROOMS + "module_utils._api", ROOMS + "module_utils._delivery"} & found
+    assert PLUGINS + "plugin_utils._run.run" in found
+    assert PLUGINS + "plugin_utils._tasks.action" in found
+    assert not {"requests", "urllib3", PLUGINS + "module_utils._api", PLUGINS + "module_utils._delivery"} & found
 
 
 def test_a_task_brings_nothing_of_the_callback_but_its_options(control: ControlNode) -> None:
@@ -45,8 +45,8 @@ def test_a_task_brings_nothing_of_the_callback_but_its_options(control: ControlN
     code, output = control.run(control.write("site.yml", PLAY.format(hosts="web1", task=TASK)))
     assert code == 0, output
     found = _imported(output)
-    assert ROOMS + "plugin_utils._task" in found
-    assert ROOMS + "plugin_utils._run_report" not in found
+    assert PLUGINS + "plugin_utils._tasks.action" in found
+    assert PLUGINS + "plugin_utils._run.run" not in found
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_the_key_is_in_no_output_no_file_and_no_process(control: ControlNode) ->
     _code, output = control.run("-vvvvv", control.write("site.yml", PLAY.format(hosts="web1") + task))
     assert control.statuses() == ["Processing", "Done"]
     assert KEY not in output
-    assert b"_standalone.py\0_courier" in seen.read_bytes()
+    assert b"entry.py\0_courier.process" in seen.read_bytes()
     for path, content in control.written().items():
         assert KEY.encode() not in content, path
     assert KEY.encode() not in seen.read_bytes()

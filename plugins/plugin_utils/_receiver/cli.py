@@ -51,7 +51,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 ANSWER_SECONDS = 5.0
 
-_STANDALONE = Path(__file__).absolute().parents[1] / "_standalone.py"
+_STANDALONE = Path(__file__).absolute().parents[1] / "_courier/entry.py"
 _ROOM = "_receiver.cli"
 _DAEMON = "_daemon"
 

@@ -24,7 +24,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     changes_found,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _reader
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
 KEY, APP_KEY = "k3y-of-the-integration", "app/k3y+of a 'user'"
@@ -155,7 +155,7 @@ def test_status_labels_integrations_and_events(connection: Connection, receiver:
 def find(request: pytest.FixtureRequest) -> Finder:
     if request.param == "here":
         return lambda connection, query: _change_list.find_changes(connection, query, connection.timeout)
-    return _reader.find_changes
+    return reader.find_changes
 
 
 def test_both_ways_find_the_same(connection: Connection, find: Finder) -> None:

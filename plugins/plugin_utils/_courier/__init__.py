@@ -1,0 +1,8 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The courier: a process beside ansible-playbook that delivers events, and the client that starts and wakes it.
+
+Private to this collection; may change in any release.
+"""

@@ -1,0 +1,77 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a module of plugin_utils in a plain Python process.
+
+Private to this collection; may change in any release.
+
+`python -I /path/to/entry.py MODULE ARGUMENT…` imports MODULE, such as `_courier.process`, which has
+`main(argv: list[str]) -> int`, and exits with what it returns. Nothing of ansible-core is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import types
+
+ROOT = "ansible_collections"
+PACKAGE = f"{ROOT}.flashcat.flashduty.plugins.plugin_utils"
+
+# What a process of ours needs of the environment, which may hold keys.
+_ENVIRONMENT = frozenset(
+    {"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+    | {"SSL_CERT_FILE", "SSL_CERT_DIR"}
+    | {name for proxy in ("http_proxy", "https_proxy", "no_proxy", "all_proxy") for name in (proxy, proxy.upper())}
+)
+
+
+def command(module: str) -> list[str]:
+    """The command line that runs a module; it leaves nothing behind in the folders of the collection."""
+    return [sys.executable, "-I", "-S", "-B", os.path.abspath(__file__), module]
+
+
+def environment() -> dict[str, str]:
+    """The environment to run a module in."""
+    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT and value}
+
+
+def import_path() -> list[str]:
+    """Where this process finds modules, for one that is in another folder."""
+    try:
+        return [os.path.abspath(path) for path in sys.path if path]
+    except OSError:  # the current folder was deleted
+        return [path for path in sys.path if os.path.isabs(path)]
+
+
+def make_importable(folder: str) -> None:
+    """Make `ansible_collections` mean `folder` in this process.
+
+    The `ansible` package puts a regular package of that name into site-packages, which would hide every other folder.
+    """
+    package = types.ModuleType(ROOT)
+    package.__path__ = [folder]
+    sys.modules[ROOT] = package
+
+
+def run(arguments: list[str]) -> int:
+    """Run the module named by the first argument with the others, and return its exit code."""
+    if not arguments:
+        print("usage: entry.py MODULE [ARGUMENT ...]", file=sys.stderr)
+        return 2
+    make_importable(_collections_folder())
+    return int(importlib.import_module(f"{PACKAGE}.{arguments[0]}").main(arguments[1:]))
+
+
+def _collections_folder() -> str:
+    """The folder `ansible_collections` that holds this file."""
+    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for _part in PACKAGE.split(".")[1:]:
+        folder = os.path.dirname(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

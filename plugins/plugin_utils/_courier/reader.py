@@ -1,0 +1,106 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Asks Flashduty something from the control node, in a short-lived process of its own.
+
+Private to this collection; may change in any release.
+
+The workers of ansible-playbook are forks: HTTP in one of them can hang for ever on a lock that was held at the fork,
+and each would pay for the import of ``requests``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
+    ChangeQuery,
+    Found,
+    ReadingFailed,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import entry
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
+
+# Seconds beyond its budget that the process may take to start and to answer.
+_GRACE = 10.0
+
+
+def find_changes(connection: Connection, query: ChangeQuery) -> Found:
+    """The changes that Flashduty shows.
+
+    :raises ReadingFailed: where it could not be asked within the connection's ``timeout``.
+    """
+    return Found(**ask("find_changes", connection, query.to_dict()))
+
+
+def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer of this room's process to a question.
+
+    :param question: one of ``_ANSWERS``.
+    :raises ReadingFailed: where there is none within the connection's ``timeout``.
+    """
+    problem = requests_is_missing()
+    if problem is not None:
+        raise ReadingFailed(problem)
+    mission = {
+        "question": question,
+        "connection": connection.to_dict(),
+        "values": dict(values),
+        "import_path": entry.import_path(),
+    }
+    try:
+        done = subprocess.run(
+            entry.command("_courier.reader"),
+            input=json.dumps(mission).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=entry.environment(),
+            timeout=connection.timeout + _GRACE,
+            check=True,
+        )
+        answer = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise ReadingFailed(f"no answer within {connection.timeout:g} s") from None
+    except (OSError, subprocess.CalledProcessError, ValueError) as error:
+        raise ReadingFailed(f"the process that asks Flashduty failed: {type(error).__name__}") from None
+    if "failed" in answer:
+        raise ReadingFailed(**answer["failed"])
+    result: dict[str, Any] = answer["answer"]
+    return result
+
+
+def main(_arguments: list[str]) -> int:
+    """Answer the question on the standard input."""
+    mission = json.loads(sys.stdin.read())
+    sys.path[:] = mission["import_path"]
+    connection = Connection(**mission["connection"])
+    try:
+        answer = {"answer": _ANSWERS[mission["question"]](connection, mission["values"])}
+    except ReadingFailed as error:
+        names = ("message", "status", "code", "request_id")
+        answer = {"failed": {name: getattr(error, name) for name in names}}
+    print(json.dumps(answer))
+    return 0
+
+
+def _find_changes(connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
+    # Late, for it brings `requests`.
+    from ansible_collections.flashcat.flashduty.plugins.module_utils import _change_list
+
+    return asdict(_change_list.find_changes(connection, ChangeQuery.from_dict(values), connection.timeout))
+
+
+def _probe(connection: Connection, _values: Mapping[str, Any]) -> dict[str, Any]:
+    from ansible_collections.flashcat.flashduty.plugins.module_utils import _probing
+
+    return _probing.probe(connection)
+
+
+_ANSWERS = {"find_changes": _find_changes, "probe": _probe}

@@ -1,0 +1,73 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the plays to come will target, as far as it can be told before they start.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ansible import constants as C  # noqa: N812
+from ansible.template import Templar
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import matcher, split
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+
+
+def new_hosts(plays: Iterable[Any], known: Iterable[str], loader: Any, notices: Notices) -> Iterator[tuple[Any, Any]]:
+    """Each play that targets hosts which no play before it does, with these.
+
+    Plays are left out whose hosts cannot be told yet, and those that are not to be reported.
+
+    :param plays: the plays to come.
+    :param known: names of the hosts so far.
+    """
+    seen = set(known)
+    for play in plays:
+        try:
+            hosts = [host for host in _hosts(play, loader) if host.name not in seen]
+        except Exception as error:  # nothing of these plays has been checked yet
+            first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+            notices.debug(f"labels: the hosts of a later play cannot be told yet ({first_line})")
+            continue
+        if hosts:
+            seen.update(host.name for host in hosts)
+            yield play, hosts
+
+
+def _hosts(play: Any, loader: Any) -> list[Any]:
+    manager = play.get_variable_manager()
+    inventory = manager._inventory
+    written = _texts(play.hosts)
+    is_template = any("{{" in text or "{%" in text for text in written)
+    # What matches nothing yet, a play before it may make. To ask for it now, as get_vars does, would print a warning.
+    if not is_template and not _match(inventory, written):
+        return []
+    variables = manager.get_vars(play=play)
+    template = Templar(loader=loader, variables=variables).template
+    patterns = _texts(template(play.hosts))
+    if is_template and not _match(inventory, patterns):
+        return []
+    hosts: list[Any] = inventory.get_hosts(patterns, ignore_restrictions=True)
+    return hosts if _options.resolved(variables, template)["enabled"] else []
+
+
+def _texts(hosts: Any) -> list[str]:
+    return [str(text) for text in ([hosts] if isinstance(hosts, str) else hosts)]
+
+
+def _match(inventory: Any, patterns: Iterable[str]) -> bool:
+    return all(_matches(inventory, term.name) for term in split(patterns))
+
+
+def _matches(inventory: Any, name: str) -> bool:
+    if name in inventory.groups or name in inventory.hosts or name in C.LOCALHOST:
+        return True
+    match = matcher(name)
+    return any(match(known) for names in (inventory.groups, inventory.hosts) for known in names)

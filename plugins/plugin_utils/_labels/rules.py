@@ -1,0 +1,414 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From the targeted hosts of a run to the labels of its change.
+
+Private to this collection; may change in any release.
+
+For each host the highest rule that names a label decides its value, in rising priority: built in, names of its groups
+(``label_groups``), inventory variables (``label_vars``), the variable ``flashduty_labels``, the option ``labels``. Over
+all hosts, the label is the one value they agree on, or their distinct values.
+
+Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import yaml
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
+    LABEL_KEY_MAX,
+    LABEL_VALUE_MAX,
+    LABELS_MAX,
+    label_text,
+    plain_text,
+    shortened,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.group_patterns import (
+    GroupPattern,
+    InvalidPattern,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+
+LABELS_VARIABLE = "flashduty_labels"
+# Labels that are built in, the most useful first: under the limit of 50 the last ones go first.
+BUILT_IN = ("host", "check_mode", "group", "playbook", "user", "source", "limit", "controller", "tags", "skip_tags")
+
+_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_NUMBER = re.compile("([0-9]+)")
+_SHOWN_NAMES = 10
+# CPU seconds that the names of all groups may take; 10,000 groups and ten patterns take a twentieth of it.
+_MATCHING_MAX = 1.0
+
+# The items of one host's label; none where the rule says that there is to be no such label.
+_Items = tuple[str, ...]
+
+
+class TargetHost(NamedTuple):
+    """A host that a play targets.
+
+    :ivar name: its inventory name.
+    :ivar groups: all its inventory groups but ``all`` and ``ungrouped``.
+    :ivar variables: plain values of the variables that the rules ask for, as far as the host has them.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    variables: Mapping[str, Any]
+
+
+class LabelVariable(NamedTuple):
+    """An inventory variable that gives a label."""
+
+    label: str
+    variable: str
+
+
+def natural(text: str) -> tuple[object, ...]:
+    """A key for sorting that puts web2 before web10."""
+    parts: list[object] = []
+    for number, part in enumerate(_NUMBER.split(text)):
+        digits = part.lstrip("0")
+        parts.append((len(digits), digits) if number % 2 else part)
+    return (tuple(parts), text)
+
+
+def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX) -> str:
+    """The items joined by commas, cut at a whole item with ``+N`` for the N left out.
+
+    :param limit: characters that the text may have.
+    """
+    items = list(items)
+    text = ",".join(items)
+    if len(text) <= limit:
+        return text
+    # Room for the longest suffix keeps the cut simple; it costs a digit at most.
+    room = limit - len(f",+{len(items)}")
+    kept = length = 0
+    while length + len(items[kept]) <= room:
+        length += len(items[kept]) + 1
+        kept += 1
+    if kept:
+        return f"{','.join(items[:kept])},+{len(items) - kept}"
+    if len(items) == 1:
+        return shortened(items[0], limit)
+    return f"{shortened(items[0], room)},+{len(items) - 1}"
+
+
+def built_in_labels(
+    *,
+    user: str,
+    controller: str,
+    limit: str | None = None,
+    tags: Iterable[str] = (),
+    skip_tags: Iterable[str] = (),
+) -> dict[str, str]:
+    """The built-in labels that are known before any play: ``source``, ``user``, ``controller`` and the command line's.
+
+    :param user: who runs the playbook.
+    :param controller: host name of the control node.
+    :param limit: ``--limit`` as given.
+    :param tags: ``--tags``; ``all``, which Ansible assumes where none are given, makes no label.
+    :param skip_tags: ``--skip-tags``.
+    """
+    values = {
+        "source": "ansible",
+        "user": user,
+        "controller": controller,
+        "limit": limit or "",
+        "tags": joined(sorted(set(tags) - {"all"}, key=natural)),
+        "skip_tags": joined(sorted(set(skip_tags), key=natural)),
+    }
+    return {name: text for name, value in values.items() if (text := plain_text(value).strip())}
+
+
+class _GroupLabels:
+    """The labels that names of groups give to a host; each name is looked at once."""
+
+    def __init__(self, patterns: Sequence[GroupPattern], notices: Notices) -> None:
+        self._patterns = patterns
+        self._notices = notices
+        self._spent = 0.0
+        self._of_name: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._of_names: dict[tuple[str, ...], dict[str, _Items]] = {}
+
+    def of(self, names: tuple[str, ...]) -> dict[str, _Items]:
+        """The labels of a host in the groups of these names."""
+        if names not in self._of_names:
+            found: dict[str, set[str]] = {}
+            for name in names if self._patterns else ():
+                for label, value in self._of_one(name):
+                    found.setdefault(label, set()).add(value)
+            self._of_names[names] = {label: tuple(sorted(values, key=natural)) for label, values in found.items()}
+        return self._of_names[names]
+
+    def _of_one(self, name: str) -> tuple[tuple[str, str], ...]:
+        if name not in self._of_name:
+            if self._spent > _MATCHING_MAX:
+                self._notices.warning(
+                    f"label_groups: names of groups are not looked at any more, {len(self._of_name)} of them took"
+                    f" {self._spent:.1f} s; simpler patterns are faster",
+                    subject="label_groups too slow",
+                )
+                return ()
+            started = time.thread_time()
+            given = [found for pattern in self._patterns for found in pattern.of(name)]
+            self._of_name[name] = tuple((label, text) for label, value in given for text in _one(value))
+            self._spent += time.thread_time() - started
+        return self._of_name[name]
+
+
+class LabelRules(NamedTuple):
+    """Which labels a host has. Make it with :meth:`from_options`.
+
+    :ivar groups: labels by names of groups; all that match one host count.
+    :ivar variables: inventory variables that give labels; of several for one label, a host's first decides.
+    :ivar fixed: the option ``labels``: the same for every host, above all else.
+    """
+
+    groups: _GroupLabels
+    variables: tuple[LabelVariable, ...]
+    fixed: Mapping[str, _Items]
+
+    @classmethod
+    def from_options(
+        cls, label_groups: Iterable[Any], label_vars: Iterable[Any], labels: Any, notices: Notices
+    ) -> LabelRules:
+        """The rules that the options ask for; what makes no sense in them is left out and told.
+
+        :param label_groups: see :meth:`GroupPattern.from_text`.
+        :param label_vars: names of variables, each alone (``service``) or with the label it gives
+            (``cluster=k8s_cluster``).
+        :param labels: label keys and values, as a map or as text: ``key=value,key=value``, or a map in YAML or JSON. A
+            null or empty value means that there is to be no such label.
+        """
+        groups = [_group_pattern(entry, notices) for entry in _entries(label_groups)]
+        variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
+        return cls(
+            _GroupLabels([pattern for pattern in groups if pattern is not None], notices),
+            tuple(variable for variable in variables if variable is not None),
+            _map_items(_label_map(labels, notices), "labels", notices),
+        )
+
+    @property
+    def variable_names(self) -> tuple[str, ...]:
+        """The variables to look up for each host."""
+        return (*dict.fromkeys(entry.variable for entry in self.variables), LABELS_VARIABLE)
+
+    def of_variables(self, values: Mapping[str, Any], notices: Notices) -> dict[str, _Items]:
+        """The labels that a host has by its variables; no items where there is to be no label."""
+        labels: dict[str, _Items] = {}
+        for label, variable in self.variables:
+            if label not in labels and variable in values:
+                items = _items(values[variable], f"variable {variable}", notices.debug)
+                if items:
+                    labels[label] = items
+        own = values.get(LABELS_VARIABLE)
+        if isinstance(own, Mapping):
+            labels.update(_map_items(own, LABELS_VARIABLE, notices))
+        elif own is not None and str(own).strip():
+            notices.warning(
+                f"{LABELS_VARIABLE} is left out, it must be a map of label keys and values; on the command line:"
+                f""" -e '{{"{LABELS_VARIABLE}": {{"key": "value"}}}}'"""
+            )
+        return labels
+
+
+class _WorkedOut(NamedTuple):
+    variables: Mapping[str, Any]
+    labels: dict[str, _Items]
+
+
+class RunLabels:
+    """Collects the labels of one change over its plays.
+
+    :param rules: how groups and variables become labels.
+    :param built_in: labels that are known before any play.
+    """
+
+    def __init__(self, rules: LabelRules, built_in: Mapping[str, str], notices: Notices) -> None:
+        self._rules = rules
+        self._notices = notices
+        self._collected: dict[str, set[_Items]] = {}
+        self._from_variables: set[str] = set()
+        self._by_rules: set[str] = set()
+        self._built_in = {name: _one(value) for name, value in built_in.items()}
+        order = [*dict.fromkeys(entry.label for entry in rules.variables)]
+        self._order = {label: number for number, label in enumerate(order)}
+
+    def add_play(self, hosts: Iterable[TargetHost], playbook: str | None = None) -> None:
+        """Adds the hosts that a play targets; hosts that were added before may come again.
+
+        :param playbook: file name of the playbook, without its folders.
+        """
+        of_all = {**self._built_in, "playbook": _one(playbook)} if playbook else self._built_in
+        # Hosts that share their values share the very map, so each map is worked out once, and each combination of
+        # it with groups.
+        by_variables: dict[int, _WorkedOut] = {}
+        worked_out: dict[tuple[int, tuple[str, ...]], dict[str, _Items]] = {}
+        names: set[str] = set()
+        groups: set[tuple[str, ...]] = set()
+        for host in hosts:
+            key = (id(host.variables), host.groups)
+            labels = worked_out.get(key)
+            if labels is None:
+                if key[0] not in by_variables:
+                    by_variables[key[0]] = _WorkedOut(
+                        host.variables, self._rules.of_variables(host.variables, self._notices)
+                    )
+                labels = worked_out[key] = {**self._rules.groups.of(host.groups), **by_variables[key[0]].labels}
+            if "host" not in labels:
+                names.add(host.name)
+            if "group" not in labels and "group" not in self._built_in:
+                groups.add(host.groups)
+        for found in by_variables.values():
+            self._from_variables.update(found.labels)
+        for labels in worked_out.values():
+            self._by_rules.update(labels)
+            for label, items in labels.items():
+                self._collect(label, items)
+        for name in names:
+            self._collect("host", _one(name))
+        for group in {group for several in groups for group in several}:
+            self._collect("group", _one(group))
+        for label, items in of_all.items():
+            if not worked_out or any(label not in labels for labels in worked_out.values()):
+                self._collect(label, items)
+
+    def _collect(self, label: str, items: _Items) -> None:
+        if items:
+            self._collected.setdefault(label, set()).add(items)
+
+    def labels(self) -> dict[str, str]:
+        """The labels of the change so far, within every limit; what had to go is told once."""
+        values = {
+            label: self._value(found) for label, found in self._collected.items() if label not in self._rules.fixed
+        }
+        values.update((label, joined(items)) for label, items in self._rules.fixed.items() if items)
+        ranked = sorted(values, key=self._rank)
+        dropped = ranked[LABELS_MAX:]
+        if dropped:
+            names = joined(dropped[:_SHOWN_NAMES]) + ("" if len(dropped) <= _SHOWN_NAMES else ",…")
+            self._notices.warning(
+                f"labels: {len(dropped)} beyond the limit of {LABELS_MAX} are left out: {names}",
+                subject="labels beyond",
+            )
+        return {label: values[label] for label in ranked[:LABELS_MAX]}
+
+    def _value(self, found: set[_Items]) -> str:
+        if len(found) == 1:
+            return joined(next(iter(found)))
+        return joined(sorted({item for items in found for item in items}, key=natural))
+
+    def _rank(self, label: str) -> tuple[object, ...]:
+        """The order in which labels are kept: the user's fixed ones, host, by variables, by groups, built-in ones."""
+        if label in self._rules.fixed:
+            return (0, 0, natural(label))
+        if label == "host":
+            return (1, 0, natural(label))
+        if label in self._from_variables:
+            return (2, self._order.get(label, len(self._order)), natural(label))
+        if label in self._by_rules:
+            return (3, 0, natural(label))
+        return (4, BUILT_IN.index(label) if label in BUILT_IN else len(BUILT_IN), natural(label))
+
+
+def _entries(given: Iterable[Any]) -> Iterator[str]:
+    # An empty setting reads as one empty entry.
+    return (text for entry in given if (text := plain_text(str(entry)).strip()))
+
+
+def _group_pattern(entry: str, notices: Notices) -> GroupPattern | None:
+    try:
+        pattern = GroupPattern.from_text(entry)
+    except InvalidPattern as error:
+        notices.warning(f"label_groups: {entry!r} is left out, {error}")
+        return None
+    labels = [(key, group) for label, group in pattern.labels if (key := _clean_key(label, notices)) is not None]
+    return pattern._replace(labels=tuple(labels))
+
+
+def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:
+    label, equals, variable = entry.partition("=")
+    variable = variable.strip() if equals else label
+    key = _clean_key(label, notices)
+    if key is None or not _VARIABLE_NAME.match(variable):
+        notices.warning(f"label_vars: {entry!r} is left out, give variable or label=variable")
+        return None
+    return LabelVariable(key, variable)
+
+
+def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:
+    if isinstance(given, Mapping):
+        return given
+    text = str(given or "").strip()
+    if text.startswith("{"):
+        try:
+            parsed = yaml.safe_load(text)
+        except yaml.YAMLError:
+            parsed = None
+        if isinstance(parsed, Mapping):
+            return parsed
+        notices.warning("labels: the option is left out, it begins as a map and is no valid YAML or JSON")
+        return {}
+    pairs = [entry.partition("=") for entry in _entries(re.split(r"[,\n]", text))]
+    for key, equals, _value in pairs:
+        if not equals:
+            notices.warning(f"labels: {key!r} is left out, give key=value,key=value or a map in YAML or JSON")
+    return {key: value for key, equals, value in pairs if equals}
+
+
+def _clean_key(key: Any, notices: Notices) -> str | None:
+    text = plain_text(label_text(key) or "").strip()
+    if len(text) > LABEL_KEY_MAX:
+        notices.warning(
+            f"labels: the key {shortened(text, 40)!r} is left out, it has {len(text)} characters,"
+            f" {LABEL_KEY_MAX} are allowed"
+        )
+        return None
+    return text or None
+
+
+def _one(text: str) -> _Items:
+    text = plain_text(text).strip()
+    return (text,) if text else ()
+
+
+def _map_items(labels: Mapping[Any, Any], source: str, notices: Notices) -> dict[str, _Items]:
+    found: dict[str, _Items] = {}
+    for key, value in labels.items():
+        clean = _clean_key(key, notices)
+        items = _items(value, f"{source}.{clean}", notices.warning)
+        if clean is not None and items is not None:
+            found[clean] = items
+    return found
+
+
+def _items(value: Any, source: str, tell: Any) -> _Items | None:
+    """The items of a label value, or None for a value that cannot be one."""
+    if isinstance(value, str):
+        return _text_items(value)
+    try:
+        if isinstance(value, (list, tuple)):
+            # The whole list is judged first: a list within a list is refused there.
+            if label_text(value) is None:
+                return ()
+            return tuple(text for text in map(label_text, value) if text)
+        text = label_text(value)
+        return () if text is None else (text,)
+    except ValueError as error:
+        tell(f"labels: {source} is left out, {error}")
+        return None
+
+
+@lru_cache(4096)
+def _text_items(value: str) -> _Items:
+    text = label_text(value)
+    return (text,) if text else ()

@@ -1,0 +1,497 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The values that a few variables have for each host of a play, for large inventories.
+
+Private to this collection; may change in any release.
+
+ansible-core's own answer, ``VariableManager.get_vars(play=, host=)``, takes milliseconds per host. This one gives the
+same values by reading each group once. It uses interfaces that ansible-core does not promise to keep; where they fail,
+it asks ansible-core for a limited number of hosts and says so.
+
+Precedence: https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_variables.html#variable-precedence
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from functools import partial
+from typing import Any, NamedTuple
+
+from ansible import constants as C  # noqa: N812
+from ansible.errors import AnsibleError
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import (
+    MISSING,
+    TRUST_IS_TAGGED,
+    Renderer,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LABELS_VARIABLE, TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import (
+    manager_without_answers,
+    unreadable,
+)
+
+try:
+    from ansible.inventory.helpers import sort_groups
+    from ansible.plugins.loader import vars_loader
+    from ansible.utils.vars import combine_vars
+    from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
+except ImportError as _error:
+    _import_error: ImportError | None = _error
+else:
+    _import_error = None
+
+# How many hosts may be asked for all their variables, at 1 to 5 ms each.
+PER_HOST_LIMIT = 200
+
+_STAGE = "task"
+_EVERY_HOST = ("all", "ungrouped")
+_HOST_MAGIC = frozenset({"inventory_hostname", "inventory_hostname_short", "group_names"})
+# What hosts answer as facts, and what tasks register or set, does not count for these.
+_OPERATOR_ONLY = frozenset({LABELS_VARIABLE})
+# Vars plugins that give for several groups what they give for one after the other.
+_GROUP_BY_GROUP = frozenset({"ansible.builtin.host_group_vars", "host_group_vars"})
+
+_Layer = Mapping[str, Any]
+
+
+def targets(
+    play: Any, hosts: Iterable[Any], names: Iterable[str], notices: Notices, limit: int = PER_HOST_LIMIT
+) -> list[TargetHost]:
+    """The hosts with their groups and the plain values of the named variables.
+
+    A variable that a host does not have, or that fails for it, is left out of its values. Facts in a persistent cache
+    are not looked at, for reading them takes as long as asking ansible-core.
+
+    :param play: the play, as given to ``v2_playbook_on_play_start``.
+    :param hosts: inventory hosts of that play.
+    :param notices: takes what could not be resolved and why.
+    :param limit: how many hosts may be asked the slow way, where there is no other.
+    """
+    hosts = list(hosts)
+    names = tuple(dict.fromkeys(names))
+    try:
+        if _import_error:
+            raise _import_error
+        return _Play(play, names, notices, limit).targets(hosts)
+    except Exception as error:
+        return _host_by_host(play, hosts, names, notices, limit, error)
+
+
+class _FilesPerHost(Exception):
+    """The play's vars_files, or what they add to, differ from host to host."""
+
+    def __str__(self) -> str:
+        return "vars_files of the play depend on the host"
+
+
+class _Templated(NamedTuple):
+    """A raw value that has to be worked out for each host that sees other inputs."""
+
+    raw: Any
+
+
+class _Files:
+    """Variables that vars plugins read for groups and hosts, and those of the inventory itself.
+
+    What cannot be read is left out, and told once.
+
+    :param merge: whether maps are merged (``hash_behaviour``).
+    """
+
+    def __init__(self, loader: Any, manager: Any, merge: bool, notices: Notices) -> None:
+        self._loader = loader
+        self._notices = notices
+        self._inventory = manager._inventory
+        self._sources = self._inventory._sources
+        self._basedirs = [loader.get_basedir()] if manager.safe_basedir else []
+        self._all_group = self._inventory.groups["all"]
+        self._of_group: dict[tuple[str, str], _Layer] = {}
+        # The first call loads the vars plugins, so this comes before they are looked at.
+        self._all_from_sources = self._from_sources([self._all_group])
+        self._all_from_play = self._from_play([self._all_group])
+        # Only then may each group be read once, for whatever other groups its hosts are in.
+        self._group_by_group = not merge and _GROUP_BY_GROUP.issuperset(vars_loader._plugin_instance_cache)
+        self._hosts_with_files = self._find_hosts_with_files() if self._group_by_group else None
+
+    def of_groups(self, groups: Sequence[Any]) -> list[list[_Layer]]:
+        """The layers that a host in these groups gets, in rising order, in the steps that Ansible combines them."""
+        ordered = sort_groups([group for group in groups if group.name != "all"])
+        read: dict[str, Callable[[], list[_Layer]]] = {
+            "all_inventory": lambda: [self._once("vars", self._all_group, self._all_group.get_vars)],
+            "groups_inventory": lambda: [self._once("vars", group, group.get_vars) for group in ordered],
+            "all_plugins_inventory": lambda: [self._all_from_sources],
+            "all_plugins_play": lambda: [self._all_from_play],
+            "groups_plugins_inventory": lambda: self._groups_from_sources(ordered),
+            "groups_plugins_play": lambda: self._groups_from_play(ordered),
+        }
+        entries = ([layer for layer in read[name]() if layer] for name in C.VARIABLE_PRECEDENCE if name in read)
+        return [entry for entry in entries if entry]
+
+    def of_host(self, host: Any) -> list[_Layer]:
+        """What the host itself has in files, in rising order."""
+        if self._hosts_with_files is None or host.name in self._hosts_with_files or os.sep in host.name:
+            return [layer for layer in (self._from_sources([host]), self._from_play([host])) if layer]
+        return []
+
+    def _once(self, place: str, group: Any, read: Callable[[], _Layer]) -> _Layer:
+        key = (place, group.name)
+        if key not in self._of_group:
+            self._of_group[key] = read()
+        return self._of_group[key]
+
+    def _groups_from_sources(self, groups: Sequence[Any]) -> list[_Layer]:
+        if not self._group_by_group:
+            return [self._from_sources(groups)]
+        # A later source beats an earlier one whatever the group.
+        return [
+            self._once(
+                f"source {number}",
+                group,
+                partial(self._from_sources, [group], [source]),
+            )
+            for number, source in enumerate(self._sources)
+            for group in groups
+        ]
+
+    def _groups_from_play(self, groups: Sequence[Any]) -> list[_Layer]:
+        if not self._group_by_group:
+            return [self._from_play(groups)]
+        return [self._once("play", group, partial(self._from_play, [group])) for group in groups]
+
+    def _from_sources(self, entities: Sequence[Any], sources: Sequence[Any] | None = None) -> _Layer:
+        sources = self._sources if sources is None else sources
+        return self._read(entities, lambda: get_vars_from_inventory_sources(self._loader, sources, entities, _STAGE))
+
+    def _from_play(self, entities: Sequence[Any]) -> _Layer:
+        def read() -> _Layer:
+            return _combined(get_vars_from_path(self._loader, path, entities, _STAGE) for path in self._basedirs)
+
+        return self._read(entities, read)
+
+    def _read(self, entities: Sequence[Any], read: Callable[[], _Layer]) -> _Layer:
+        try:
+            return read()
+        except AnsibleError as error:
+            unreadable(self._notices, ", ".join(entity.name for entity in entities), error)
+            return {}
+
+    def _find_hosts_with_files(self) -> frozenset[str]:
+        """The names in the ``host_vars`` folders beside inventories and playbook, with and without their endings."""
+        folders = {path if os.path.isdir(path) else os.path.dirname(path) for path in (*self._sources, *self._basedirs)}
+        names: set[str] = set()
+        for folder in folders:
+            path = os.path.join(folder, "host_vars")
+            for entry in os.listdir(path) if os.path.isdir(path) else ():
+                names.add(entry)
+                names.update(entry[: -len(end)] for end in C.YAML_FILENAME_EXTENSIONS if end and entry.endswith(end))
+        return frozenset(names)
+
+
+class _GroupSet:
+    """What one combination of groups gives to the hosts that are in exactly these."""
+
+    def __init__(self, names: tuple[str, ...], entries: list[list[_Layer]]) -> None:
+        self.names = names
+        self.entries = entries
+        #: The wanted variables up to here, where the highest layer that has one decides.
+        self.picked: dict[str, Any] = {}
+        #: The names whose values in a host's own variables would make its answer another one.
+        self.relevant: frozenset[str] = frozenset()
+        self.shared: _Layer | None = None
+
+
+class _Play:
+    """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``."""
+
+    def __init__(self, play: Any, names: Sequence[str], notices: Notices, limit: int) -> None:
+        self._play = play
+        self._names = names
+        self._only_names = frozenset(names)
+        self._manager = play.get_variable_manager()
+        self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
+        self._files = _Files(play.get_loader(), self._manager, self.merge, notices)
+        self._renderer = Renderer(
+            play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices
+        )
+        self._fact_hosts = self._hosts_with_facts()
+        self._group_sets: dict[tuple[str, ...], _GroupSet] = {}
+        self._picks: dict[int, dict[str, Any]] = {}
+        self._results: dict[tuple[Any, ...], _Layer] = {}
+        self._read_play()
+
+    def targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
+        """The hosts with the plain values of the variables they have; hosts with equal values share one map."""
+        found = []
+        for host in hosts:
+            group_set = self._group_set(host)
+            found.append(TargetHost(host.name, group_set.names, self._of_host(host, group_set)))
+        return found
+
+    def _group_set(self, host: Any) -> _GroupSet:
+        groups = host.get_groups()
+        key = tuple([group.name for group in groups])
+        if key not in self._group_sets:
+            entries = self._files.of_groups(groups)
+            group_set = self._group_sets[key] = _GroupSet(_group_names(host), entries)
+            for layer in (self.defaults, *(layer for entry in entries for layer in entry)):
+                if id(layer) not in self._picks:
+                    self._picks[id(layer)] = self._pick(layer, host)
+                group_set.picked.update(self._picks[id(layer)])
+            group_set.relevant = self._relevant(group_set, host)
+        return self._group_sets[key]
+
+    def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
+        facts = _of_answers(self._facts(host))
+        own = [layer for layer in (host.vars, *self._files.of_host(host), facts) if layer]
+        registered = _of_answers(self._manager._nonpersistent_fact_cache.get(host.name, {}))
+        cached = [layer for layer in (self._manager._vars_cache.get(host.name), registered) if layer]
+        for layer in (*own, *cached):
+            if not layer.keys().isdisjoint(group_set.relevant):
+                return self._worked_out(host, group_set, own, cached)
+        if not _HOST_MAGIC.isdisjoint(group_set.relevant):
+            return self._worked_out(host, group_set, own, cached)
+        if group_set.shared is None:
+            asked = self._renderer.asked
+            values = self._worked_out(host, group_set, own, cached)
+            if self._renderer.asked != asked:
+                # All variables of this host had a part in it, so it is the answer for no other.
+                group_set.relevant |= _HOST_MAGIC
+                return values
+            group_set.shared = values
+        return group_set.shared
+
+    def _worked_out(self, host: Any, group_set: _GroupSet, own: list[_Layer], cached: list[_Layer]) -> _Layer:
+        view: _HostView | None = None
+        if self.merge:
+            view = _HostView(self, host, group_set, own, cached)
+            raws = {name: view.get(name) for name in self._names}
+            picked = self._pick({name: raw for name, raw in raws.items() if raw is not MISSING}, host)
+        else:
+            picked = dict(group_set.picked)
+            if not _HOST_MAGIC.isdisjoint(self._names):
+                own = _with_magic(host, own)
+            for layer in own:
+                picked.update(self._pick(layer, host))
+            picked.update(self._picked_above_hosts)
+            for layer in cached:
+                picked.update(self._pick(layer, host))
+            picked.update(self._picked_above_all)
+        values = {}
+        identity: list[Any] = []
+        for name, value in picked.items():
+            if isinstance(value, _Templated):
+                view = view or _HostView(self, host, group_set, own, cached)
+                value = self._renderer.render(name, value.raw, view.get, host)
+            if value is not MISSING:
+                values[name] = value
+                identity += (name, type(value), id(value) if isinstance(value, (list, dict)) else value)
+        return self._results.setdefault(tuple(identity), values)
+
+    def _pick(self, layer: _Layer, host: Any) -> dict[str, Any]:
+        """The wanted variables of a layer: plain, to be worked out, or MISSING where they fail."""
+        picked: dict[str, Any] = {}
+        for name in self._only_names.intersection(layer):
+            raw = layer[name]
+            if self._renderer.has_template(raw):
+                picked[name] = _Templated(raw)
+            else:
+                picked[name] = self._renderer.render(name, raw, _nothing, host)
+        return picked
+
+    def _relevant(self, group_set: _GroupSet, host: Any) -> frozenset[str]:
+        picked = {**group_set.picked, **self._picked_above_hosts, **self._picked_above_all}
+        # Where maps are merged, parts of several layers may be seen, so what was picked does not tell.
+        names = self._names if self.merge else [name for name in picked if isinstance(picked[name], _Templated)]
+        if not names:
+            return self._only_names
+        relevant = set(self._names)
+        view = _HostView(self, host, group_set, [], [])
+        for name in names:
+            raw = view.get(name)
+            inputs = {} if raw is MISSING else self._renderer.inputs(raw, view.get)
+            # What cannot be told may be anything the host has.
+            relevant.update(_HOST_MAGIC if inputs is None else inputs)
+        return frozenset(relevant)
+
+    def _hosts_with_facts(self) -> frozenset[str]:
+        in_memory = C.CACHE_PLUGIN in ("memory", "ansible.builtin.memory")
+        if in_memory and C.config.get_config_value("INJECT_FACTS_AS_VARS"):
+            return frozenset(self._manager._fact_cache.keys())
+        return frozenset()
+
+    def _facts(self, host: Any) -> _Layer:
+        if host.name not in self._fact_hosts:
+            return {}
+        facts: _Layer = self._manager._fact_cache.get(host.name)
+        if TRUST_IS_TAGGED:
+            return facts
+        from ansible.utils.unsafe_proxy import wrap_var
+
+        # What a host says of itself is text, never a template.
+        wrapped: _Layer = wrap_var(dict(facts))
+        return wrapped
+
+    # What the play gives to all hosts alike.
+
+    def _read_play(self) -> None:
+        roles = [role for role in self._play.roles if role.public]
+        defaults = _combined(role.get_default_vars() for role in roles)
+        play_vars = self._play.get_vars()
+        exports = _combined(role.get_vars(include_params=False, only_exports=True) for role in roles)
+        extra = self._manager.extra_vars
+        known = _combined([defaults, play_vars, exports, extra])
+        everything = self._manager.get_vars(play=self._play)
+        # What is not known by now comes from vars_files, or is one of Ansible's own variables.
+        rest = {
+            name: value
+            for name, value in everything.items()
+            if not (name in known and (value is known[name] or value == known[name]))
+        }
+        own_names = {name: rest.pop(name) for name in list(rest) if name in exports or name in extra}
+        self._check_files([play_vars, rest, extra, own_names])
+        rest.update((name, everything[name]) for name in self._repeated_in_files({*defaults} - {*exports, *extra}))
+        self.defaults: _Layer = defaults
+        self.above_hosts: list[_Layer] = [layer for layer in (play_vars, rest, exports) if layer]
+        self.above_all: list[_Layer] = [layer for layer in (extra, own_names) if layer]
+        self._picked_above_hosts = self._pick_all(self.above_hosts)
+        self._picked_above_all = self._pick_all(self.above_all)
+
+    def _repeated_in_files(self, defaults: Set[str]) -> Set[str]:
+        """Which role defaults the play's vars_files set again: to the same value, they cannot be told apart by it."""
+        if not defaults or not self._play.get_vars_files():
+            return frozenset()
+        without_roles = copy.copy(self._play)
+        without_roles.roles = []
+        return {name for name in self._manager.get_vars(play=without_roles) if name in defaults}
+
+    def _pick_all(self, layers: Iterable[_Layer]) -> dict[str, Any]:
+        picked: dict[str, Any] = {}
+        for layer in layers:
+            picked.update(self._pick(layer, "all hosts"))
+        return picked
+
+    def _check_files(self, layers: list[_Layer]) -> None:
+        """The host-less answer holds the play's vars_files, unless these differ from host to host.
+
+        :param layers: what templates in vars_files see before anything that hosts have.
+        """
+
+        def lookup(name: str) -> Any:
+            return next((layer[name] for layer in reversed(layers) if name in layer), MISSING)
+
+        files = self._play.get_vars_files()
+        inputs = self._renderer.inputs(files, lookup)
+        if files and (self.merge or inputs is None or MISSING in inputs.values()):
+            raise _FilesPerHost
+
+
+class _HostView:
+    """Raw variables as one host sees them, looked up by name.
+
+    :param own: layers of the host itself, below those of the play, in rising order.
+    :param cached: what include_vars, set_fact and register left for the host, in rising order.
+    """
+
+    def __init__(self, play: _Play, host: Any, groups: _GroupSet, own: list[_Layer], cached: list[_Layer]) -> None:
+        singles = [*_with_magic(host, own), *play.above_hosts, *cached, *play.above_all]
+        self._entries: list[list[_Layer]] = [[play.defaults], *groups.entries, *([layer] for layer in singles)]
+        self._fold = play.merge
+
+    def get(self, name: str) -> Any:
+        """The raw value, or MISSING."""
+        if self._fold:
+            return self._folded(name)
+        for entry in reversed(self._entries):
+            for layer in reversed(entry):
+                if name in layer:
+                    return layer[name]
+        return MISSING
+
+    def _folded(self, name: str) -> Any:
+        result: dict[str, Any] = {}
+        for entry in self._entries:
+            part: dict[str, Any] = {}
+            for layer in entry:
+                if name in layer:
+                    part = combine_vars(part, {name: layer[name]})
+            if part:
+                result = combine_vars(result, part)
+        return result.get(name, MISSING)
+
+
+def _of_answers(layer: _Layer) -> _Layer:
+    """What counts of what a host has answered, or tasks have registered or set for it."""
+    if _OPERATOR_ONLY.isdisjoint(layer):
+        return layer
+    return {name: value for name, value in layer.items() if name not in _OPERATOR_ONLY}
+
+
+def _combined(layers: Iterable[_Layer]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for layer in layers:
+        data = combine_vars(data, layer) if layer else data
+    return data
+
+
+def _with_magic(host: Any, own: list[_Layer]) -> list[_Layer]:
+    """The layers with Ansible's own variables of the host in their place: above the inventory, below files."""
+    below = 1 if own and own[0] is host.vars else 0
+    return [*own[:below], host.get_magic_vars(), *own[below:]]
+
+
+def _nothing(name: str) -> Any:
+    return MISSING
+
+
+def _host_by_host(
+    play: Any, hosts: Sequence[Any], names: Sequence[str], notices: Notices, limit: int, reason: Exception
+) -> list[TargetHost]:
+    """Asks ansible-core for all variables of at most ``limit`` hosts, of as many different groups as possible."""
+    seen: set[tuple[str, ...]] = set()
+    of_new_groups: list[Any] = []
+    others: list[Any] = []
+    for host in hosts:
+        key = _group_names(host)
+        (others if key in seen else of_new_groups).append(host)
+        seen.add(key)
+    asked = [*of_new_groups, *others][:limit]
+    why = f"{type(reason).__name__}: {reason}".splitlines()[0]
+    if len(asked) < len(hosts):
+        notices.warning(
+            f"labels: variables of {len(asked)} of {len(hosts)} hosts were looked at, for all it takes long ({why})",
+            subject="host by host",
+        )
+    else:
+        notices.debug(f"labels: variables are looked up host by host ({why})", subject="host by host")
+    values: dict[str, _Layer] = {}
+    for host in asked:
+        try:
+            values[host.name] = _of_one_host(play, host, names, notices)
+        except Exception as error:
+            unreadable(notices, host.name, error)
+    return [TargetHost(host.name, _group_names(host), values.get(host.name, {})) for host in hosts]
+
+
+def _of_one_host(play: Any, host: Any, names: Sequence[str], notices: Notices) -> _Layer:
+    variables = play.get_variable_manager().get_vars(play=play, host=host)
+    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices)
+
+    def lookup(name: str) -> Any:
+        return variables.get(name, MISSING)
+
+    found = {name: variables[name] for name in names if name in variables}
+    if not _OPERATOR_ONLY.isdisjoint(found):
+        written = manager_without_answers(play.get_variable_manager()).get_vars(play=play, host=host)
+        found = {name: written.get(name, MISSING) if name in _OPERATOR_ONLY else raw for name, raw in found.items()}
+    values = {name: renderer.render(name, raw, lookup, host) for name, raw in found.items() if raw is not MISSING}
+    return {name: value for name, value in values.items() if value is not MISSING}
+
+
+def _group_names(host: Any) -> tuple[str, ...]:
+    return tuple(group.name for group in host.get_groups() if group.name not in _EVERY_HOST)

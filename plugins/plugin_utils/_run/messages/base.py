@@ -1,0 +1,219 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the callback's changes say, whatever the language.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import natural
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import Ends, FailedTask, HostEnd
+
+# How many names of hosts a line shows.
+SHOWN_NAMES = 10
+_REVISION_SHOWN = 12
+
+
+class Progress(NamedTuple):
+    """How far a run has come: which play of which playbook begins.
+
+    :ivar play: its number, from 1.
+    :ivar plays: how many plays that playbook has.
+    :ivar playbook: the playbook's number, from 1.
+    :ivar playbooks: how many playbooks the command line names.
+    """
+
+    play: int
+    plays: int
+    playbook: int
+    playbooks: int
+    name: str
+
+    @property
+    def percent(self) -> int:
+        """The part of the plays that is done, where all playbooks count alike."""
+        done = (self.play - 1) / max(self.plays, self.play)
+        return int(100 * (self.playbook - 1 + done) / max(self.playbooks, self.playbook))
+
+
+def texts(language: str, environ: Mapping[str, str]) -> Texts:
+    """The texts in a language.
+
+    :param language: ``en``, ``zh``, or ``auto`` for that of the terminal.
+    :param environ: the environment, where the first of LC_ALL, LC_MESSAGES and LANG that is set tells that.
+    """
+    if language == "auto":
+        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
+        language = "zh" if locale.lower().startswith("zh") else "en"
+    # Each language is in a room of its own, of which a run loads one.
+    if language == "zh":
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
+
+        return Chinese()
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.en import English
+
+    return English()
+
+
+class Texts(ABC):
+    """The words of one language, and what is said in each."""
+
+    @abstractmethod
+    def title(self, play: str, playbook: str, scope: str, target: str) -> str:
+        """Of the change of a run, or of a group's or host's part of it."""
+
+    @abstractmethod
+    def check_mode(self, title: str) -> str:
+        """The title of a change that changes nothing."""
+
+    @abstractmethod
+    def progress(self, progress: Progress) -> str:
+        """A play begins."""
+
+    @abstractmethod
+    def complete(self) -> str:
+        """All plays are through."""
+
+    @abstractmethod
+    def started(self, scope: str, hosts: Sequence[str]) -> str:
+        """The first line of a change that begins."""
+
+    @abstractmethod
+    def origin(self, where: RunContext) -> str:
+        """Who, where, which job, which revision."""
+
+    @abstractmethod
+    def vanished(self) -> str:
+        """The process was killed."""
+
+    @abstractmethod
+    def interrupted(self, seconds: float | None = None) -> str:
+        """Ctrl-C, after so many seconds as far as they are known."""
+
+    @abstractmethod
+    def stopped_between(self, playbooks: int) -> str:
+        """A playbook of the command line could not start."""
+
+    @abstractmethod
+    def stopped_early(self, seconds: float) -> str:
+        """An error of ansible-playbook itself, or a way to leave it such as the debugger's."""
+
+    @abstractmethod
+    def output_broke(self, reason: str) -> str:
+        """The output could not be written any more, and tasks were skipped for that."""
+
+    @abstractmethod
+    def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
+        """Hosts failed, or were unreachable, at a task."""
+
+    @abstractmethod
+    def stopped(self, hosts: Sequence[str]) -> str:
+        """Hosts were stopped by the failures of others."""
+
+    @abstractmethod
+    def not_reached(self, hosts: Sequence[str], play: str | None) -> str:
+        """A play never came to hosts, or no task ran on them."""
+
+    @abstractmethod
+    def incomplete(self) -> str:
+        """The run failed, and no host tells why."""
+
+    @abstractmethod
+    def more(self, lines: int) -> str:
+        """In place of lines for which there is no room."""
+
+    @abstractmethod
+    def counts(self, hosts: Mapping[str, int], seconds: float) -> str:
+        """How many hosts ended how, and after which time."""
+
+    @abstractmethod
+    def tasks(self, tasks: Mapping[str, int], seconds: float) -> str:
+        """How many tasks of the one host ended how, and after which time."""
+
+    @abstractmethod
+    def nothing_ran(self, seconds: float) -> str:
+        """No host ran a task."""
+
+    def beginning(self, scope: str, hosts: Sequence[str], where: RunContext, progress: Progress | None) -> str:
+        """The description of a change that begins or goes on."""
+        lines = [self.progress(progress)] if progress is not None else []
+        return "\n".join([*lines, self.started(scope, hosts), self.origin(where)])
+
+    def end(
+        self,
+        scope: str,
+        ends: Ends,
+        hosts: Iterable[str],
+        failures: Mapping[str, FailedTask],
+        awaited: Mapping[str, str],
+        seconds: float,
+        where: RunContext,
+    ) -> str:
+        """The description of a change that ends: what failed and where, then counts and duration.
+
+        :param hosts: those of the change.
+        :param failures: at which task a host failed.
+        :param awaited: the play that never came to a host.
+        """
+        hosts = [*hosts]
+        last = [self._count_line(scope, ends, hosts, seconds), self.origin(where)]
+        return self._fitted(self._what_failed(ends, hosts, failures, awaited), last)
+
+    def _what_failed(
+        self, ends: Ends, hosts: Sequence[str], failures: Mapping[str, FailedTask], awaited: Mapping[str, str]
+    ) -> list[str]:
+        at_task: dict[tuple[HostEnd, FailedTask | None], list[str]] = {}
+        stopped: list[str] = []
+        unreached: dict[str | None, list[str]] = {}
+        for host in sorted((host for host in hosts if ends.of[host] is not HostEnd.OK), key=natural):
+            end = ends.of[host]
+            if end in (HostEnd.FAILED, HostEnd.UNREACHABLE):
+                at_task.setdefault((end, failures.get(host)), []).append(host)
+            elif end is HostEnd.STOPPED:
+                stopped.append(host)
+            elif end is HostEnd.NOT_REACHED:
+                unreached.setdefault(awaited.get(host), []).append(host)
+        lines = [self.failed_at(end, several, task) for (end, task), several in at_task.items()]
+        lines += [self.stopped(stopped)] if stopped else []
+        lines += [self.not_reached(several, play) for play, several in unreached.items()]
+        return lines or ([self.incomplete()] if ends.failed and len(hosts) == len(ends.of) else [])
+
+    def _count_line(self, scope: str, ends: Ends, hosts: Sequence[str], seconds: float) -> str:
+        if not ends.ran.intersection(hosts):
+            return self.nothing_ran(seconds)
+        if scope == "host":
+            return self.tasks(ends.tasks_of(hosts[0]), seconds)
+        return self.counts(host_counts(ends, hosts), seconds)
+
+    def _fitted(self, lines: list[str], last: list[str]) -> str:
+        for kept in range(len(lines), -1, -1):
+            more = [self.more(len(lines) - kept)] if kept < len(lines) else []
+            text = "\n".join([*lines[:kept], *more, *last])
+            if len(text) <= DESCRIPTION_MAX:
+                return text
+        return "\n".join(last)
+
+
+def host_counts(ends: Ends | None, hosts: Sequence[str]) -> dict[str, int]:
+    """How many of the hosts ended how: hosts, changed, and each of :class:`HostEnd` by its value.
+
+    :param ends: None while the run goes on.
+    """
+    found = Counter(ends.of[host] for host in hosts) if ends is not None else Counter()
+    changed = len(ends.changed.intersection(hosts)) if ends is not None else 0
+    return {"hosts": len(hosts), "changed": changed, **{end.value: found[end] for end in HostEnd}}
+
+
+def short_revision(where: RunContext) -> str:
+    """As much of the revision as tells it from others; empty where there is none."""
+    return (where.revision or "")[:_REVISION_SHOWN]

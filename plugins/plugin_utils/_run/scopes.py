@@ -1,0 +1,160 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which changes a run is: one, or one for each group or host that it targets.
+
+Private to this collection; may change in any release.
+
+With scope ``group``, a host belongs to the groups that the play's pattern names (``web`` and ``db`` in
+``web:db:&prod``); a host that comes in by another name (``all``, its own) to the groups that list it, not to their
+parents; a host that no group lists to ``ungrouped``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import matcher, split
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+
+UNGROUPED = "ungrouped"
+_EVERY_HOST = frozenset({"all", UNGROUPED})
+
+
+class Change:
+    """One change of a run.
+
+    :ivar target: the host or group; empty for the whole run.
+    :ivar labels: collects its labels from the plays that have started.
+    :ivar expected: with those of the plays to come, as far as these can be told.
+    :ivar play: the play with which it came in, whose variables its texts are made of.
+    :ivar variables: what that play's texts read of its first host.
+    :ivar began: when it began, Unix seconds.
+    :ivar hosts: its hosts, in their order.
+    :ivar coming: hosts of the plays to come.
+    :ivar reported: whether its Processing has been reported.
+    """
+
+    def __init__(self, target: str, labels: RunLabels, expected: RunLabels, play: PlayTexts, began: float) -> None:
+        self.target = target
+        self.labels = labels
+        self.expected = expected
+        self.play = play
+        self.variables: Mapping[str, Any] = {}
+        self.began = began
+        self.hosts: dict[str, None] = {}
+        self.coming: dict[str, None] = {}
+        self.reported = False
+        self._group_sets: set[tuple[str, ...]] = set()
+
+    @property
+    def groups(self) -> list[str]:
+        """The inventory groups of its hosts."""
+        return sorted({group for groups in self._group_sets for group in groups})
+
+    def add(self, hosts: Sequence[TargetHost], playbook: str) -> None:
+        """A play targets these hosts of it."""
+        if not self.hosts and hosts:
+            self.variables = hosts[0].variables
+        self.hosts.update((host.name, None) for host in hosts)
+        self._group_sets.update(host.groups for host in hosts)
+        self.labels.add_play(hosts, playbook)
+        if self.expected is not self.labels:
+            self.expected.add_play(hosts, playbook)
+
+    def expect(self, hosts: Sequence[TargetHost], playbook: str) -> None:
+        """A play to come will target these hosts of it."""
+        self.coming.update((host.name, None) for host in hosts)
+        self.expected.add_play(hosts, playbook)
+
+
+class Scopes:
+    """The changes of a run.
+
+    :param scope: ``run``, ``group`` or ``host``.
+    :param new_labels: makes the collector of the labels of a group's, a host's (by its name) or the run's change.
+    """
+
+    def __init__(self, scope: str, new_labels: Callable[[str], RunLabels]) -> None:
+        self.scope = scope
+        self._new_labels = new_labels
+        self._changes: dict[str, Change] = {}
+        self._of_host: dict[str, dict[str, Change]] = {}
+
+    @property
+    def changes(self) -> list[Change]:
+        """All changes so far, in the order in which they came in."""
+        return [*self._changes.values()]
+
+    def add_play(
+        self, patterns: Iterable[str], hosts: Sequence[Any], targets: Sequence[TargetHost], play: PlayTexts, now: float
+    ) -> list[Change]:
+        """Add what a play targets.
+
+        :param patterns: the play's ``hosts``.
+        :param hosts: the inventory hosts that it targets.
+        :param targets: the same with their groups and values.
+        :returns: the changes that it targets, new ones and old ones.
+        """
+        found = []
+        for target, members in self._parts(patterns, hosts, targets).items():
+            change = self._changes.get(target)
+            if change is None:
+                labels = self._new_labels(target)
+                expected = self._new_labels(target) if self.scope == "run" else labels
+                change = self._changes[target] = Change(target, labels, expected, play, now)
+            change.add(members, play.playbook)
+            for host in members if self.scope != "run" else ():
+                self._of_host.setdefault(host.name, {})[target] = change
+            found.append(change)
+        return found
+
+    def of_host(self, name: str) -> list[Change]:
+        """The changes that a host has a part in."""
+        if self.scope == "run":
+            return self.changes
+        return [*self._of_host.get(name, {}).values()]
+
+    def _parts(
+        self, patterns: Iterable[str], hosts: Sequence[Any], targets: Sequence[TargetHost]
+    ) -> dict[str, list[TargetHost]]:
+        if self.scope == "run":
+            return {"": [*targets]}
+        if self.scope == "host":
+            return {target.name: [target] for target in targets}
+        parts: dict[str, list[TargetHost]] = {}
+        named = _Named(patterns)
+        for host, target in zip(hosts, targets, strict=True):
+            for group in named.groups_of(host, target) or [UNGROUPED]:
+                parts.setdefault(group, []).append(target)
+        return parts
+
+
+class _Named:
+    """The groups that a play's pattern names."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        # What only excludes (!) or narrows (&) does not say what is meant.
+        wanted = {term.name for term in split(patterns) if not term.sign}
+        self._match = [matcher(name) for name in sorted(wanted - {"all", "*"})]
+        self._known: dict[str, bool] = {}
+        self._members: dict[str, frozenset[str]] = {}
+
+    def groups_of(self, host: Any, target: TargetHost) -> list[str]:
+        """The groups whose changes the host has a part in."""
+        return [name for name in target.groups if self._names(name)] or [
+            group.name for group in host.get_groups() if group.name not in _EVERY_HOST and self._lists(group, host)
+        ]
+
+    def _names(self, group: str) -> bool:
+        if group not in self._known:
+            self._known[group] = any(match(group) for match in self._match)
+        return self._known[group]
+
+    def _lists(self, group: Any, host: Any) -> bool:
+        if group.name not in self._members:
+            self._members[group.name] = frozenset(member.name for member in group.hosts)
+        return host.name in self._members[group.name]

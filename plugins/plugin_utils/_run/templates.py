@@ -1,0 +1,103 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Title, description and link as the user's templates make them.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.template import Templar
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import (
+    TRUST_IS_TAGGED,
+    names_in,
+    plain,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+
+RUN_VARIABLE = "flashduty_run"
+_TEXTS = ("title", "description", "link")
+
+
+class PlayTexts:
+    """The texts of the changes that come in with one play.
+
+    :param name: the play's name; empty where it has none.
+    :param playbook: the playbook's file name.
+    :param options: those of the callback; templates are still raw.
+    :param variables: reads those of the play, which is done for templates only.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        playbook: str,
+        loader: Any,
+        options: Mapping[str, Any],
+        variables: Callable[[], Mapping[str, Any]],
+        notices: Notices,
+    ) -> None:
+        self.name = name
+        self.playbook = playbook
+        self._templates = {text: options[text] for text in _TEXTS if options.get(text)}
+        self._variables = variables() if self._templates else {}
+        self._templar = Templar(loader=loader, variables=self._variables)
+        self._notices = notices
+
+    @property
+    def has_templates(self) -> bool:
+        """Whether the user gave any."""
+        return bool(self._templates)
+
+    @property
+    def variable_names(self) -> tuple[str, ...]:
+        """The variables that the templates read, as far as their syntax tells."""
+        names: set[str] = set()
+        for template in self._templates.values():
+            names |= (names_in(template) if isinstance(template, str) else None) or frozenset()
+        return tuple(sorted(names - {RUN_VARIABLE}))
+
+    def rendered(self, text: str, run: Mapping[str, Any], host_values: Mapping[str, Any]) -> str:
+        """What the user's template makes; empty where there is none, or where it fails, which is told once.
+
+        :param text: ``title``, ``description`` or ``link``.
+        :param run: the variable ``flashduty_run``.
+        :param host_values: values of one host that go before those of the play.
+        """
+        template = self._templates.get(text)
+        if template is None:
+            return ""
+        self._templar.available_variables = {
+            **self._variables,
+            **{name: _never_a_template(value) for name, value in host_values.items()},
+            RUN_VARIABLE: _never_a_template(run),
+        }
+        try:
+            value = plain(self._templar.template(template))
+        except Exception as error:  # a template can raise anything
+            self._notices.warning(
+                f"{text} is left at its default, its template failed: {first_line(error)}", subject=text
+            )
+            return ""
+        return "" if value is None else plain_text(str(value), lines=text == "description").strip()
+
+
+def first_line(error: Exception) -> str:
+    """What is told of an error."""
+    return f"{error}".strip().partition("\n")[0]
+
+
+def _never_a_template(value: Any) -> Any:
+    if TRUST_IS_TAGGED:
+        return value
+    from ansible.utils.unsafe_proxy import wrap_var
+
+    # Older cores take every text of a variable for a template unless it is marked.
+    return wrap_var(value)

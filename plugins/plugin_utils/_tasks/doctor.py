@@ -1,0 +1,298 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Finds out what is wrong between this control node and Flashduty, without creating a change.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib.metadata
+import os
+import sqlite3
+import stat
+import sys
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from ansible import constants as C  # noqa: N812
+from ansible.release import __version__ as core_version
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ReadingFailed
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    KEY_OPTIONS,
+    Connection,
+    InvalidConnection,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import FILE_NAME, is_on_network
+from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import folders
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
+
+FLUSH = "ansible-playbook flashcat.flashduty.flush"
+_CORE_LEAST, _CORE_TESTED = (2, 16), (2, 21)
+_REQUESTS_LEAST = (2, 25)
+# Seconds. The Date header has whole seconds; Flashduty refuses what comes from its future.
+_SKEW_HARMLESS = 2.0
+_SLOW = 3.0
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at.
+
+    :ivar state: ok, warn or fail.
+    :ivar advice: what to do; empty where there is nothing to do.
+    """
+
+    check: str
+    state: str
+    text: str
+    advice: str = ""
+
+    def line(self) -> str:
+        """For people."""
+        return f"{self.state:<4}  {self.check}: {self.text}{'. ' + self.advice if self.advice else ''}"
+
+
+def examine(options: Mapping[str, Any], origins: Mapping[str, str]) -> list[Finding]:
+    """Everything there is to say.
+
+    :param options: the options of the callback, and of the task above them.
+    :param origins: where each of them comes from, as :func:`_options.origins` says it.
+    """
+    findings = [*_software(), *_callback(origins)]
+    connection: Connection | None = None
+    try:
+        connection = Connection.from_options(options)
+    except InvalidConnection as error:
+        findings.append(Finding("integration key", "fail", str(error)))
+    if connection is not None:
+        findings += _secrets(options, origins)
+        findings += _network(connection)
+    findings += _outbox(_options.state_dir(options))
+    return findings
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) if part.isdigit() else 0 for part in text.split(".")[:2])
+
+
+def _software() -> Iterator[Finding]:
+    python = f"ansible-core {core_version} on Python {'.'.join(map(str, sys.version_info[:3]))}"
+    if _version(core_version) < _CORE_LEAST:
+        yield Finding("versions", "fail", python, "Supported is ansible-core 2.16 and later")
+    elif _version(core_version) > _CORE_TESTED:
+        yield Finding("versions", "warn", python, "This collection was tested up to ansible-core 2.21")
+    else:
+        yield Finding("versions", "ok", python)
+    problem = requests_is_missing()
+    if problem is not None:
+        yield Finding("requests", "fail", problem)
+        return
+    try:
+        version = importlib.metadata.version("requests")
+    except importlib.metadata.PackageNotFoundError:
+        version = "of unknown version"
+    old = version[0].isdigit() and _version(version) < _REQUESTS_LEAST
+    advice = f"Older than 2.25: {sys.executable} -m pip install --upgrade requests" if old else ""
+    yield Finding("requests", "warn" if old else "ok", f"requests {version}", advice)
+
+
+def _callback(origins: Mapping[str, str]) -> Iterator[Finding]:
+    file = C.CONFIG_FILE
+    yield Finding("configuration", "ok", f"read from {file}" if file else "no ansible.cfg is read")
+    if not file and os.path.exists("ansible.cfg"):
+        yield Finding(
+            "configuration",
+            "warn",
+            "the ansible.cfg in this folder is not read, most likely since others may write to the folder",
+            "Set ANSIBLE_CONFIG to its path, or take the permission away",
+        )
+    enabled, origin = C.config.get_config_value_and_origin("CALLBACKS_ENABLED")
+    names = [str(name).strip() for name in enabled or ()]
+    if _options.CALLBACK in names:
+        yield Finding("callback", "ok", f"enabled by {_said(origin)}")
+    else:
+        yield Finding(
+            "callback",
+            "warn",
+            f"not enabled, runs are not reported; {_said(origin)} names {', '.join(names) or 'no callback'}",
+            f"Add it to callbacks_enabled in the section [defaults] of {file or 'ansible.cfg'}: {_options.CALLBACK}",
+        )
+    if origins.get("enabled", "").startswith("off "):
+        yield Finding("callback", "warn", f"switched off by {origins['enabled'][4:]}", "Set it to true to report runs")
+
+
+def _said(origin: Any) -> str:
+    text = str(origin)
+    if text == "default":
+        return "the defaults"
+    return f"the environment variable {text[5:]}" if text.startswith("env:") else text
+
+
+def _secrets(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Finding]:
+    name = next((name for name in KEY_OPTIONS if options.get(name)), KEY_OPTIONS[0])
+    origin = origins.get(name, "the task")
+    yield Finding("integration key", "ok", f"from {name}, set by {origin}")
+    files = {"integration_key_file": options.get("integration_key_file")} if name == "integration_key_file" else {}
+    for option in (name, "app_key"):
+        if options.get(option) and os.path.isfile(origins.get(option, "")):
+            files[option] = origins[option]
+    for option, path in files.items():
+        path = os.path.expanduser(str(path))
+        if os.stat(path).st_mode & 0o077:
+            yield Finding("permissions", "warn", f"others may read {path}, which holds {option}", f"chmod 600 {path}")
+
+
+def _network(connection: Connection) -> Iterator[Finding]:
+    try:
+        probe = reader.ask("probe", connection, {})
+    except ReadingFailed as error:
+        yield Finding("API", "fail", f"{connection.api_url} cannot be asked: {error}")
+        return
+    url, proxy = connection.api_url, probe["proxy"]
+    yield Finding("proxy", "ok", f"through {proxy}" if proxy else "none is used")
+    own = probe["own"]
+    if own["status"] is None:
+        through = f"the proxy {proxy}, " if proxy else ""
+        advice = f"Check {through}api_url, name resolution and the firewall"
+        yield Finding("API", "fail", f"{url} does not answer: {own['message']}", advice)
+        return
+    slow = probe["seconds"] > _SLOW
+    advice = "Slow answers make the end of a run wait" if slow else ""
+    yield Finding("API", "warn" if slow else "ok", f"{url} answers within {probe['seconds']:.1f} s", advice)
+    if urllib.parse.urlsplit(url).scheme == "http":
+        yield Finding("TLS", "warn", "plain http, the key can be read on the way", "Use https but for tests")
+    elif connection.validate_certs:
+        yield Finding("TLS", "ok", f"the certificate is valid by {connection.ca_path or 'the usual authorities'}")
+    else:
+        advice = "Set validate_certs to true, and ca_path where the certificate is your own"
+        yield Finding("TLS", "warn", "the certificate is not checked", advice)
+    yield from _clock(probe["skew"])
+    yield _key_verdict(own, probe["other"])
+    yield _app_key_verdict(connection, probe["app"])
+
+
+def _clock(skew: float | None) -> Iterator[Finding]:
+    if skew is None:
+        yield Finding("clock", "warn", "the API does not tell its time, so this machine's cannot be compared")
+    elif abs(skew) <= _SKEW_HARMLESS:
+        yield Finding("clock", "ok", "agrees with the API's")
+    elif skew > 0:
+        text = f"{skew:.0f} s ahead of the API's: events seem to come from the future, which it refuses"
+        yield Finding("clock", "fail", text, "Let NTP set this machine's clock")
+    else:
+        text = f"{-skew:.0f} s behind the API's: changes are shown too early"
+        yield Finding("clock", "warn", text, "Let NTP set this machine's clock")
+
+
+def _key_verdict(own: Mapping[str, Any], other: Mapping[str, Any]) -> Finding:
+    """What the answers to an empty event tell, sent once with our key and once with a key that cannot be right."""
+    said = f"{own['message']} (request_id {own['request_id'] or 'none'})"
+    if own["code"] is None:
+        return Finding("key", "fail", said, "Check api_url and proxies: it was not Flashduty that answered")
+    if own["code"] != "InvalidParameter":
+        advice = {
+            "ResourceNotFound": "The account has not bought the product",
+            "NoLicense": "The account has no licence left",
+            "RequestTooFrequently": "Try again in a minute",
+        }.get(str(own["code"]), "Check the integration in the Flashduty console")
+        return Finding("key", "warn" if own["retry"] else "fail", said, advice)
+    if "integration_key" in own["message"]:
+        advice = "Copy the Push URL of a change integration from the Flashduty console again"
+        return Finding("key", "fail", said, advice)
+    if other["code"] == "InvalidParameter" and "integration_key" in other["message"]:
+        return Finding("key", "ok", "accepted: with a made-up key the API objects to the key, with yours it does not")
+    return Finding(
+        "key",
+        "warn",
+        "the API answers alike with yours and with a made-up key, so it cannot be known without reporting a change",
+        "To be sure, report one: ansible-playbook flashcat.flashduty.report",
+    )
+
+
+def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -> Finding:
+    if connection.app_key is None or answer is None:
+        return Finding("app key", "ok", "none is set; it is needed only for reading changes back")
+    if answer["status"] == 200:
+        return Finding("app key", "ok", "changes can be read back")
+    said = f"{answer['message']} (request_id {answer['request_id'] or 'none'})"
+    state = "warn" if answer["retry"] else "fail"
+    return Finding("app key", state, said, "Check it in the Flashduty console, or unset it")
+
+
+# ---- the outbox
+
+
+def _outbox(wanted: str) -> Iterator[Finding]:
+    if not os.path.exists(wanted):
+        parent = wanted
+        while not os.path.exists(parent):
+            parent = os.path.dirname(parent)
+        if os.access(parent, os.W_OK | os.X_OK):
+            yield Finding("outbox", "ok", f"{wanted} will be made when it is needed")
+        else:
+            yield Finding("outbox", "fail", f"{wanted} cannot be made", f"Make {parent} writable, or set state_dir")
+        return
+    if not os.access(wanted, os.W_OK | os.X_OK):
+        yield Finding("outbox", "fail", f"{wanted} cannot be written", "Change its owner, or set state_dir")
+        return
+    if os.stat(wanted).st_mode & 0o077:
+        yield Finding("outbox", "warn", f"others may look into {wanted}", f"chmod 700 {wanted}")
+    if is_on_network(wanted):
+        text = f"{wanted} lies on a network file system, whose locks may fail"
+        yield Finding("outbox", "warn", text, "Set state_dir to a local folder")
+    for folder in folders(wanted):
+        if folder != wanted:
+            yield Finding("outbox", "warn", f"a spare one is in use: {folder}", f"{FLUSH} empties it")
+        yield from _state_of(folder)
+    aside = glob.glob(os.path.join(glob.escape(wanted), f"{FILE_NAME}.corrupt-*"))
+    if aside:
+        text = f"{_counted(len(aside), 'damaged file')} set aside in {wanted}"
+        yield Finding("outbox", "warn", text, "What could be read was saved, delete them at will")
+
+
+def _state_of(folder: str) -> Iterator[Finding]:
+    path = os.path.join(folder, FILE_NAME)
+    if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
+        yield Finding("outbox", "warn", f"others may read {path}", f"chmod 600 {path}")
+    try:
+        # Opened for reading only: what is damaged is set aside by the next run, not here.
+        with closing(sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=ro", uri=True, timeout=5.0)) as database:
+            states = dict(database.execute("SELECT state, count(*) FROM events GROUP BY state").fetchall())
+            processes = [row[0] for row in database.execute("SELECT process FROM runs WHERE closed_at IS NULL")]
+    except sqlite3.Error as error:
+        yield Finding("outbox", "warn", f"{path} cannot be read: {error}", "The next run sets a damaged file aside")
+        return
+    waiting = states.get("waiting", 0) + states.get("sending", 0)
+    if waiting:
+        text = f"{_counted(waiting, 'event')} in {folder} not delivered yet"
+        yield Finding("outbox", "warn", text, f"Deliver now: {FLUSH}")
+    else:
+        yield Finding("outbox", "ok", f"nothing waits in {folder}")
+    if states.get("refused"):
+        text = f"{_counted(states['refused'], 'event')} refused by Flashduty for good"
+        yield Finding("outbox", "warn", text, "The warning of the run that sent them says why")
+    gone = sum(_has_gone(text) for text in processes)
+    if gone:
+        text = f"{_counted(gone, 'run')} ended without a word"
+        yield Finding("outbox", "warn", text, f"Close their changes: {FLUSH}")
+
+
+def _has_gone(text: str) -> bool:
+    try:
+        process = Process.from_text(text)
+    except (ValueError, TypeError):
+        return False
+    return process.is_of_earlier_boot or (process.is_local and not process.is_alive())
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,184 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the changes say."""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX, ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, texts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.en import English
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
+    Ends,
+    FailedTask,
+    HostEnd,
+    RunOutcome,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
+
+WHERE = RunContext(
+    "gitlab", "alice", "deploy01", job_name="deploy-prod", branch="main", revision="3f9a2c41d0c8e7b6a5948372615049"
+)
+MIGRATE = FailedTask("Migrate", "ansible.builtin.command", "site.yml:12", "")
+HOSTS = {
+    "web1": HostEnd.OK,
+    "web2": HostEnd.FAILED,
+    "web3": HostEnd.FAILED,
+    "web10": HostEnd.UNREACHABLE,
+    "web4": HostEnd.STOPPED,
+    "web5": HostEnd.NOT_REACHED,
+    "web6": HostEnd.NOT_REACHED,
+}
+FAILURES = {
+    "web2": MIGRATE,
+    "web3": MIGRATE,
+    "web10": FailedTask(None, "ansible.builtin.setup", "", "refused"),
+}
+ENDS = Ends(True, HOSTS, frozenset({"web1"}), frozenset(HOSTS) - {"web5"})
+
+
+def _end(words: English | Chinese, ends: Ends = ENDS, failures: Any = None) -> list[str]:
+    failures = FAILURES if failures is None else failures
+    return words.end("run", ends, ends.of, failures, {"web5": "Deploy"}, 134, WHERE).splitlines()
+
+
+def test_the_end_in_english() -> None:
+    assert _end(English()) == [
+        "Failed: web2, web3 at task 'Migrate' (ansible.builtin.command, site.yml:12).",
+        "Unreachable: web10 at a task with no_log (ansible.builtin.setup): refused",
+        "Stopped because other hosts failed: web4.",
+        "Not reached by play 'Deploy': web5.",
+        "Not reached, no task ran: web6.",
+        "1 of 7 hosts ok, 1 changed, 2 failed, 1 unreachable, 1 stopped, 2 not reached, 2 min 14 s.",
+        "Started by alice on deploy01, job deploy-prod, revision 3f9a2c41d0c8 (main).",
+    ]
+
+
+def test_the_end_in_chinese() -> None:
+    assert _end(Chinese()) == [
+        "失败：web2、web3，任务「Migrate」（ansible.builtin.command，site.yml:12）。",
+        "不可达：web10，启用了 no_log 的任务（ansible.builtin.setup）：refused",
+        "因其他主机失败而中止：web4。",
+        "play「Deploy」未执行到：web5。",
+        "未执行任何任务：web6。",
+        "共 7 台主机：1 台成功，1 台有变更，2 台失败，1 台不可达，1 台中止，2 台未执行；耗时 2 分 14 秒。",
+        "由 alice 在 deploy01 上发起，作业：deploy-prod，代码版本：3f9a2c41d0c8（main）。",
+    ]
+
+
+@pytest.mark.parametrize("words", [English(), Chinese()])
+def test_counts_and_duration_stay_however_much_failed(words: English | Chinese) -> None:
+    hosts = {f"host{number}": HostEnd.FAILED for number in range(500)}
+    ends = Ends(True, hosts, frozenset(), frozenset(hosts))
+    failures = {host: FailedTask(f"Task of {host}", "ansible.builtin.command", "site.yml:1", "") for host in hosts}
+    lines = _end(words, ends, failures)
+    assert len("\n".join(lines)) <= DESCRIPTION_MAX
+    assert "Task of host0" in lines[0]
+    assert re.search(r"\d+", lines[-3])
+    assert "500" in lines[-2]
+    shown_failures = len(lines) - 3
+    assert str(500 - shown_failures) in lines[-3]
+
+
+def test_many_hosts_that_failed_alike_are_one_line() -> None:
+    hosts = {f"host{number}": HostEnd.FAILED for number in range(30)}
+    ends = Ends(True, hosts, frozenset(), frozenset(hosts))
+    english, chinese = (_end(words, ends, dict.fromkeys(hosts, MIGRATE))[0] for words in (English(), Chinese()))
+    assert english.startswith("Failed: host0, host1, host2, ")
+    assert "host9 and 20 more at task 'Migrate'" in english
+    assert "host9 等 30 台，任务「Migrate」" in chinese
+
+
+def test_one_host_tells_of_its_tasks() -> None:
+    statistics = SimpleNamespace(summarize=lambda host: {"ok": 12, "changed": 3, "failures": 0})
+    ends = Ends(False, {"web1": HostEnd.OK}, frozenset({"web1"}), frozenset({"web1"}), statistics)
+    english = English().end("host", ends, ["web1"], {}, {}, 3700, WHERE)
+    chinese = Chinese().end("host", ends, ["web1"], {}, {}, 3700, WHERE)
+    assert english.splitlines()[0] == "12 tasks ok, 3 changed, 1 h 1 min."
+    assert chinese.splitlines()[0] == "12 个任务成功，3 个有变更；耗时 1 小时 1 分。"
+
+
+@pytest.mark.parametrize(
+    ("environ", "kind"),
+    [
+        ({}, English),
+        ({"LANG": "zh_CN.UTF-8"}, Chinese),
+        ({"LC_ALL": "C.UTF-8", "LANG": "zh_CN.UTF-8"}, English),
+        ({"LC_ALL": "", "LC_MESSAGES": "zh_TW.UTF-8", "LANG": "en_US.UTF-8"}, Chinese),
+    ],
+)
+def test_the_language_is_that_of_the_terminal(environ: dict[str, str], kind: type) -> None:
+    assert isinstance(texts("auto", environ), kind)
+    assert isinstance(texts("en", environ), English)
+    assert isinstance(texts("zh", environ), Chinese)
+
+
+@pytest.mark.parametrize(
+    ("progress", "percent"),
+    [
+        ((1, 5, 1, 1), 0),
+        ((3, 5, 1, 1), 40),
+        ((1, 2, 2, 2), 50),
+        ((2, 2, 2, 2), 75),
+        ((1, 0, 1, 1), 0),
+        ((4, 3, 3, 2), 91),
+    ],
+)
+def test_progress_counts_plays_and_playbooks(progress: tuple[int, int, int, int], percent: int) -> None:
+    assert Progress(*progress, "").percent == percent
+
+
+def test_progress_with_several_playbooks() -> None:
+    progress = Progress(2, 4, 2, 2, "发布")
+    assert English().progress(progress) == "Progress 62%, playbook 2/2, play 2/4 (发布)."
+    assert Chinese().progress(progress) == "进度62%，playbook 2/2，play 2/4（发布）。"
+
+
+def _stats(**hosts: Any) -> SimpleNamespace:
+    return SimpleNamespace(**{name: hosts.get(name, {}) for name in ("processed", "failures", "dark", "changed")})
+
+
+def test_without_the_executor_the_statistics_tell() -> None:
+    outcome = RunOutcome()
+    outcome.play_starts("Deploy", ["web1", "web2", "web3"])
+    outcome.batch_starts(["web1", "web2"])
+    ends = outcome.ends(_stats(processed={"web1": 1, "web2": 1}, failures={"web2": 1}))
+    assert ends.failed
+    assert dict(ends.of) == {"web1": HostEnd.OK, "web2": HostEnd.FAILED, "web3": HostEnd.NOT_REACHED}
+    assert outcome.awaited == {"web3": "Deploy"}
+
+
+def test_a_host_that_one_play_reached_and_the_next_did_not() -> None:
+    outcome = RunOutcome()
+    outcome.play_starts("One", ["web1"])
+    outcome.batch_starts(["web1"])
+    outcome.play_starts("Two", ["web1", "web2"])
+    ends = outcome.ends(_stats(processed={"web1": 1}, failures={}))
+    assert ends.of["web1"] is ends.of["web2"] is HostEnd.NOT_REACHED
+
+
+def test_a_preview_is_yaml_that_reads_as_the_event() -> None:
+    event = ChangeEvent.validated(
+        {
+            "change_status": "Done",
+            "change_key": "CHG-7",
+            "title": "发布: [1]",
+            "event_time": 1700000000,
+            "description": "first\nsecond: 进度100%",
+            "labels": {"host": "web1", "version": "1.10", "on": "yes"},
+        },
+        1700000001,
+    )
+    text = document(event.to_dict())
+    assert "description: |-\n  first\n  second: 进度100%\n" in text
+    assert yaml.safe_load(text) == event.to_dict()
