@@ -123,7 +123,7 @@ bench: .venv/.bench install-collection ## measure beside other reporters, in hal
 bench-smoke: .venv/.bench install-collection ## run every benchmark in its smallest size: shows that it runs, no more
 	@.venv/bench/bin/python tests/benchmarks/bench.py --smoke --json .build/bench-smoke
 
-LINTERS := ruff mypy yamllint ansible-lint changelog reuse
+LINTERS := ruff mypy imports yamllint ansible-lint changelog reuse
 
 .PHONY: lint $(LINTERS:%=lint-%)
 lint: $(LINTERS:%=lint-%) ## run every linter (make -k lint: also after one that fails)
@@ -137,6 +137,11 @@ lint-ruff: .venv/.lint
 lint-mypy: .venv/.lint install-collection
 	@echo '==> mypy --strict'
 	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
+
+# Which way imports run between the folders; the rules lie in pyproject.toml.
+lint-imports: .venv/.lint install-collection
+	@echo '==> import-linter'
+	@PYTHONPATH="$(ANSIBLE_COLLECTIONS_PATH)" $(RUN) lint-imports --no-cache --no-logo >.build/imports.log || { cat .build/imports.log; exit 1; }
 
 lint-yamllint: .venv/.lint
 	@echo '==> yamllint'

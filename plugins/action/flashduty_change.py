@@ -6,12 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import salt_of
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
-    CHANGE_OPTIONS,
-    CONNECTION_OPTIONS,
-    Report,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CHANGE_OPTIONS, CONNECTION_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_run
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
@@ -23,6 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action i
     ansible_playbook,
     failure,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report
 
 
 class NothingToJoin(Exception):
@@ -30,22 +27,21 @@ class NothingToJoin(Exception):
 
 
 class ActionModule(TaskAction):
-    """Reports from the control node; on another host only where the task is delegated to it."""
+    """Reports from the control node; where the task is delegated to another host, that one sends."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Validate, store, deliver."""
+        """Validate, compare, store, deliver."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _unused, options = self.validate_argument_spec({**CHANGE_OPTIONS, **CONNECTION_OPTIONS})
         options = dict(options)
         try:
+            if options["cancel_on_exit"] and self.runs_elsewhere:
+                raise InvalidConnection(
+                    "cancel_on_exit", "needs the control node, leave out delegate_to or this option"
+                )
             where = TaskConnection(self, options, task_vars or {}, reporting=True)
             run = self._joined(options, where, task_host(task_vars or {}))
-            if where.preview:
-                result.update(self._previewed(options, where, run))
-            elif self.runs_elsewhere:
-                result.update(self._execute_module(module_args=where.for_module(options), task_vars=task_vars))
-            else:
-                result.update(self._reported(options, where, run))
+            result.update(self._reported(options, where, run))
         except TurnedOff as off:
             result.update(skipped=True, skip_reason=str(off))
         except NothingToJoin:
@@ -57,18 +53,20 @@ class ActionModule(TaskAction):
         return result
 
     def _reported(self, options: dict[str, Any], where: TaskConnection, run: CurrentRun | None) -> dict[str, Any]:
-        folder = where.folder if run is None else run.folder
-        shown = where.shown_state if run is None else None
-        report = Report(options, where.connection, folder, None if run is None else run.run, shown, ansible_playbook())
-        result = report.preview() if self._task.check_mode else report.send(where.wait)
-        return {**result, "warnings": report.warnings}
-
-    def _previewed(self, options: dict[str, Any], where: TaskConnection, run: CurrentRun | None) -> dict[str, Any]:
-        report = Report(options, where.connection, where.folder, None if run is None else run.run)
-        result = report.preview()
-        if result["changed"]:
+        store = where.store if run is None or run.store is None else run.store
+        report = Report(
+            options,
+            where.connection,
+            store,
+            where.delivery(store),
+            ansible_playbook(),
+            None if run is None else run.run,
+            None if run is not None or where.preview else where.remote_state,
+        )
+        result = report.preview() if self._task.check_mode or where.preview else report.send()
+        if where.preview and result["changed"]:
             self._display.display(document(result["event"]))
-        return result
+        return {**result, "warnings": report.warnings}
 
     @staticmethod
     def _joined(options: dict[str, Any], where: TaskConnection, host: str) -> CurrentRun | None:
@@ -82,7 +80,7 @@ class ActionModule(TaskAction):
         change = run.change_of(host)
         if change is None:
             raise NothingToJoin
-        if not where.preview and run.integration != where.connection.integration_id(salt_of(run.folder)):
+        if run.store is not None and run.store.integration != where.connection.integration_id(run.store.salt):
             return None
         options["change_key"] = change.change_key
         options["title"] = options.get("title") or change.title

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, QUERY_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
-    QUERY_OPTIONS,
     InvalidQuery,
     ReadingFailed,
     changes_found,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     TaskAction,
     TaskConnection,
@@ -31,7 +30,7 @@ class ActionModule(TaskAction):
         try:
             where = TaskConnection(self, options, task_vars or {}, reading=True)
             if self.runs_elsewhere:
-                return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
+                return {**result, **where.query_there({name: options[name] for name in QUERY_OPTIONS})}
             result.update(changes_found(options, where.find))
         except (ReadingFailed, InvalidQuery, InvalidConnection) as error:
             result.update(failure(error))

@@ -7,14 +7,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_parts import Part
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, PART_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
-    CONNECTION_OPTIONS,
-    PART_OPTIONS,
-    Report,
-)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
@@ -24,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action i
     ansible_playbook,
     failure,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report
 
 
 class ActionModule(TaskAction):
@@ -34,7 +31,7 @@ class ActionModule(TaskAction):
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
         _unused, options = self.validate_argument_spec(
-            {**PART_OPTIONS, **CONNECTION_OPTIONS}, required_if=[("state", "begun", ["title"])]
+            {**PART_OPTIONS, **CONNECTION_OPTIONS}, required_if=[("state", "started", ["title"])]
         )
         try:
             where = TaskConnection(self, options, variables, reporting=True)
@@ -42,18 +39,19 @@ class ActionModule(TaskAction):
                 raise InvalidConnection("delegate_to", "this module runs on the control node only, leave it out")
             fields = {**options, "title": options["title"] or "-", "change_status": "Processing"}
             fields["cancel_on_exit"] = True
-            report = Report(fields, where.connection, where.folder, process=ansible_playbook())
+            store = where.store
+            report = Report(fields, where.connection, store, where.delivery(store), ansible_playbook())
             host = task_host(variables)
             if self._task.check_mode or where.preview:
-                preview: dict[str, Any] = report.preview() if options["state"] == "begun" else {"changed": False}
+                preview: dict[str, Any] = report.preview() if options["state"] == "started" else {"changed": False}
                 if where.preview and preview["changed"]:
                     self._display.display(document(preview["event"]))
                 result.update(preview)
-            elif options["state"] == "begun":
-                result.update(report.begin(host, where.wait))
+            elif options["state"] == "started":
+                result.update(report.start(host))
             else:
                 part = Part(host, options["state"], options["reason"] or "", time.time())
-                result.update(report.end(part, _awaited(options, variables), where.wait))
+                result.update(report.end(part, _pending_hosts(options, variables)))
             result["warnings"] = report.warnings
         except TurnedOff as off:
             result.update(skipped=True, skip_reason=str(off))
@@ -64,7 +62,7 @@ class ActionModule(TaskAction):
         return result
 
 
-def _awaited(options: dict[str, Any], variables: dict[str, Any]) -> frozenset[str]:
+def _pending_hosts(options: dict[str, Any], variables: dict[str, Any]) -> frozenset[str]:
     """The hosts of the change that can still run tasks."""
     hosts = options["hosts"] or variables.get("ansible_play_hosts_all") or ()
     return frozenset(hosts) & frozenset(variables.get("ansible_play_hosts") or ())

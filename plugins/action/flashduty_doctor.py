@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine

@@ -6,20 +6,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, FLUSH_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import InvalidQuery
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._flushing import FLUSH_OPTIONS, Flush
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     TaskAction,
     TaskConnection,
     failure,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.flush import Flush
 
 
 class ActionModule(TaskAction):
-    """Flushes the control node's outbox; another host's only where the task is delegated to it."""
+    """Flushes the outbox of the control node; where the task is delegated to another host, that one sends."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Close what vanished, deliver what waits."""
@@ -27,11 +27,10 @@ class ActionModule(TaskAction):
         _unused, options = self.validate_argument_spec({**FLUSH_OPTIONS, **CONNECTION_OPTIONS})
         try:
             where = TaskConnection(self, options, task_vars or {})
-            if self.runs_elsewhere:
-                return {**result, **self._execute_module(module_args=where.for_module(options), task_vars=task_vars)}
-            flush = Flush(options, where.connection, where.folder, where.find)
+            store = where.store
+            flush = Flush(options, where.connection, store, where.delivery(store), where.find)
             only_look = self._task.check_mode or where.preview
-            result.update(flush.preview() if only_look else flush.flush(where.wait))
+            result.update(flush.preview() if only_look else flush.flush())
         except (InvalidQuery, InvalidConnection, OutboxError, OSError) as error:
             result.update(failure(error))
         return result

@@ -269,14 +269,13 @@ options:
 """
 
 import functools
-import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ansible.plugins.callback import CallbackBase
 
 if TYPE_CHECKING:
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import RunReport
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import Run
 
 
 def _never_fails_the_run(method: Callable[..., None]) -> Callable[..., None]:
@@ -288,13 +287,13 @@ def _never_fails_the_run(method: Callable[..., None]) -> Callable[..., None]:
             method(self, *args, **kwargs)
         except Exception as error:
             self.failed(method.__name__, error)
-        self._awaits_change = self._report is not None and self._report.awaits_change
+        self._awaits_change = self._run is not None and self._run.awaits_change
 
     return guarded
 
 
 class CallbackModule(CallbackBase):
-    """Tells the run report what happens."""
+    """Tells the run what happens."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -303,7 +302,7 @@ class CallbackModule(CallbackBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._report: RunReport | None = None
+        self._run: Run | None = None
         self._awaits_change = False
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
@@ -319,34 +318,27 @@ class CallbackModule(CallbackBase):
 
     def failed(self, method: str, error: Exception) -> None:
         """Tell what went wrong, and what that means."""
-        text, is_open = f"{type(error).__name__}: {error}", False
-        if self._report is not None:
-            self._report.lost_track()
-            text, is_open = self._report.redact(text), self._report.is_open
-        meaning = (
-            "something is missing from what is reported; the run's end is reported all the same"
-            if is_open
-            else "nothing is reported yet; the next play is tried again"
-        )
-        self._display.warning(f"flashduty_change: {meaning} (in {method}, {text})")
+        if self._run is not None:
+            self._run.failed(method, error)
+        else:
+            self._display.warning(f"flashduty_change: this run is not reported: {type(error).__name__}: {error}")
 
     @_never_fails_the_run
     def v2_playbook_on_start(self, playbook: Any) -> None:
         if playbook._file_name == "__adhoc_playbook__":
             self.disabled = True
             return
-        if self._report is None:
+        if self._run is None:
             # Not at the top: there an error would end the run, and who only asks for the options would wait for it.
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import RunReport
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import Run
 
-            self._report = RunReport(self._display.warning, self._display.vvv, self._display.display)
-        self._report.playbook_starts(str(playbook._file_name), playbook.get_plays())
+            self._run = Run(self._display)
+        self._run.playbook_starts(str(playbook._file_name), playbook.get_plays())
 
     @_never_fails_the_run
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        if self._report is not None:
-            # A signal's number goes through a pipe: a handler of ours would change what Ctrl-C does.
-            self._report.play_starts(play, signal.set_wakeup_fd)
+        if self._run is not None:
+            self._run.play_starts(play)
 
     def v2_runner_on_ok(self, result: Any) -> None:
         # Between any two forks of ansible-playbook: each object that is touched here is a page that the kernel copies.
@@ -355,24 +347,24 @@ class CallbackModule(CallbackBase):
 
     @_never_fails_the_run
     def _task_ended(self, result: Any) -> None:
-        if self._report is not None and self._report.awaits_change and result.is_changed():
-            self._report.task_changed(result)
+        if self._run is not None and self._run.awaits_change and result.is_changed():
+            self._run.task_changed(result)
 
     @_never_fails_the_run
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        if self._report is None:
+        if self._run is None:
             return
         if not ignore_errors:
-            self._report.host_failed(result)
+            self._run.host_failed(result)
         # A task that changed something before it failed says so.
         self._task_ended(result)
 
     @_never_fails_the_run
     def v2_runner_on_unreachable(self, result: Any) -> None:
-        if self._report is not None:
-            self._report.host_failed(result)
+        if self._run is not None:
+            self._run.host_failed(result)
 
     @_never_fails_the_run
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        if self._report is not None:
-            self._report.playbook_ends(stats)
+        if self._run is not None:
+            self._run.playbook_ends(stats)

@@ -66,7 +66,7 @@ _SECTION = "callback_flashduty_change"
 def callback_settings(text: str, settings: Mapping[str, str] | None = None, state: str = "present") -> str:
     """The text of an ansible.cfg with, or without, the callback and its settings."""
     if state not in ("present", "absent"):
-        raise AnsibleFilterError(f"state: must be present or absent, given was {state!r}")
+        raise AnsibleFilterError(f"state: must be present or absent, got {state!r}")
     text = str(text)
     if state == "present":
         for name, value in (settings or {}).items():

@@ -186,7 +186,7 @@ def _text(value: Any, name: str, lines: bool = False) -> str:
     if value is None:
         return ""
     if isinstance(value, (Mapping, list, tuple, Set)):
-        raise InvalidEvent(name, f"must be text, given was a {type(value).__name__}: {_shown(value)}")
+        raise InvalidEvent(name, f"must be text, got a {type(value).__name__}: {_shown(value)}")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, bytes):
@@ -194,14 +194,14 @@ def _text(value: Any, name: str, lines: bool = False) -> str:
     try:
         return plain_text(str(value), lines)
     except ValueError:
-        raise InvalidEvent(name, f"must be text, given was {_shown(value)}") from None
+        raise InvalidEvent(name, f"must be text, got {_shown(value)}") from None
 
 
 def _status(value: Any) -> str:
     text = _text(value, "change_status")
     if text not in STATUSES:
-        given = f"given was {_shown(text)}" if text else "none was given"
-        raise InvalidEvent("change_status", f"must be one of {', '.join(STATUSES)} (case matters), {given}")
+        given = _shown(text) if text else "nothing"
+        raise InvalidEvent("change_status", f"must be one of {', '.join(STATUSES)} (case matters), got {given}")
     return text
 
 
@@ -215,7 +215,7 @@ def _required(fields: Mapping[str, Any], name: str) -> str:
 def _description(value: Any) -> str | None:
     text = _text(value, "description", lines=True).strip()
     if len(text) > DESCRIPTION_MAX:
-        raise InvalidEvent("description", f"at most {DESCRIPTION_MAX} characters, given were {len(text)}")
+        raise InvalidEvent("description", f"must have at most {DESCRIPTION_MAX} characters, got {len(text)}")
     return text or None
 
 
@@ -226,7 +226,7 @@ def _event_time(value: Any, status: str, now: float) -> int | None:
     if seconds > now and status != "Ready":
         raise InvalidEvent(
             "event_time",
-            f"only a Ready event may lie in the future, given was {_shown(value)} with {status}, "
+            f"only a Ready event may lie in the future, got {_shown(value)} with {status}, "
             f"which is {max(1, int(seconds - now))} s ahead of this machine's clock",
         )
     return seconds
@@ -240,9 +240,9 @@ def unix_seconds(value: Any, name: str) -> int:
     """
     seconds = _seconds(value, name)
     if seconds >= _SECONDS_MAX:
-        raise InvalidEvent(name, f"must be in seconds, given was {_shown(value)}, which looks like milliseconds")
+        raise InvalidEvent(name, f"must be in seconds, got {_shown(value)}, which looks like milliseconds")
     if seconds <= 0:
-        raise InvalidEvent(name, f"must be after 1970-01-01T00:00:00Z, given was {_shown(value)}")
+        raise InvalidEvent(name, f"must be after 1970-01-01T00:00:00Z, got {_shown(value)}")
     return seconds
 
 
@@ -250,12 +250,12 @@ def _seconds(value: Any, name: str) -> int:
     if isinstance(value, datetime.datetime):
         value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        problem = f"must be Unix seconds or ISO 8601 with a time zone, given was {_shown(value)}"
+        problem = f"must be Unix seconds or ISO 8601 with a time zone, got {_shown(value)}"
         raise InvalidEvent(name, problem)
     try:
         return int(float(value)) if not isinstance(value, int) else value
     except OverflowError:
-        raise InvalidEvent(name, f"must be a finite number of seconds, given was {_shown(value)}") from None
+        raise InvalidEvent(name, f"must be a finite number of seconds, got {_shown(value)}") from None
     except ValueError:
         pass
     try:
@@ -268,7 +268,7 @@ def _seconds(value: Any, name: str) -> int:
     except (ValueError, OverflowError):
         raise InvalidEvent(
             name,
-            f"must be Unix seconds or ISO 8601 with a time zone (2026-01-31T08:00:00+08:00), given was {_shown(value)}",
+            f"must be Unix seconds or ISO 8601 with a time zone (2026-01-31T08:00:00+08:00), got {_shown(value)}",
         ) from None
 
 
@@ -283,27 +283,27 @@ def _labels(value: Any) -> dict[str, str]:
     if value is None or value == "":
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidEvent("labels", f"must be a map of names to values, given was {_shown(value)}")
+        raise InvalidEvent("labels", f"must be a map of names to values, got {_shown(value)}")
     labels: dict[str, str] = {}
     for raw_key, raw_value in value.items():
         key = _text(raw_key, "labels").strip()
         where = f"labels[{_shown(key)}]"
         if not key:
-            raise InvalidEvent("labels", "a label's name must not be empty")
+            raise InvalidEvent("labels", "must not have an empty name")
         if len(key) > LABEL_KEY_MAX:
-            raise InvalidEvent(where, f"a label's name has at most {LABEL_KEY_MAX} characters, given were {len(key)}")
+            raise InvalidEvent(where, f"must have a name of at most {LABEL_KEY_MAX} characters, got {len(key)}")
         if key in labels:
             raise InvalidEvent(where, "is given twice")
         try:
             text = label_text(raw_value)
         except ValueError as error:
-            raise InvalidEvent(where, f"{error}; given was {_shown(raw_value)}") from None
+            raise InvalidEvent(where, f"{error}, got {_shown(raw_value)}") from None
         if text is None:
             continue
         if len(text) > LABEL_VALUE_MAX:
-            problem = f"a label's value has at most {LABEL_VALUE_MAX} characters, given were {len(text)}"
+            problem = f"must have at most {LABEL_VALUE_MAX} characters, got {len(text)}"
             raise InvalidEvent(where, problem)
         labels[key] = text
     if len(labels) > LABELS_MAX:
-        raise InvalidEvent("labels", f"at most {LABELS_MAX} labels, given were {len(labels)}")
+        raise InvalidEvent("labels", f"must be at most {LABELS_MAX} labels, got {len(labels)}")
     return labels

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which changes to read back: what the options mean, what is asked of Flashduty, and which of its answers count.
+"""Reading changes back: what the options mean, what is asked of Flashduty, and which of its answers count.
 
 Private to this collection; may change in any release.
 
@@ -11,43 +11,34 @@ Source: https://docs.flashcat.cloud/en/api-reference/on-call/changes/change-read
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
-    STATUSES,
     InvalidEvent,
     label_text,
     unix_seconds,
 )
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import LIST_PATH, Connection
 
 PAGE_MAX = 100
 LIMIT_MAX = 10_000
 _HOUR = 3600
 _DAY = 24 * _HOUR
+_PAGES_MAX = 200
+_TRIES = 3
+# Seconds.
+_BACK_OFF = 1.0
 # Seconds; Flashduty wants less.
 _WINDOW_MAX = 31 * _DAY
 # Where a change is wanted by its key, its last event may be old, and a Ready event may lie in the future.
 _KEY_WINDOW = 30 * _DAY
 _KEY_AHEAD = _DAY
-
-QUERY_OPTIONS: dict[str, dict[str, Any]] = {
-    "change_key": {"type": "str", "no_log": False},
-    "query": {"type": "str"},
-    "start_time": {"type": "str"},
-    "end_time": {"type": "str"},
-    "change_status": {"type": "list", "elements": "str", "choices": list(STATUSES)},
-    "labels": {"type": "dict"},
-    "integration_ids": {"type": "list", "elements": "int"},
-    "channel_ids": {"type": "list", "elements": "int"},
-    "include_events": {"type": "bool", "default": False},
-    "limit": {"type": "int", "default": 100},
-    "orderby": {"type": "str", "choices": ["start_time", "last_time"], "default": "start_time"},
-    "asc": {"type": "bool", "default": False},
-}
 
 Find = Callable[["ChangeQuery"], "Found"]
 
@@ -132,7 +123,7 @@ class ChangeQuery:
             raise InvalidQuery("query", "cannot be used with change_key, which asks for one change exactly")
         limit = int(options.get("limit") or PAGE_MAX)
         if not 1 <= limit <= LIMIT_MAX:
-            raise InvalidQuery("limit", f"must be between 1 and {LIMIT_MAX}, given was {limit}")
+            raise InvalidQuery("limit", f"must be between 1 and {LIMIT_MAX}, got {limit}")
         start, end = _window(options, now, bool(key))
         return cls(
             start_time=start,
@@ -168,6 +159,16 @@ class ChangeQuery:
     def to_dict(self) -> dict[str, Any]:
         """For the pipe to the process that asks."""
         return asdict(self)
+
+    def to_options(self) -> dict[str, Any]:
+        """The options of a task that asks the same of one change."""
+        return {
+            "change_key": self.change_key,
+            "start_time": str(self.start_time),
+            "end_time": str(self.end_time),
+            "limit": self.limit,
+            "orderby": self.order_by,
+        }
 
     def body(self, page: int) -> dict[str, Any]:
         """What is asked of Flashduty for one page, the first of which is 1."""
@@ -216,6 +217,70 @@ def changes_found(options: Mapping[str, Any], find: Find) -> dict[str, Any]:
     }
 
 
+def find_changes(connection: Connection, query: ChangeQuery, budget: float) -> Found:
+    """Ask Flashduty for changes.
+
+    :param budget: seconds for all of it.
+    :raises ReadingFailed: where Flashduty could not be asked, or did not answer as it should.
+    """
+    # Not before it is needed: it brings requests, which ansible-playbook itself must not import.
+    from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
+
+    deadline = time.monotonic() + budget
+    api = Api(connection)
+    try:
+        return _find(api, connection, query, deadline)
+    except ApiError as error:
+        raise ReadingFailed(error.message, error.status, error.code, error.request_id) from None
+    finally:
+        api.close()
+
+
+def _find(api: Any, connection: Connection, query: ChangeQuery, deadline: float) -> Found:
+    found: dict[Any, dict[str, Any]] = {}
+    total = 0
+    for page in range(1, _PAGES_MAX + 1):
+        items, total, more = _page(api, connection, query, page, deadline)
+        # A change that is reported meanwhile moves others to the next page.
+        found.update(
+            (item.get("change_id") or (item.get("integration_id"), item.get("change_key")), item)
+            for item in items
+            if query.matches(item)
+        )
+        if len(found) > query.limit or not more:
+            break
+    changes = list(found.values())
+    return Found(changes[: query.limit], total, more or len(changes) > query.limit)
+
+
+def _page(
+    api: Any, connection: Connection, query: ChangeQuery, page: int, deadline: float
+) -> tuple[list[dict[str, Any]], int, bool]:
+    body = json.dumps(query.body(page), ensure_ascii=False)
+    for attempt in range(1, _TRIES + 1):
+        left = max(0.1, deadline - time.monotonic())
+        try:
+            answer = api.post(LIST_PATH, {"app_key": connection.app_key or ""}, body, left)
+            break
+        except ApiError as error:
+            pause = error.retry_after if error.retry_after is not None else _BACK_OFF * attempt
+            if not error.retry or attempt == _TRIES or time.monotonic() + pause >= deadline:
+                raise
+            time.sleep(pause)
+    data = answer.get("data")
+    items = data.get("items") if isinstance(data, Mapping) else None
+    items = [] if items is None and isinstance(data, Mapping) else items
+    if not isinstance(data, Mapping) or not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
+        raise ApiError("the answer holds no list of changes: check api_url", retry=False, status=200)
+    total = data.get("total")
+    more = data.get("has_next_page")
+    if not isinstance(more, bool):
+        more = len(items) == PAGE_MAX
+    # Whatever somebody has written into a change, our keys are not shown.
+    items = json.loads(connection.redact(json.dumps(items, ensure_ascii=False)))
+    return items, total if isinstance(total, int) else len(items), more
+
+
 def _literal(text: str) -> str:
     # As Go's regexp.QuoteMeta, which is what RE2 calls for, but a dot finds itself either way.
     return re.sub(r"([\\+*?()|\[\]{}^$])", r"\\\1", text)
@@ -235,10 +300,10 @@ def _window(options: Mapping[str, Any], now: float, by_key: bool) -> tuple[int, 
     end = moments.get("end_time", max(int(now), moments.get("start_time", 0) + 1))
     start = moments.get("start_time", end - _HOUR)
     if start >= end:
-        raise InvalidQuery("start_time", f"must lie before end_time, given were {start} and {end} (Unix seconds)")
+        raise InvalidQuery("start_time", f"must lie before end_time, got {start} and {end} (Unix seconds)")
     if end - start >= _WINDOW_MAX:
         days = (end - start) / _DAY
-        raise InvalidQuery("start_time", f"must lie less than 31 days before end_time, given were {days:.1f} days")
+        raise InvalidQuery("start_time", f"must lie less than 31 days before end_time, got {days:.1f} days")
     return start, end
 
 
@@ -257,5 +322,5 @@ def _labels(labels: Mapping[Any, Any]) -> dict[str, str]:
 def _numbers(options: Mapping[str, Any], name: str) -> tuple[int, ...]:
     numbers = tuple(options.get(name) or ())
     if any(number < 1 for number in numbers):
-        raise InvalidQuery(name, f"must be numbers above 0, given were {', '.join(map(str, numbers))}")
+        raise InvalidQuery(name, f"must be numbers above 0, got {', '.join(map(str, numbers))}")
     return numbers

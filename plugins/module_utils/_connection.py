@@ -67,6 +67,7 @@ class Connection(NamedTuple):
     :ivar integration_key: for pushing; empty where a connection only reads.
     :ivar app_key: for reading; None where there is none.
     :ivar timeout: the whole budget of one delivery, seconds.
+    :ivar identity: what stands for the integration key where only another host knows it; otherwise empty.
     """
 
     api_url: str
@@ -77,6 +78,7 @@ class Connection(NamedTuple):
     client_key: str | None = None
     timeout: float = DEFAULT_TIMEOUT
     app_key: str | None = None
+    identity: str = ""
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Connection:
@@ -102,6 +104,14 @@ class Connection(NamedTuple):
         if connection.app_key is None:
             raise MissingAppKey
         return connection
+
+    @classmethod
+    def with_key_file_of(cls, host: str, options: Mapping[str, Any], path: str) -> Connection:
+        """The same where another host alone reads the key from a file of its own.
+
+        :raises InvalidConnection: naming the option and what is wrong with it.
+        """
+        return cls._made(options, _api_url(options), "")._replace(identity=f"{host} {path}")
 
     @classmethod
     def _made(cls, options: Mapping[str, Any], api_url: str, key: str) -> Connection:
@@ -133,7 +143,7 @@ class Connection(NamedTuple):
 
     def integration_id(self, salt: bytes) -> str:
         """How the outbox knows this integration: a salted hash of the key, 32 hex digits."""
-        return hashlib.pbkdf2_hmac("sha256", self.integration_key.encode(), salt, 1000).hex()[:32]
+        return hashlib.pbkdf2_hmac("sha256", (self.integration_key or self.identity).encode(), salt, 1000).hex()[:32]
 
     def __repr__(self) -> str:
         return f"Connection({self.api_url!r}, integration_key={REDACTED!r}, app_key={REDACTED!r})"
@@ -207,9 +217,9 @@ def _seconds(given: Any) -> float:
     try:
         seconds = DEFAULT_TIMEOUT if given is None else float(given)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidConnection("timeout", f"must be a number of seconds, given was {str(given)[:60]!r}") from None
+        raise InvalidConnection("timeout", f"must be a number of seconds, got {str(given)[:60]!r}") from None
     if not 0 < seconds <= 3600:
-        raise InvalidConnection("timeout", f"must be more than 0 and at most 3600 seconds, given was {seconds:g}")
+        raise InvalidConnection("timeout", f"must be more than 0 and at most 3600 seconds, got {seconds:g}")
     return seconds
 
 
@@ -220,7 +230,7 @@ def _key(option: str, text: str) -> str:
     if not key or not key.isprintable() or any(character.isspace() for character in key):
         raise InvalidConnection(option, "must hold one key, without spaces or line breaks, and not empty")
     if len(key) > _KEY_MAX:
-        raise InvalidConnection(option, f"a key of more than {_KEY_MAX} characters is none, given were {len(key)}")
+        raise InvalidConnection(option, f"must have at most {_KEY_MAX} characters, got {len(key)}")
     return key
 
 

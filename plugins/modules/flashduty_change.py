@@ -16,8 +16,11 @@ description:
   - With O(app_key), it is compared with what Flashduty shows of the change, so that control nodes that share no disk
     agree. A field that the task does not give is not compared then. Where Flashduty cannot be asked, the task warns and
     compares with what this machine has reported.
-  - Runs on the control node, whatever host the task is for. With C(delegate_to) another host, it runs there, which
-    then needs Python 3.8 and requests.
+  - Runs on the control node, whatever host the task is for. With C(delegate_to) another host, such as a bastion with
+    the only way out, the control node still checks, compares, stores and retries the event, and that host sends it. It
+    needs Python 3.8 and requests.
+  - O(ca_path), O(client_cert) and O(client_key) are files of the host that sends. So is O(integration_key_file) where
+    the task names it; where the environment or ansible.cfg does, it is one of the control node.
   - Options that the task does not set come from the variables, environment and ansible.cfg of the callback
     P(flashcat.flashduty.flashduty_change#callback).
 extends_documentation_fragment:
@@ -142,64 +145,30 @@ error:
   type: dict
 """
 
-import os
-import time
-from typing import TYPE_CHECKING, Any
-
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._api import IMPORT_ERROR
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_list import find_changes
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CHANGE_OPTIONS, CONNECTION_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS, ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
-    CHANGE_OPTIONS,
-    CONNECTION_OPTIONS,
-    STATE_DIR,
-    Report,
-    ReportFailed,
-)
-from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
-def _shown_state(module: AnsibleModule, connection: Connection, folder: str) -> ShownState | None:
-    if connection.app_key is None:
-        return None
-    # Check mode leaves nothing behind.
-    kept = None if module.check_mode else os.path.join(folder, "shown")
-    return ShownState(connection, lambda query: find_changes(connection, query, connection.timeout), kept)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._http import IMPORT_ERROR, Api
 
 
 def main() -> None:
-    """Report from the host that the task is delegated to."""
+    """Send the event as it is given, once: the control node has checked and stored it, and tries again."""
     module = AnsibleModule({**CHANGE_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
     if IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("requests"), exception=IMPORT_ERROR)
-    folder = module.params["state_dir"] or STATE_DIR
-    if module.params["cancel_on_exit"]:
-        module.fail_json(msg="cancel_on_exit: needs the control node, leave out delegate_to or this option")
+    fields = {name: module.params[name] for name in FIELDS if module.params[name] is not None}
+    fields["event_time"] = int(fields["event_time"])
     try:
         connection = Connection.from_options(module.params)
-
-        def wait(used: str, done: Callable[[Outbox], bool], seconds: float) -> bool:
-            with Delivery(used, connection) as delivery:
-                return delivery.wait(done, time.monotonic() + seconds)
-
-        report = Report(module.params, connection, folder, shown=_shown_state(module, connection, folder))
-        result: dict[str, Any] = report.preview() if module.check_mode else report.send(wait)
-    except ReportFailed as error:
-        module.fail_json(msg=str(error), **error.result)
-    except (InvalidEvent, InvalidConnection, OutboxError, OSError) as error:
+        request_id = Api(connection).push(ChangeEvent(**fields).to_json(), connection.timeout)
+    except InvalidConnection as error:
         module.fail_json(msg=str(error))
-    for warning in report.warnings:
-        module.warn(warning)
-    module.exit_json(**result)
+    except ApiError as error:
+        module.fail_json(msg=error.message, answer=error.to_dict())
+    module.exit_json(changed=True, request_id=request_id)
 
 
 if __name__ == "__main__":

@@ -193,16 +193,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._api import IMPORT_ERROR
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_list import find_changes
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, QUERY_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
-    QUERY_OPTIONS,
     InvalidQuery,
     ReadingFailed,
     changes_found,
+    find_changes,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._http import IMPORT_ERROR
 
 
 def main() -> None:

@@ -32,16 +32,16 @@ attributes:
     support: full
 options:
   state:
-    description: Whether this host begins its part, is done with it, or has failed.
+    description: Whether this host starts its part, is done with it, or has failed.
     type: str
     required: true
-    choices: [begun, done, failed]
+    choices: [started, done, failed]
   change_key:
     description: The unique key of the change, usually the ticket's number.
     type: str
     required: true
   title:
-    description: The title of the change. Required with O(state=begun).
+    description: The title of the change. Required with O(state=started).
     type: str
   description:
     description: What the change is about. At its end, what has become of it is put in front.
@@ -77,7 +77,7 @@ EXAMPLES = r"""
   block:
     - name: Begin
       flashcat.flashduty.flashduty_change_part:
-        state: begun
+        state: started
         change_key: CHANGE-002
         title: Upgrade the storefront
         labels:
@@ -107,15 +107,15 @@ EXAMPLES = r"""
 RETURN = r"""
 change_key:
   description: The key of the change.
-  returned: success, or when not delivered; in check mode only with state begun
+  returned: success, or when not delivered; in check mode only with state started
   type: str
 change_status:
   description: The state that the change is in.
-  returned: success, or when not delivered; in check mode only with state begun
+  returned: success, or when not delivered; in check mode only with state started
   type: str
 event:
   description: The event that begins the change, or the one that closes it.
-  returned: with state begun, or when this host was the last one; in check mode only with state begun
+  returned: with state started, or when this host was the last one; in check mode only with state started
   type: dict
 delivered:
   description: Whether Flashduty has taken the event.
@@ -137,7 +137,7 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS, PART_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, PART_OPTIONS
 
 
 def main() -> None:

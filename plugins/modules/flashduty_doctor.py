@@ -63,7 +63,7 @@ lines:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
   - Closes the runs that vanished without a word, with their last known moment as the time of the event, and delivers
     what waits in the outbox for the integration.
-  - Runs on the control node. With C(delegate_to) another host, it flushes that host's outbox.
+  - Runs on the control node. With C(delegate_to) another host, such as a bastion with the only way out, that host sends
+    what waits in the outbox of the control node, one event after the other.
   - With O(stale_after), also closes changes that Flashduty still shows as in progress although nothing was heard of
     them for that long. That is for control nodes whose disk does not survive a job, such as containers.
 extends_documentation_fragment:
@@ -97,47 +98,15 @@ refused:
   elements: dict
 """
 
-import time
-from typing import TYPE_CHECKING, Any
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-
-from ansible_collections.flashcat.flashduty.plugins.module_utils._api import IMPORT_ERROR
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_list import find_changes
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import InvalidQuery
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
-from ansible_collections.flashcat.flashduty.plugins.module_utils._flushing import FLUSH_OPTIONS, Flush
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import CONNECTION_OPTIONS, STATE_DIR
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, FLUSH_OPTIONS
 
 
 def main() -> None:
-    """Flush the outbox of the host that the task is delegated to."""
+    """The action of the same name does the work; this runs where somebody goes around it."""
     module = AnsibleModule({**FLUSH_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("requests"), exception=IMPORT_ERROR)
-    folder = module.params["state_dir"] or STATE_DIR
-    try:
-        connection = Connection.from_options(module.params)
-
-        def wait(used: str, done: Callable[[Outbox], bool], seconds: float) -> bool:
-            with Delivery(used, connection) as delivery:
-                return delivery.wait(done, time.monotonic() + seconds)
-
-        flush = Flush(
-            module.params, connection, folder, lambda query: find_changes(connection, query, connection.timeout)
-        )
-        result: dict[str, Any] = flush.preview() if module.check_mode else flush.flush(wait)
-    except (InvalidQuery, InvalidConnection, OutboxError, OSError) as error:
-        module.fail_json(msg=str(error))
-    if result.get("failed"):
-        module.fail_json(**result)
-    module.exit_json(**result)
+    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_flush: it needs the control node")
 
 
 if __name__ == "__main__":

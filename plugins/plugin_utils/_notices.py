@@ -2,14 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a room of the control node wants to tell the user, each thing once.
+"""What the user is told beside the playbook's own output: the one channel for it, each subject once.
 
 Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
+
+Level = Literal["warning", "debug"]
 
 
 class Notice(NamedTuple):
@@ -18,32 +21,43 @@ class Notice(NamedTuple):
     :ivar level: ``warning`` is shown always, ``debug`` only when details are asked for.
     """
 
-    level: Literal["warning", "debug"]
+    level: Level
     text: str
 
 
 class Notices:
-    """Collects notices; each subject is told once, however often it comes up."""
+    """Shows notices, or collects them where there is nobody to show them to.
 
-    def __init__(self) -> None:
-        self._told: set[str] = set()
+    :ivar redact: takes out of each text what must not be shown.
+    :param show: shows one; None leaves it to :meth:`take`.
+    """
+
+    def __init__(self, show: Callable[[Notice], object] | None = None) -> None:
+        self.redact: Callable[[str], str] = str
+        self._show = show
+        self._seen: set[str] = set()
         self._waiting: list[Notice] = []
 
     def warning(self, text: str, subject: str = "") -> None:
         """Tell the user, unless ``subject`` (or the text itself) was told before."""
-        self._add(Notice("warning", text), subject)
+        self._add("warning", text, subject)
 
     def debug(self, text: str, subject: str = "") -> None:
         """Tell whoever asks for details, unless ``subject`` (or the text itself) was told before."""
-        self._add(Notice("debug", text), subject)
+        self._add("debug", text, subject)
 
     def take(self) -> list[Notice]:
-        """What came up since the last call."""
+        """What came up since the last call and was not shown."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def _add(self, notice: Notice, subject: str) -> None:
-        subject = subject or notice.text
-        if subject not in self._told:
-            self._told.add(subject)
+    def _add(self, level: Level, text: str, subject: str) -> None:
+        subject = subject or text
+        if subject in self._seen:
+            return
+        self._seen.add(subject)
+        notice = Notice(level, self.redact(text))
+        if self._show is not None:
+            self._show(notice)
+        else:
             self._waiting.append(notice)

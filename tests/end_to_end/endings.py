@@ -371,7 +371,7 @@ class Stage:
 
     def couriers(self) -> list[int]:
         """The couriers that run for this control node."""
-        return [pid for pid, command in self._processes() if command.endswith(b"\0_courier\0")]
+        return [pid for pid, command in self._processes() if command.endswith(b"\0_courier.process\0")]
 
     def _processes(self) -> Iterator[tuple[int, bytes]]:
         mine = b"HOME=" + os.fsencode(self._person)

@@ -36,7 +36,9 @@ def test_requests_is_never_imported_beside_the_tasks(control: ControlNode) -> No
     found = _imported(output)
     assert PLUGINS + "plugin_utils._run.run" in found
     assert PLUGINS + "plugin_utils._tasks.action" in found
-    assert not {"requests", "urllib3", PLUGINS + "module_utils._api", PLUGINS + "module_utils._delivery"} & found
+    assert (
+        not {"requests", "urllib3", PLUGINS + "module_utils._http", PLUGINS + "plugin_utils._courier.delivery"} & found
+    )
 
 
 def test_a_task_brings_nothing_of_the_callback_but_its_options(control: ControlNode) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from control_node import KEY, ControlNode
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
 OTHER = "another-integration"
@@ -92,7 +92,7 @@ def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, re
         ("stale_after=6h", "stale_integration_id: is needed with stale_after"),
         ("stale_after=6h stale_integration_id=1 flashduty_app_key=''", "app_key: no app key is set"),
         ("stale_after=5m stale_integration_id=1", "stale_after: must be between 10 minutes and 29 days"),
-        ("stale_after=soon stale_integration_id=1", "such as 6h, given was 'soon'"),
+        ("stale_after=soon stale_integration_id=1", "such as 6h, got 'soon'"),
         ("stale_after=6h stale_integration_id=1 flashduty_app_key=wr0ng", "Flashduty cannot be asked"),
     ],
 )

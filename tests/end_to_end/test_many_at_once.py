@@ -35,18 +35,27 @@ WRITER = """
 import sys, time
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 folder, url, key, name, count = sys.argv[1:]
 connection = Connection(url, key)
-with Outbox(folder) as outbox:
-    integration = connection.integration_id(outbox.salt)
+store = Store(folder, connection)
+
+
+def put(outbox, integration):
     for number in range(int(count)):
         fields = dict(change_key=f"{name}/{number}", change_status="Done", title="t")
         outbox.put(integration, ChangeEvent.validated(fields, time.time()))
-with Delivery(folder, connection) as delivery:
-    sys.exit(not delivery.wait(lambda outbox: not outbox.pending(integration), time.monotonic() + 240))
+
+
+store.do(put)
+end = time.monotonic() + 240
+with Delivery(store, connection):
+    while store.look(lambda outbox, integration: outbox.events.pending(integration)):
+        if time.monotonic() > end:
+            sys.exit(1)
+        time.sleep(0.2)
 """
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a courier is told by whoever starts it.
+"""What a courier is told by the client that starts it.
 
 Private to this collection; may change in any release.
 """
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 # The file descriptors by which the courier inherits the pipe, so that it can be called before it is up, and the signals
 # of the process beside which it stays.
@@ -22,11 +22,10 @@ FIFO_READER = 3
 SIGNALS_READER = 4
 
 
-class Mission(NamedTuple):
+class CourierConfig(NamedTuple):
     """What a courier is told when it starts.
 
-    :ivar wanted: the outbox's folder, as configured.
-    :ivar folder: the outbox that is used, which may be a spare one.
+    :ivar state_dir: the outbox's folder, as configured.
     :ivar connection: where to deliver to.
     :ivar process: beside which process to stay.
     :ivar fifo: path of the named pipe by which it is woken.
@@ -36,8 +35,7 @@ class Mission(NamedTuple):
     :ivar import_path: the ``sys.path`` on which ``requests`` is found.
     """
 
-    wanted: str
-    folder: str
+    state_dir: str
     connection: Connection
     process: Process
     fifo: str
@@ -52,8 +50,8 @@ class Mission(NamedTuple):
         return json.dumps({**self._asdict(), "connection": connection, "process": self.process.to_text()})
 
     @classmethod
-    def from_json(cls, text: str) -> Mission:
-        """The mission whose :meth:`to_json` was sent."""
+    def from_json(cls, text: str) -> CourierConfig:
+        """The config whose :meth:`to_json` was sent."""
         values: Mapping[str, Any] = json.loads(text)
         connection = Connection(**values["connection"])
         return cls(**{**values, "connection": connection, "process": Process.from_text(values["process"])})

@@ -6,7 +6,7 @@
 
 Private to this collection; may change in any release.
 
-Started through ``entry.py`` by ``client.py``, which writes a :class:`Mission` to its standard input. It leaves
+Started through ``entry.py`` by ``client.py``, which writes a :class:`CourierConfig` to its standard input. It leaves
 when the process it stands beside has gone and everything is delivered.
 """
 
@@ -19,24 +19,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import FILE_NAME, OutboxError
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import SendingOutbox
-from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
-from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import (
-    close_vanished_run,
-    close_vanished_runs,
-    folders,
-)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
     FIFO_READER,
     SIGNALS_READER,
-    Mission,
+    CourierConfig,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import received
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 # Seconds.
 _SIGN_OF_LIFE = 15.0
@@ -49,9 +43,11 @@ _TRY_AGAIN = 0.5
 # Bytes of an outbox beyond which it is pruned while the run goes on.
 _PRUNE_BEYOND = 8 << 20
 
+_Answer = TypeVar("_Answer")
+
 
 class _Watch:
-    """Waits for a call through the named pipe, or for the end of the watched process, whichever comes first."""
+    """Waits to be woken through the named pipe, or for the end of the watched process, whichever comes first."""
 
     def __init__(self, fifo: str, process: Process) -> None:
         self._process = process
@@ -69,7 +65,7 @@ class _Watch:
         self.gone = not process.is_alive()
 
     def wait(self, seconds: float) -> bool:
-        """Whether somebody called within so many seconds; ends early when the process does."""
+        """Whether somebody wakes it within so many seconds; ends early when the process does."""
         end = time.monotonic() + seconds
         while True:
             left = max(0.0, end - time.monotonic())
@@ -101,38 +97,41 @@ class _Watch:
 
 def main(_arguments: list[str]) -> int:
     """Run the courier until its work is done."""
-    mission = Mission.from_json(sys.stdin.read())
+    config = CourierConfig.from_json(sys.stdin.read())
     # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
     # next line.
-    os.closerange((SIGNALS_READER if mission.signals else FIFO_READER) + 1, 1024)
+    os.closerange((SIGNALS_READER if config.signals else FIFO_READER) + 1, 1024)
     os.chdir("/")
-    sys.path[:] = mission.import_path
-    watch = _Watch(mission.fifo, mission.process)
+    sys.path[:] = config.import_path
+    watch = _Watch(config.fifo, config.process)
     os.close(FIFO_READER)
     # Late, for it brings `requests`, whose import takes longer than a short playbook's first task.
-    from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery import Delivery
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
 
-    with ExitStack() as deliveries:
-
-        def delivery_from(folder: str) -> Delivery:
-            return deliveries.enter_context(Delivery(folder, mission.connection, mission.wanted))
-
-        courier = _Courier(mission, watch, delivery_from)
+    store = Store(config.state_dir, config.connection, config.process)
+    with ExitStack() as delivery:
+        courier = Courier(config, watch, store, lambda: delivery.enter_context(Delivery(store, config.connection)))
         courier.attend()
     courier.retire()
     if watch.gone:
-        _remove(mission.fifo + ".lock")
-    courier.tidy()
+        _remove(config.fifo + ".lock")
+    courier.close()
     return 0
 
 
-class _Courier:
-    def __init__(self, mission: Mission, watch: _Watch, delivery_from: Callable[[str], Any]) -> None:
-        self._mission = mission
+class Courier:
+    """What a courier does while its process lives, and when it has gone.
+
+    :param start_delivery: begins to deliver from the store; it raises OutboxError where there is nothing yet.
+    """
+
+    def __init__(self, config: CourierConfig, watch: _Watch, store: Store, start_delivery: Callable[[], Any]) -> None:
+        self._config = config
         self._watch = watch
-        self._delivery_from = delivery_from
-        self._deliveries: dict[str, Any] = {}
-        self._outboxes: dict[str, tuple[SendingOutbox, str]] = {}
+        self._store = store
+        self._start_delivery = start_delivery
+        self._delivery: Any = None
+        self._outbox: Outbox | None = None
         self._announced: set[str] = set()
         self._retired = False
 
@@ -145,7 +144,7 @@ class _Courier:
             if self._watch.wait(max(0.0, sign_due - time.monotonic()) if self._runs() else _IDLE_MOST):
                 idle_since = time.monotonic()
                 self._wake()
-            elif not Outbox.exists(self._mission.folder):
+            elif not self._store.exists:
                 return
             elif time.monotonic() - idle_since >= _IDLE_MOST and self._is_idle():
                 # What was put before the pipe went is delivered here; what comes after finds no pipe and starts
@@ -160,123 +159,102 @@ class _Courier:
                 self._give_sign_of_life()
         if self._watch.gone:
             moment = time.time()
-            for folder, run in self._runs():
-                self._close(folder, run, moment)
+            for run in self._runs():
+                self._close(run, moment)
             self._look_around()
         self._leave()
 
     def retire(self) -> None:
-        """From now on nobody can call this courier. Another one may have made a pipe of that name since."""
+        """From now on nobody can wake this courier. Another one may have made a pipe of that name since."""
         if not self._retired:
             self._retired = True
-            _remove(self._mission.fifo)
+            _remove(self._config.fifo)
+
+    def in_outbox(self, action: Callable[[Outbox, str], _Answer]) -> _Answer | None:
+        """What the action returns, None where the outbox cannot be used now."""
+        try:
+            self._outbox = self._store.opened_for_sending(self._outbox)
+            return action(self._outbox, self._store.integration)
+        except OutboxError:
+            return None
+
+    def close(self) -> None:
+        """Forget what is old, and close the outbox."""
+        self.in_outbox(lambda outbox, _integration: outbox.claims.prune())
+        if self._outbox is not None:
+            self._outbox.close()
 
     def _is_idle(self) -> bool:
-        return not self._runs() and self._nothing_pending()
-
-    def tidy(self) -> None:
-        """Forget what is old."""
-        for folder in self._deliveries:
-            self._in(folder, lambda outbox, _integration: outbox.prune())
-        for outbox, _integration in self._outboxes.values():
-            outbox.close()
+        return not self._runs() and not self._left()
 
     def _give_sign_of_life(self) -> None:
-        for folder, run in self._runs():
-            self._in(folder, partial(_seen, run, None))
-        for folder in self._deliveries:
-            if _size(folder) > _PRUNE_BEYOND:
-                self._in(folder, lambda outbox, _integration: outbox.prune())
+        for run in self._runs():
+            self._seen(run, None)
+        if _size(self._store.folder) > _PRUNE_BEYOND:
+            self.in_outbox(lambda outbox, _integration: outbox.claims.prune())
         self._look_around()
 
     def _look_around(self) -> None:
-        """Take care of what others left behind: vanished runs, and events in the spare outboxes."""
-        mission = self._mission
+        """Take care of what others left behind: vanished runs, and what lies in the spool."""
         try:
-            close_vanished_runs(mission.wanted, mission.connection, but=mission.run)
+            vanished = self.in_outbox(lambda outbox, integration: outbox.runs.vanished(integration))
+            for run in vanished or ():
+                if run != self._config.run:
+                    self.in_outbox(lambda outbox, _integration, run=run: outbox.runs.close_vanished(run))  # type: ignore[misc]
         except Exception:  # what others left, or a damage, must not keep this run's own events here
             pass
-        for folder in folders(mission.wanted):
-            if self._pending(folder):
-                self._deliver_from(folder)
         self._wake()
-
-    def _deliver_from(self, folder: str) -> None:
-        if folder not in self._deliveries:
-            try:
-                self._deliveries[folder] = self._delivery_from(folder)
-            except OutboxError:  # not there yet, or not usable now: the next call tries again
-                pass
 
     def _wake(self) -> None:
         self._announce()
-        self._deliver_from(self._mission.folder)
-        for delivery in self._deliveries.values():
-            delivery.wake()
+        try:
+            self._delivery = self._delivery or self._start_delivery()
+        except OutboxError:  # not there yet, or not usable now: the next call tries again
+            return
+        self._delivery.wake()
 
-    def _runs(self) -> list[tuple[str, str]]:
-        """The open runs of the process, with the folders of their outboxes: its own, and changes of its tasks."""
-        run = self._mission.run
-        runs = [] if run is None else [(self._mission.folder, run)]
-        for folder in filter(Outbox.exists, dict.fromkeys((self._mission.folder, *self._deliveries))):
-            found = self._in(folder, lambda outbox, known_as: outbox.open_runs_of(self._mission.process, known_as))
-            runs += [(folder, each) for each in found or () if each != run]
-        return runs
+    def _runs(self) -> list[str]:
+        """The open runs of the process: its own, and changes of its tasks."""
+        run = self._config.run
+        found = self.in_outbox(lambda outbox, integration: outbox.runs.open_of(self._config.process, integration))
+        return [*([] if run is None else [run]), *(each for each in found or () if each != run)]
 
     def _announce(self) -> None:
         """From now on nobody else closes the runs, of which one may be about to begin."""
         courier = Process.of(os.getpid())
-        for folder, run in self._runs():
-            if run not in self._announced and self._in(folder, partial(_seen, run, courier)):
+        for run in self._runs():
+            if run not in self._announced and self._seen(run, courier):
                 self._announced.add(run)
 
-    def _close(self, folder: str, run: str, moment: float) -> None:
-        mission = self._mission
-        reason = self._reason() if run == mission.run else None
+    def _seen(self, run: str, courier: Process | None) -> bool | None:
+        return self.in_outbox(lambda outbox, _integration: outbox.runs.seen(run, courier))
+
+    def _close(self, run: str, moment: float) -> None:
+        reason = self._reason() if run == self._config.run else None
         for attempt in range(_TRIES):
             try:
-                close_vanished_run(mission.wanted, folder, mission.connection, run, moment, reason)
+                self._store.do(lambda outbox, _integration: outbox.runs.close_vanished(run, moment, reason))
                 break
             except OutboxError:
                 time.sleep(_TRY_AGAIN * (attempt + 1))
 
     def _reason(self) -> str | None:
-        was_interrupted = self._mission.signals and signal.SIGINT in received(SIGNALS_READER)
-        return self._mission.interrupted_text if was_interrupted else None
+        was_interrupted = self._config.signals and signal.SIGINT in received(SIGNALS_READER)
+        return self._config.interrupted_text if was_interrupted else None
 
     def _leave(self) -> None:
         """Deliver what is left while it gets less, which takes minutes where each of many hosts is a change."""
         least, end = self._left(), time.monotonic() + _LINGER
         self._wake()
-        while (left := self._left()) and time.monotonic() < end and Outbox.exists(self._mission.folder):
+        while (left := self._left()) and time.monotonic() < end and self._store.exists:
             if left < least:
                 least, end = left, time.monotonic() + _LINGER
             if self._watch.wait(_LEAVING_INTERVAL):
                 self._wake()
 
-    def _nothing_pending(self) -> bool:
-        return not self._left()
-
     def _left(self) -> int:
-        return sum(self._pending(folder) for folder in self._deliveries)
-
-    def _pending(self, folder: str) -> int:
-        count = self._in(folder, lambda outbox, integration: outbox.pending(integration))
-        return 1 if count is None else int(count)
-
-    def _in(self, folder: str, action: Callable[[SendingOutbox, str], Any]) -> Any:
-        """What the action returns, None where the outbox cannot be used now."""
-        try:
-            if folder not in self._outboxes:
-                outbox = SendingOutbox(folder, durable=False, create=False)
-                self._outboxes[folder] = (outbox, self._mission.connection.integration_id(outbox.salt))
-            return action(*self._outboxes[folder])
-        except OutboxError:
-            return None
-
-
-def _seen(run: str, courier: Process | None, outbox: Outbox, _integration: str) -> bool:
-    return outbox.run_seen(run, courier)
+        count = self.in_outbox(lambda outbox, integration: outbox.events.pending(integration))
+        return 1 if count is None else count
 
 
 def _size(folder: str) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils import _change_query
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     ChangeQuery,
     Found,
@@ -41,7 +42,7 @@ def find_changes(connection: Connection, query: ChangeQuery) -> Found:
 
 
 def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of this room's process to a question.
+    """The answer of this module's process to a question.
 
     :param question: one of ``_ANSWERS``.
     :raises ReadingFailed: where there is none within the connection's ``timeout``.
@@ -49,7 +50,7 @@ def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dic
     problem = requests_is_missing()
     if problem is not None:
         raise ReadingFailed(problem)
-    mission = {
+    config = {
         "question": question,
         "connection": connection.to_dict(),
         "values": dict(values),
@@ -58,7 +59,7 @@ def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dic
     try:
         done = subprocess.run(
             entry.command("_courier.reader"),
-            input=json.dumps(mission).encode(),
+            input=json.dumps(config).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=entry.environment(),
@@ -78,11 +79,11 @@ def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dic
 
 def main(_arguments: list[str]) -> int:
     """Answer the question on the standard input."""
-    mission = json.loads(sys.stdin.read())
-    sys.path[:] = mission["import_path"]
-    connection = Connection(**mission["connection"])
+    config = json.loads(sys.stdin.read())
+    sys.path[:] = config["import_path"]
+    connection = Connection(**config["connection"])
     try:
-        answer = {"answer": _ANSWERS[mission["question"]](connection, mission["values"])}
+        answer = {"answer": _ANSWERS[config["question"]](connection, config["values"])}
     except ReadingFailed as error:
         names = ("message", "status", "code", "request_id")
         answer = {"failed": {name: getattr(error, name) for name in names}}
@@ -91,16 +92,14 @@ def main(_arguments: list[str]) -> int:
 
 
 def _find_changes(connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
-    # Late, for it brings `requests`.
-    from ansible_collections.flashcat.flashduty.plugins.module_utils import _change_list
-
-    return asdict(_change_list.find_changes(connection, ChangeQuery.from_dict(values), connection.timeout))
+    return asdict(_change_query.find_changes(connection, ChangeQuery.from_dict(values), connection.timeout))
 
 
 def _probe(connection: Connection, _values: Mapping[str, Any]) -> dict[str, Any]:
-    from ansible_collections.flashcat.flashduty.plugins.module_utils import _probing
+    # Late, for it brings `requests`.
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
 
-    return _probing.probe(connection)
+    return probe(connection)
 
 
 _ANSWERS = {"find_changes": _find_changes, "probe": _probe}

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
 
 class JoinedChange(NamedTuple):
     """What a task without a ``change_key`` reports to."""
@@ -28,14 +30,12 @@ class CurrentRun(NamedTuple):
     """The run that the tasks of this process belong to.
 
     :ivar run: the run's id in the outbox.
-    :ivar folder: the folder of the run's outbox; empty where the run is only previewed.
-    :ivar integration: the integration that the run is reported to.
+    :ivar store: where its events are; None where the run is only previewed.
     :ivar change_of: the change that a task of a host joins; None where none of that host has begun.
     """
 
     run: str
-    folder: str
-    integration: str
+    store: Store | None
     change_of: Callable[[str], JoinedChange | None]
 
 

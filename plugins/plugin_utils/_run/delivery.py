@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The way of a run's events: into the outbox, and from there with the courier.
+"""The delivery of a run's events: they are stored in the outbox, and the courier sends them.
 
 Private to this collection; may change in any release.
 """
@@ -15,25 +15,24 @@ from typing import Protocol
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Outbox, Tried
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import Dispatch
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import CourierClient
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import RetryState
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
 
 
-class Road(Protocol):
+class EventSink(Protocol):
     """Where the events of a run go."""
 
     @property
-    def folder(self) -> str:
-        """The outbox's folder; empty where there is none."""
-
-    @property
-    def integration(self) -> str:
-        """How the outbox knows the integration."""
+    def store(self) -> Store | None:
+        """Where they are stored; None where they are not."""
 
     def deliver_what_waits(self) -> None:
         """Events of earlier runs."""
@@ -48,138 +47,133 @@ class Road(Protocol):
         """Wait for the delivery at most so many seconds, and tell the user what has become of it."""
 
 
-class RunOutbox:
-    """The road to Flashduty.
+class RunDelivery:
+    """Stores the events of a run, wakes the courier, and waits for it.
 
-    :param wanted: the folder of the outbox, as configured.
-    :param run: the run's id.
+    :param state_dir: the folder of the outbox.
     :param process: the process that closes the run, or vanishes.
+    :param run: the run's id.
     :param signals: those of that process.
     :param vanished_text: what the run's changes say then.
     :param interrupted_text: what they say where it was interrupted before.
-    :param warn: shows a warning to the user.
-    :param tell: shows a detail to whoever asks for it.
     """
 
     def __init__(
         self,
-        wanted: str,
+        state_dir: str,
         connection: Connection,
         process: Process,
         run: str,
         signals: Signals,
         vanished_text: str,
         interrupted_text: str,
-        warn: Callable[[str], object],
-        tell: Callable[[str], object],
+        notices: Notices,
     ) -> None:
         self._process = process
         self._run = run
         self._vanished_text = vanished_text
         self._is_begun = False
-        self._warn = warn
-        self._tell = tell
-        self._dispatch = Dispatch(wanted, connection, process, run, signals=signals, interrupted_text=interrupted_text)
-
-    @property
-    def folder(self) -> str:
-        """The folder of the outbox that is used."""
-        return self._dispatch.folder
-
-    @property
-    def integration(self) -> str:
-        """How the outbox knows the integration."""
-        return self._dispatch.integration
+        self._notices = notices
+        self.store = Store(state_dir, connection, process)
+        self._courier = CourierClient(self.store, connection, process, run, signals, interrupted_text)
 
     def put(self, events: Sequence[ChangeEvent]) -> None:
-        """Events of changes that begin or go on."""
+        """Events of changes that begin or go on.
+
+        :raises OutboxError: where they cannot be stored anywhere.
+        """
         if not self._is_begun:
             # Before there is anything to close, so that there is no moment at which nobody would.
-            self._call()
+            self._wake_courier()
             self._is_begun = True
-        self._dispatch.store(
-            lambda outbox, integration: outbox.open_run(
+        self.store.do(
+            lambda outbox, integration: outbox.runs.open(
                 self._run, integration, self._process, self._vanished_text, events
             )
         )
-        self._tell_of_the_outbox()
-        self._call()
+        self._show_notices()
+        self._wake_courier()
 
     def deliver_what_waits(self) -> None:
         """Events of earlier runs."""
-        if Outbox.exists(self.folder):
+        if self.store.exists:
             try:
-                with Outbox(self.folder) as outbox:
-                    waiting = outbox.pending(self.integration) or outbox.vanished_runs(self.integration)
+                waiting = self.store.look(
+                    lambda outbox, known: outbox.events.pending(known) or outbox.runs.vanished(known)
+                )
             except OutboxError as error:
-                self._tell(f"what waits is left to the next run: {error}")
+                self._notices.debug(f"what waits is left to the next run: {error}")
                 return
             if waiting:
-                self._call()
-
-    def _tell_of_the_outbox(self) -> None:
-        for notice in self._dispatch.take_notices():
-            self._warn(notice)
-
-    def _call(self) -> bool:
-        """Call the courier; whether there is one."""
-        try:
-            self._dispatch.call()
-        except (OSError, OutboxError, NotImplementedError) as error:
-            self._tell(f"the courier cannot be started: {error}")
-            return False
-        return True
+                self._wake_courier()
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
-        """The last events of the run."""
-        self._dispatch.close_run(self._run, events)
-        self._tell_of_the_outbox()
+        """The last events of the run.
+
+        :raises OutboxError: where they cannot be stored anywhere.
+        """
+        self.store.do(lambda outbox, integration: outbox.runs.close(self._run, integration, events))
+        self._show_notices()
 
     def wait(self, seconds: float) -> None:
         """Wait for the delivery at most so many seconds, and tell the user what has become of it."""
-        tried = self._try_now()
-        if self._call():
+        before = self._try_now()
+        if self._wake_courier():
             until = time.time() + seconds
             try:
-                self._dispatch.wait(lambda outbox: self._is_over(outbox, tried, until), seconds)
+                self._courier.wait(self._is_over(before, until), seconds)
             except (OSError, OutboxError, NotImplementedError) as error:
-                self._tell(f"the delivery cannot be waited for: {error}")
+                self._notices.debug(f"the delivery cannot be waited for: {error}")
         try:
-            self._tell_what_became_of_it()
+            self.store.look(self._tell_what_became_of_it)
         except OutboxError as error:  # stored it is, and whoever delivers it will tell
-            self._tell(f"the delivery cannot be looked at: {error}")
+            self._notices.debug(f"the delivery cannot be looked at: {error}")
 
-    def _tell_what_became_of_it(self) -> None:
-        with Outbox(self.folder) as outbox:
-            refused = outbox.tell_refusals(self.integration)
-            delivered = not outbox.pending(self.integration, self._run)
-            waiting = 0 if delivered else outbox.pending(self.integration)
-            reason = outbox.last_error(self.integration)
+    def _show_notices(self) -> None:
+        for notice in self.store.take_notices():
+            self._notices.warning(notice)
+
+    def _wake_courier(self) -> bool:
+        """Whether there is a courier."""
+        try:
+            self._courier.wake()
+        except (OSError, OutboxError, NotImplementedError) as error:
+            self._notices.debug(f"the courier cannot be started: {error}")
+            return False
+        return True
+
+    def _try_now(self) -> RetryState:
+        try:
+            return self.store.look(lambda outbox, integration: outbox.claims.try_now(integration, self._run))
+        except OutboxError:  # in use for now; the courier is woken in any case
+            return RetryState(0, False)
+
+    def _is_over(self, before: RetryState, until: float) -> Callable[[Outbox, str], bool]:
+        def is_over(outbox: Outbox, integration: str) -> bool:
+            if not outbox.events.pending(integration, self._run):
+                return True
+            # The courier goes on trying when the run has gone.
+            return outbox.claims.is_stuck(integration, self._run, before, until)
+
+        return is_over
+
+    def _tell_what_became_of_it(self, outbox: Outbox, integration: str) -> None:
+        refused = outbox.events.take_refusals(integration)
+        is_delivered = not outbox.events.pending(integration, self._run)
+        waiting = 0 if is_delivered else outbox.events.pending(integration)
+        reason = outbox.claims.last_error(integration)
         if waiting:
-            self._warn(
-                f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {self.folder};"
+            self._notices.warning(
+                f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {outbox.folder};"
                 f" delivery goes on in the background and with the next run, or now: {FLUSH}"
             )
         if refused:
             first = refused[0]
-            self._warn(
+            self._notices.warning(
                 f"Flashduty refused {_events(len(refused))} for good: {first.error}"
                 f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
                 " Check the integration key and the labels"
             )
-
-    def _try_now(self) -> Tried:
-        try:
-            with Outbox(self.folder) as outbox:
-                return outbox.try_now(self.integration, self._run)
-        except OutboxError:  # in use for now; the courier is called in any case
-            return Tried(0, False)
-
-    def _is_over(self, outbox: Outbox, tried: Tried, until: float) -> bool:
-        if not outbox.pending(self.integration, self._run):
-            return True
-        # The courier goes on trying when the run has gone.
-        return outbox.is_stuck(self.integration, self._run, tried, until)
 
 
 def _events(count: int) -> str:

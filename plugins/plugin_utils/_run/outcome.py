@@ -20,7 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 _MESSAGE_MAX = 300
 
 
-class HostEnd(Enum):
+class HostStatus(Enum):
     """How a run ended for one host."""
 
     OK = "ok"
@@ -81,18 +81,18 @@ def _message(result: Mapping[str, Any]) -> str:
     return shortened(" ".join(plain_text(text).split()), _MESSAGE_MAX)
 
 
-class Ends(NamedTuple):
+class RunResult(NamedTuple):
     """How a run ended, by ansible-playbook's own account.
 
     :ivar failed: whether its exit code says so.
-    :ivar of: each host that a play targeted, or that a task ran on.
+    :ivar hosts: the status of each host that a play targeted, or that a task ran on.
     :ivar changed: the hosts on which a task changed something.
     :ivar ran: the hosts on which a task ran.
     :ivar statistics: what ansible-core counted.
     """
 
     failed: bool
-    of: Mapping[str, HostEnd]
+    hosts: Mapping[str, HostStatus]
     changed: frozenset[str]
     ran: frozenset[str]
     statistics: Any = None
@@ -103,29 +103,31 @@ class Ends(NamedTuple):
         return counts
 
 
-class RunOutcome:
-    """Follows the hosts of a run through its plays."""
+class Outcome:
+    """Follows the hosts of a run through its plays.
+
+    :ivar failures: at which task a host failed last, whether or not that counts in the end.
+    :ivar pending_hosts: each host that a play targets whose batch with it has not begun, with that play's name.
+    """
 
     def __init__(self) -> None:
-        #: At which task a host failed last, whether or not that counts in the end.
         self.failures: dict[str, FailedTask] = {}
-        #: The play whose batch with the host has not begun.
-        self.awaited: dict[str, str] = {}
+        self.pending_hosts: dict[str, str] = {}
         self._plays: list[frozenset[str]] = []
 
     def play_starts(self, name: str, hosts: Iterable[str]) -> None:
         """A play that targets these hosts begins; its batches are still to come."""
         targeted = frozenset(hosts)
         self._plays.append(targeted)
-        self.awaited.update(dict.fromkeys(targeted, name))
+        self.pending_hosts.update(dict.fromkeys(targeted, name))
 
     def batch_starts(self, hosts: Iterable[str]) -> None:
         """A play, or a batch of it, begins on these hosts."""
         for host in hosts:
-            self.awaited.pop(host, None)
+            self.pending_hosts.pop(host, None)
 
-    def ends(self, stats: Any) -> Ends:
-        """How the run has ended for each host, when ``v2_playbook_on_stats`` is heard."""
+    def result(self, stats: Any) -> RunResult:
+        """How the run has ended for each host, as ``v2_playbook_on_stats`` tells it."""
         ran = frozenset(stats.processed)
         account = _Account.of_executor()
         failed = bool(stats.failures or stats.dark) if account.failed is None else account.failed
@@ -133,17 +135,17 @@ class RunOutcome:
         given_up = at_fault if account.given_up is None else account.given_up
         # A task with run_once runs on one host for all of its play.
         served = ran.union(*(play for play in self._plays if not failed and not play.isdisjoint(ran)))
-        ends = {}
+        statuses = {}
         for host in ran.union(*self._plays):
             if host in given_up and host in at_fault:
-                ends[host] = HostEnd.UNREACHABLE if host in stats.dark else HostEnd.FAILED
+                statuses[host] = HostStatus.UNREACHABLE if host in stats.dark else HostStatus.FAILED
             elif host in given_up:
-                ends[host] = HostEnd.STOPPED
-            elif host in self.awaited or host not in served:
-                ends[host] = HostEnd.NOT_REACHED
+                statuses[host] = HostStatus.STOPPED
+            elif host in self.pending_hosts or host not in served:
+                statuses[host] = HostStatus.NOT_REACHED
             else:
-                ends[host] = HostEnd.OK
-        return Ends(failed, ends, frozenset(stats.changed), ran, stats)
+                statuses[host] = HostStatus.OK
+        return RunResult(failed, statuses, frozenset(stats.changed), ran, stats)
 
 
 class _Account(NamedTuple):

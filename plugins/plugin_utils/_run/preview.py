@@ -40,13 +40,12 @@ def document(event: Mapping[str, Any]) -> str:
 
 
 class Preview:
-    """The road to the terminal.
+    """Shows events on the terminal.
 
     :param show: shows a text to the user.
     """
 
-    folder = ""
-    integration = ""
+    store = None
 
     def __init__(self, show: Callable[[str], object]) -> None:
         self._show = show

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The life of one run: what the callback hears, whether it is reported, and how it ends.
+"""One run of ansible-playbook: what the callback hears of it, whether and what is reported, and how it ends.
 
 Private to this collection; may change in any release.
 """
@@ -16,71 +16,106 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ansible import context
 from ansible.template import Templar
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent, plain_text
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, received
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import RunChanges, Settings
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import Road, RunOutbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, Texts
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import Ends
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
+    CurrentRun,
+    JoinedChange,
+    set_current_run,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink, RunDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
 # Seconds that the end of an interrupted run waits for its delivery.
 _WAIT_INTERRUPTED = 2.0
 
 
-class RunReport:
-    """One run of ansible-playbook, whatever number of playbooks and plays.
+class _End(NamedTuple):
+    """What was known when the last playbook came to its statistics.
 
-    :param warn: shows a warning to the user.
-    :param tell: shows a detail to whoever asks for it.
-    :param show: shows a text to the user.
+    :ivar at: Unix seconds.
+    :ivar interrupts: how many SIGINTs there had been.
+    :ivar broken_output: why the output could no longer be written; empty where it could.
     """
 
-    def __init__(
-        self, warn: Callable[[str], object], tell: Callable[[str], object], show: Callable[[str], object]
-    ) -> None:
-        self._warner = warn
-        self._teller = tell
-        self._show = show
+    result: RunResult
+    at: float
+    interrupts: int
+    broken_output: str
+
+
+class _Reporting(NamedTuple):
+    """What holds from the first play on that is reported.
+
+    :ivar events: makes the events.
+    :ivar sink: takes them.
+    """
+
+    settings: Settings
+    changes: Changes
+    events: Events
+    sink: EventSink
+
+
+class Run:
+    """One run, whatever number of playbooks and plays.
+
+    :param display: ansible-core's ``Display``.
+    """
+
+    def __init__(self, display: Any) -> None:
+        self._display = display
+        self._notices = Notices(self._show)
         self._pid = os.getpid()
-        self._run = uuid.uuid4().hex
+        self._id = uuid.uuid4().hex
         self._started = time.time()
         self._path = ""
         self._playbooks: list[str] = []
         self._plays: Sequence[Any] = ()
         self._play_number = 0
         self._play_id: str | None = None
-        self._refused_options: set[str] = set()
-        self._wait = 10.0
-        self._ended_well = 0
-        self._ends: Ends | None = None
-        self._ended_at = 0.0
-        self._interrupts = 0
-        self._broken_output = ""
+        self._progress: Progress | None = None
         self._options: Mapping[str, Any] = {}
+        self._reporting: _Reporting | None = None
+        self._outcome = Outcome()
         self._signals: Signals | None = None
-        self._connection: Connection | None = None
-        self._changes: RunChanges | None = None
-        self._notices = Notices()
+        self._ended_well = 0
+        self._end: _End | None = None
+        # What is being stored: a Ctrl-C leaves open whether it was.
+        self._beginning: list[ChangeEvent] = []
+        self._ending: list[ChangeEvent] = []
+        #: Whether a task that changes something begins a change.
+        self.awaits_change = False
 
-    def _warn(self, text: str) -> None:
-        self._warner(f"flashduty_change: {text}")
+    def _show(self, notice: Notice) -> None:
+        show = self._display.warning if notice.level == "warning" else self._display.vvv
+        show(f"flashduty_change: {notice.text}")
 
-    def _tell(self, text: str) -> None:
-        self._teller(f"flashduty_change: {text}")
+    @property
+    def is_open(self) -> bool:
+        """Whether a change was reported that has not ended."""
+        return self._reporting is not None and bool(self._reporting.changes.open)
 
-    def redact(self, text: str) -> str:
-        """The text without the integration key."""
-        return self._connection.redact(text) if self._connection is not None else text
+    # What the callback hears
 
     def playbook_starts(self, path: str, plays: Sequence[Any]) -> None:
         """A playbook of the command line, with these plays, starts."""
@@ -89,193 +124,271 @@ class RunReport:
         self._plays = plays
         self._play_number = 0
 
-    def play_starts(self, play: Any, set_wakeup_fd: Callable[..., int]) -> None:
+    def play_starts(self, play: Any) -> None:
         """A play, or a batch of one, starts."""
-        manager = play.get_variable_manager()
+        inventory = play.get_variable_manager()._inventory
         if play._uuid != self._play_id:
             self._play_id = play._uuid
             self._play_number += 1
-            self._new_play(play, manager, set_wakeup_fd)
-        if self._changes is not None:
-            self._changes.batch_starts(host.name for host in manager._inventory.get_hosts(play.hosts))
-
-    @property
-    def awaits_change(self) -> bool:
-        """Whether a task that changes something begins a change."""
-        return self._changes is not None and self._changes.await_change
+            self._new_play(play, inventory.get_hosts(play.hosts, ignore_restrictions=True))
+        self._outcome.batch_starts(host.name for host in inventory.get_hosts(play.hosts))
 
     def task_changed(self, result: Any) -> None:
         """A task changed something on a host."""
-        if self._changes is not None:
-            self._changes.task_changed(result)
-            self._show_notices()
+        task = result._task
+        # A report is no change.
+        if self._reporting is not None and _options.CALLBACK not in (
+            task.action,
+            getattr(task, "resolved_action", None),
+        ):
+            changes = self._reporting.changes.of_host(result._host.get_name())
+            self._report(self._reporting, [change for change in changes if not change.reported])
 
     def host_failed(self, result: Any) -> None:
         """A task failed on a host, or did not reach it; whether that counts, the end tells."""
-        if self._changes is not None:
-            self._changes.host_failed(result)
-
-    def lost_track(self) -> None:
-        """Something of what happened was not heard."""
-        if self._changes is not None:
-            self._changes.lost_track()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a change was reported that has not ended."""
-        return self._changes is not None and bool(self._changes.open)
+        with_message = self._reporting is not None and self._reporting.settings.with_message
+        self._outcome.failures[result._host.get_name()] = FailedTask.of(result, with_message)
 
     def playbook_ends(self, stats: Any) -> None:
         """A playbook of the command line has come to its statistics."""
-        if self._changes is None:
+        result = self._outcome.result(stats)
+        self._ended_well += not result.failed
+        if not result.failed and self._ended_well < len(context.CLIARGS.get("args") or ()):
             # After one that fails, ansible-playbook starts no other.
-            self._ended_well += 1
             return
-        ends = self._changes.ends(stats)
-        if not ends.failed:
-            self._ended_well += 1
-            if self._ended_well < len(context.CLIARGS.get("args") or ()):
-                return
-        self._ends, self._ended_at = ends, time.time()
-        self._interrupts = self._interrupts_so_far()
-        self._broken_output = _broken_output()
+        self._end = _End(result, time.time(), self._interrupts(), _broken_output())
         if not context.CLIARGS.get("args"):
             # Not the command but another program runs the playbook, and may go on for long.
-            self._finish()
+            self._finish(self._end)
 
-    # The start
+    def failed(self, method: str, error: Exception) -> None:
+        """Something was not heard, or not reported, because of an error of ours."""
+        # The statistics decide whether a host was reached.
+        self._outcome.pending_hosts.clear()
+        meaning = (
+            "something is missing from what is reported; the run's end is reported all the same"
+            if self.is_open
+            else "nothing is reported yet; the next play is tried again"
+        )
+        self._notices.warning(f"{meaning} (in {method}, {type(error).__name__}: {error})")
 
-    def _new_play(self, play: Any, manager: Any, set_wakeup_fd: Callable[..., int]) -> None:
-        hosts = manager._inventory.get_hosts(play.hosts, ignore_restrictions=True)
+    # Plays
+
+    def _new_play(self, play: Any, hosts: list[Any]) -> None:
+        manager = play.get_variable_manager()
         variables = _operator_variables.of_play(
             play, hosts, _operator_variables.manager_without_answers(manager), self._notices
         )
         template = Templar(loader=play.get_loader(), variables=variables).template
         options = self._resolved(variables, template)
-        if options is None:
+        if options is None or not options["enabled"]:
             return
-        unwanted_check = context.CLIARGS.get("check") and not options["report_check_mode"] and not options["preview"]
-        if not options["enabled"] or unwanted_check:
+        if context.CLIARGS.get("check") and not options["report_check_mode"] and not options["preview"]:
             return
-        if self._changes is None:
-            self._changes = self._begun(options, template, manager.extra_vars, play.hosts, set_wakeup_fd)
-            if self._changes is None:
+        if self._reporting is None:
+            self._reporting = self._begin(play, options, template)
+            if self._reporting is None:
                 return
             atexit.register(self._at_exit)
-        # Values of single hosts come on top, so those of the first must not be below.
-        hosts_of_texts = hosts if self._changes.scope == "run" else ()
-        variables_of_texts = functools.partial(
-            _operator_variables.of_play, play, hosts_of_texts, manager, self._notices
-        )
-        playbooks = max(len(context.CLIARGS.get("args") or ()), len(self._playbooks))
-        progress = Progress(self._play_number, len(self._plays), len(self._playbooks), playbooks, "")
-        later = self._plays[self._play_number :]
-        self._changes.play_starts(play, self._playbooks[-1], hosts, options, variables_of_texts, progress, later)
-        self._show_notices()
+        self._add_play(self._reporting, play, hosts, options)
 
     def _resolved(self, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Mapping[str, Any] | None:
         """The options of a play; where they cannot be used those of the play before it, None where there is none."""
         try:
             self._options = _options.resolved(variables, template)
         except InvalidConnection as error:
-            if self._changes is None:
+            if self._reporting is None:
                 self._refuse(str(error))
                 return None
             self._notices.warning(f"a play goes on with the settings of the one before it: {error}")
         return self._options
 
-    def _begun(
-        self,
-        options: Mapping[str, Any],
-        template: Callable[[Any], Any],
-        extra_vars: Mapping[str, Any],
-        pattern: Sequence[str],
-        set_wakeup_fd: Callable[..., int],
-    ) -> RunChanges | None:
-        problem = None if options["preview"] else requests_is_missing()
-        connection = None
+    def _begin(self, play: Any, options: Mapping[str, Any], template: Callable[[Any], Any]) -> _Reporting | None:
+        """Begin to report; None where that cannot be."""
         try:
-            connection = self._connection = _options.connection_of(options)
+            connection = _options.connection_of(options)
         except InvalidConnection as error:
-            problem = str(error)
-        if problem is not None or connection is None:
-            self._refuse(str(problem))
+            self._refuse(str(error))
             return None
-        self._wait = float(options["wait"])
-        signals = self._signals = Signals(set_wakeup_fd)
-        settings = Settings.of(options, template, extra_vars, self._path, pattern, self._started, self._notices)
-
-        def road() -> Road:
-            if options["preview"]:
-                from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
-
-                return Preview(self._show)
-            return RunOutbox(
-                _options.state_dir(options),
-                connection,
-                Process.of(self._pid),
-                self._run,
-                signals,
-                settings.described(settings.words.vanished()),
-                settings.described(settings.words.interrupted()),
-                self._warn,
-                self._tell,
-            )
-
-        changes = RunChanges(settings, self._run, self._started, connection, road, self._notices)
+        problem = None if options["preview"] else requests_is_missing()
+        if problem is not None:
+            self._refuse(problem)
+            return None
+        self._notices.redact = connection.redact
+        extra_vars = play.get_variable_manager().extra_vars
+        settings = Settings.of(options, template, extra_vars, self._path, play.hosts, self._started, self._notices)
+        changes = Changes(settings.scope, functools.partial(_new_labels, settings, self._notices))
+        sink = self._new_sink(options, settings, connection)
         if settings.only_changed:
             # Such a run may have nothing of its own to send.
-            changes.road.deliver_what_waits()
-        return changes
+            sink.deliver_what_waits()
+        return _Reporting(settings, changes, Events(settings, connection, self._outcome), sink)
+
+    def _new_sink(self, options: Mapping[str, Any], settings: Settings, connection: Connection) -> EventSink:
+        if options["preview"]:
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
+
+            return Preview(self._display.display)
+        self._signals = Signals(signal.set_wakeup_fd)
+        return RunDelivery(
+            _options.state_dir(options),
+            connection,
+            Process.of(self._pid),
+            self._id,
+            self._signals,
+            settings.described(settings.messages.vanished()),
+            settings.described(settings.messages.interrupted()),
+            self._notices,
+        )
 
     def _refuse(self, problem: str) -> None:
-        if problem not in self._refused_options:
-            self._refused_options.add(problem)
-            self._warn(f"this run is not reported to Flashduty: {problem}")
+        self._notices.warning(f"this run is not reported to Flashduty: {problem}")
 
-    def _show_notices(self) -> None:
-        for notice in self._notices.take():
-            (self._warn if notice.level == "warning" else self._tell)(self.redact(notice.text))
+    def _add_play(self, reporting: _Reporting, play: Any, hosts: list[Any], options: Mapping[str, Any]) -> None:
+        """A play that is reported starts: its changes are reported, or await that a task changes something."""
+        settings, playbook = reporting.settings, self._playbooks[-1]
+        name = play.get_name() or ""
+        name = plain_text("" if name == ",".join(play.hosts) else name)
+        texts = PlayTexts(
+            name,
+            playbook,
+            play.get_loader(),
+            options,
+            # Values of single hosts come on top, so those of the first must not be below.
+            functools.partial(
+                _operator_variables.of_play,
+                play,
+                hosts if settings.scope == "run" else (),
+                play.get_variable_manager(),
+                self._notices,
+            ),
+            self._notices,
+        )
+        names = (*settings.rules.variable_names, *texts.variable_names)
+        targets = target_hosts(play, hosts, names, self._notices)
+        self._outcome.play_starts(name, [host.name for host in hosts])
+        # The first play is the run's beginning, milliseconds after it.
+        began = time.time() if reporting.changes.all else self._started
+        changes = reporting.changes.add_play(play.hosts, hosts, targets, texts, began)
+        if settings.scope == "run":
+            self._expect(settings, changes[0], play, playbook)
+        if settings.with_progress:
+            playbooks = max(len(context.CLIARGS.get("args") or ()), len(self._playbooks))
+            self._progress = Progress(self._play_number, len(self._plays), len(self._playbooks), playbooks, name)
+        again = [change for change in changes if change.reported and settings.with_progress]
+        begin = [change for change in changes if not change.reported and not settings.only_changed]
+        self._report(reporting, [*again, *begin])
+
+    def _expect(self, settings: Settings, change: Change, play: Any, playbook: str) -> None:
+        """Whoever is on call need not wait for the last play to see where the run will go."""
+        later = self._plays[self._play_number :]
+        if not later:
+            return
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.later_plays import new_hosts
+
+        names = settings.rules.variable_names
+        for coming, hosts in new_hosts(later, {**change.hosts, **change.coming}, play.get_loader(), self._notices):
+            change.expect(target_hosts(coming, hosts, names, self._notices), playbook)
+
+    # Events
+
+    def _report(self, reporting: _Reporting, changes: Sequence[Change]) -> None:
+        """Report changes that begin or go on."""
+        if changes:
+            new = [change for change in changes if not change.reported]
+            self._beginning = [reporting.events.started(change, self._progress) for change in changes]
+            # Before they are stored, so that there is no moment at which nobody would close them.
+            _mark(new, True)
+            try:
+                reporting.sink.put(self._beginning)
+            except OutboxError:
+                _mark(new, False)
+                self._beginning = []
+                raise
+            self._beginning = []
+        all_reported = len(reporting.changes.open) == len(reporting.changes.all)
+        self.awaits_change = reporting.settings.only_changed and not all_reported
+        store = reporting.sink.store if self.is_open else None
+        set_current_run(CurrentRun(self._id, store, functools.partial(_joined_by, reporting)))
 
     # The end: at the exit of ansible-playbook, for until then its exit code can still become another one
 
     def _at_exit(self) -> None:
         try:
-            if os.getpid() != self._pid or self._changes is None or not self._changes.open:
+            if os.getpid() != self._pid or not self.is_open:
                 return
-            if self._ends is not None:
-                self._finish()
+            if self._end is not None:
+                self._finish(self._end)
             else:
-                self._changes.cancel(self._reason(), min(self._wait, _WAIT_INTERRUPTED))
+                self._cancel(self._reason, _WAIT_INTERRUPTED)
         except KeyboardInterrupt:
             # Whoever presses Ctrl-C again does not want to wait.
             pass
         except Exception as error:  # the courier, or the next run, closes it then
-            self._warn(f"the end of this run is left to the courier: {self.redact(str(error))}")
+            self._notices.warning(f"the end of this run is left to the courier: {error}")
 
-    def _finish(self) -> None:
+    def _finish(self, end: _End) -> None:
         """End a run that has come to its statistics."""
-        if self._changes is None or self._ends is None:
-            return
-        broken_output = self._broken_output or _broken_output()
-        if self._interrupts_so_far() > self._interrupts:
-            self._changes.cancel(lambda words, seconds: words.interrupted(seconds), min(self._wait, _WAIT_INTERRUPTED))
-        elif broken_output and not self._ends.failed:
+        broken_output = end.broken_output or _broken_output()
+        if self._interrupts() > end.interrupts:
+            self._cancel(self._reason, _WAIT_INTERRUPTED)
+        elif broken_output and not end.result.failed:
             # Of this, ansible-playbook makes the exit code 120, and has skipped each task that it could not print.
-            self._changes.cancel(lambda words, _seconds: words.output_broke(broken_output), self._wait)
+            self._cancel(lambda messages: messages.output_broke(broken_output))
         else:
-            self._changes.close(self._ends, self._ended_at, self._wait)
-        self._show_notices()
+            self._close(lambda events, change: events.ended(change, end.result, end.at))
 
-    def _interrupts_so_far(self) -> int:
+    def _cancel(self, reason: Callable[[Messages], str], wait: float | None = None) -> None:
+        if self._reporting is not None:
+            text = reason(self._reporting.settings.messages)
+            self._close(lambda events, change: events.canceled(change, text), wait)
+
+    def _close(self, last_event: Callable[[Events, Change], ChangeEvent], wait: float | None = None) -> None:
+        """Store the last event of each change, and wait for the delivery at most so many seconds."""
+        reporting = self._reporting
+        if reporting is None or not self.is_open:
+            return
+        set_current_run(None)
+        self.awaits_change = False
+        # Should this be interrupted, it is these events that are stored, and only once.
+        self._ending = self._ending or [last_event(reporting.events, change) for change in reporting.changes.open]
+        keys = {event.change_key for event in self._ending}
+        reporting.sink.close([*(event for event in self._beginning if event.change_key in keys), *self._ending])
+        self._beginning = []
+        _mark(reporting.changes.all, False)
+        at_most = float(self._options["wait"])
+        reporting.sink.wait(at_most if wait is None else min(wait, at_most))
+
+    def _interrupts(self) -> int:
         return 0 if self._signals is None else received(self._signals.reader).count(signal.SIGINT)
 
-    def _reason(self) -> Callable[[Texts, float], str]:
-        if self._interrupts_so_far():
-            return lambda words, seconds: words.interrupted(seconds)
+    def _reason(self, messages: Messages) -> str:
+        """Why the run did not come to its end."""
+        seconds = time.time() - self._started
+        if self._interrupts():
+            return messages.interrupted(seconds)
         if self._ended_well:
-            return lambda words, seconds: words.stopped_between(self._ended_well)
-        return lambda words, seconds: words.stopped_early(seconds)
+            return messages.stopped_between(self._ended_well)
+        return messages.stopped_early(seconds)
+
+
+def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
+    exact = {"group": target} if settings.scope == "group" else {}
+    return RunLabels(settings.rules, {**settings.built_in, **exact}, notices)
+
+
+def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:
+    """What a task of a host without a ``change_key`` reports to; None where none of its changes is open."""
+    change = next((change for change in reporting.changes.of_host(host) if change.reported), None)
+    if change is None:
+        return None
+    event = reporting.events.joined(change)
+    return JoinedChange(event.change_key, event.title, event.link, event.labels)
+
+
+def _mark(changes: Iterable[Change], reported: bool) -> None:
+    for change in changes:
+        change.reported = reported
 
 
 def _broken_output() -> str:

@@ -29,12 +29,13 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     Connection,
     InvalidConnection,
 )
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import FILE_NAME, is_on_network
-from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
-from ansible_collections.flashcat.flashduty.plugins.module_utils._spare_outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, is_on_network
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.spool import spools
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
 _CORE_LEAST, _CORE_TESTED = (2, 16), (2, 21)
@@ -231,31 +232,32 @@ def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -
 # ---- the outbox
 
 
-def _outbox(wanted: str) -> Iterator[Finding]:
-    if not os.path.exists(wanted):
-        parent = wanted
+def _outbox(state_dir: str) -> Iterator[Finding]:
+    if not os.path.exists(state_dir):
+        parent = state_dir
         while not os.path.exists(parent):
             parent = os.path.dirname(parent)
         if os.access(parent, os.W_OK | os.X_OK):
-            yield Finding("outbox", "ok", f"{wanted} will be made when it is needed")
+            yield Finding("outbox", "ok", f"{state_dir} will be made when it is needed")
         else:
-            yield Finding("outbox", "fail", f"{wanted} cannot be made", f"Make {parent} writable, or set state_dir")
+            yield Finding("outbox", "fail", f"{state_dir} cannot be made", f"Make {parent} writable, or set state_dir")
         return
-    if not os.access(wanted, os.W_OK | os.X_OK):
-        yield Finding("outbox", "fail", f"{wanted} cannot be written", "Change its owner, or set state_dir")
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        yield Finding("outbox", "fail", f"{state_dir} cannot be written", "Change its owner, or set state_dir")
         return
-    if os.stat(wanted).st_mode & 0o077:
-        yield Finding("outbox", "warn", f"others may look into {wanted}", f"chmod 700 {wanted}")
-    if is_on_network(wanted):
-        text = f"{wanted} lies on a network file system, whose locks may fail"
+    if os.stat(state_dir).st_mode & 0o077:
+        yield Finding("outbox", "warn", f"others may look into {state_dir}", f"chmod 700 {state_dir}")
+    if is_on_network(state_dir):
+        text = f"{state_dir} lies on a network file system, whose locks may fail"
         yield Finding("outbox", "warn", text, "Set state_dir to a local folder")
-    for folder in folders(wanted):
-        if folder != wanted:
-            yield Finding("outbox", "warn", f"a spare one is in use: {folder}", f"{FLUSH} empties it")
+    if Outbox.exists(state_dir):
+        yield from _state_of(state_dir)
+    for folder in spools(state_dir):
+        yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
         yield from _state_of(folder)
-    aside = glob.glob(os.path.join(glob.escape(wanted), f"{FILE_NAME}.corrupt-*"))
+    aside = glob.glob(os.path.join(glob.escape(state_dir), f"{FILE_NAME}.corrupt-*"))
     if aside:
-        text = f"{_counted(len(aside), 'damaged file')} set aside in {wanted}"
+        text = f"{_counted(len(aside), 'damaged file')} set aside in {state_dir}"
         yield Finding("outbox", "warn", text, "What could be read was saved, delete them at will")
 
 

@@ -17,7 +17,12 @@ from typing import NamedTuple
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import natural
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import Ends, FailedTask, HostEnd
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
+    FailedTask,
+    HostStatus,
+    Outcome,
+    RunResult,
+)
 
 # How many names of hosts a line shows.
 SHOWN_NAMES = 10
@@ -46,27 +51,8 @@ class Progress(NamedTuple):
         return int(100 * (self.playbook - 1 + done) / max(self.playbooks, self.playbook))
 
 
-def texts(language: str, environ: Mapping[str, str]) -> Texts:
-    """The texts in a language.
-
-    :param language: ``en``, ``zh``, or ``auto`` for that of the terminal.
-    :param environ: the environment, where the first of LC_ALL, LC_MESSAGES and LANG that is set tells that.
-    """
-    if language == "auto":
-        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
-        language = "zh" if locale.lower().startswith("zh") else "en"
-    # Each language is in a room of its own, of which a run loads one.
-    if language == "zh":
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
-
-        return Chinese()
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.en import English
-
-    return English()
-
-
-class Texts(ABC):
-    """The words of one language, and what is said in each."""
+class Messages(ABC):
+    """The messages of one language, and how they are put together in each."""
 
     @abstractmethod
     def title(self, play: str, playbook: str, scope: str, target: str) -> str:
@@ -113,7 +99,7 @@ class Texts(ABC):
         """The output could not be written any more, and tasks were skipped for that."""
 
     @abstractmethod
-    def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
+    def failed_at(self, status: HostStatus, hosts: Sequence[str], task: FailedTask | None) -> str:
         """Hosts failed, or were unreachable, at a task."""
 
     @abstractmethod
@@ -152,48 +138,43 @@ class Texts(ABC):
     def end(
         self,
         scope: str,
-        ends: Ends,
+        result: RunResult,
         hosts: Iterable[str],
-        failures: Mapping[str, FailedTask],
-        awaited: Mapping[str, str],
+        outcome: Outcome,
         seconds: float,
         where: RunContext,
     ) -> str:
         """The description of a change that ends: what failed and where, then counts and duration.
 
         :param hosts: those of the change.
-        :param failures: at which task a host failed.
-        :param awaited: the play that never came to a host.
         """
         hosts = [*hosts]
-        last = [self._count_line(scope, ends, hosts, seconds), self.origin(where)]
-        return self._fitted(self._what_failed(ends, hosts, failures, awaited), last)
+        last = [self._count_line(scope, result, hosts, seconds), self.origin(where)]
+        return self._fitted(self._what_failed(result, hosts, outcome), last)
 
-    def _what_failed(
-        self, ends: Ends, hosts: Sequence[str], failures: Mapping[str, FailedTask], awaited: Mapping[str, str]
-    ) -> list[str]:
-        at_task: dict[tuple[HostEnd, FailedTask | None], list[str]] = {}
+    def _what_failed(self, result: RunResult, hosts: Sequence[str], outcome: Outcome) -> list[str]:
+        at_task: dict[tuple[HostStatus, FailedTask | None], list[str]] = {}
         stopped: list[str] = []
         unreached: dict[str | None, list[str]] = {}
-        for host in sorted((host for host in hosts if ends.of[host] is not HostEnd.OK), key=natural):
-            end = ends.of[host]
-            if end in (HostEnd.FAILED, HostEnd.UNREACHABLE):
-                at_task.setdefault((end, failures.get(host)), []).append(host)
-            elif end is HostEnd.STOPPED:
+        for host in sorted((host for host in hosts if result.hosts[host] is not HostStatus.OK), key=natural):
+            status = result.hosts[host]
+            if status in (HostStatus.FAILED, HostStatus.UNREACHABLE):
+                at_task.setdefault((status, outcome.failures.get(host)), []).append(host)
+            elif status is HostStatus.STOPPED:
                 stopped.append(host)
-            elif end is HostEnd.NOT_REACHED:
-                unreached.setdefault(awaited.get(host), []).append(host)
-        lines = [self.failed_at(end, several, task) for (end, task), several in at_task.items()]
+            elif status is HostStatus.NOT_REACHED:
+                unreached.setdefault(outcome.pending_hosts.get(host), []).append(host)
+        lines = [self.failed_at(status, several, task) for (status, task), several in at_task.items()]
         lines += [self.stopped(stopped)] if stopped else []
         lines += [self.not_reached(several, play) for play, several in unreached.items()]
-        return lines or ([self.incomplete()] if ends.failed and len(hosts) == len(ends.of) else [])
+        return lines or ([self.incomplete()] if result.failed and len(hosts) == len(result.hosts) else [])
 
-    def _count_line(self, scope: str, ends: Ends, hosts: Sequence[str], seconds: float) -> str:
-        if not ends.ran.intersection(hosts):
+    def _count_line(self, scope: str, result: RunResult, hosts: Sequence[str], seconds: float) -> str:
+        if not result.ran.intersection(hosts):
             return self.nothing_ran(seconds)
         if scope == "host":
-            return self.tasks(ends.tasks_of(hosts[0]), seconds)
-        return self.counts(host_counts(ends, hosts), seconds)
+            return self.tasks(result.tasks_of(hosts[0]), seconds)
+        return self.counts(host_counts(result, hosts), seconds)
 
     def _fitted(self, lines: list[str], last: list[str]) -> str:
         for kept in range(len(lines), -1, -1):
@@ -204,14 +185,14 @@ class Texts(ABC):
         return "\n".join(last)
 
 
-def host_counts(ends: Ends | None, hosts: Sequence[str]) -> dict[str, int]:
-    """How many of the hosts ended how: hosts, changed, and each of :class:`HostEnd` by its value.
+def host_counts(result: RunResult | None, hosts: Sequence[str]) -> dict[str, int]:
+    """How many of the hosts ended how: hosts, changed, and each of :class:`HostStatus` by its value.
 
-    :param ends: None while the run goes on.
+    :param result: None while the run goes on.
     """
-    found = Counter(ends.of[host] for host in hosts) if ends is not None else Counter()
-    changed = len(ends.changed.intersection(hosts)) if ends is not None else 0
-    return {"hosts": len(hosts), "changed": changed, **{end.value: found[end] for end in HostEnd}}
+    found = Counter(result.hosts[host] for host in hosts) if result is not None else Counter()
+    changed = len(result.changed.intersection(hosts)) if result is not None else 0
+    return {"hosts": len(hosts), "changed": changed, **{status.value: found[status] for status in HostStatus}}
 
 
 def short_revision(where: RunContext) -> str:

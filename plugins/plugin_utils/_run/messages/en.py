@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import (
     SHOWN_NAMES,
+    Messages,
     Progress,
-    Texts,
     short_revision,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostEnd
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostStatus
 
 
-class English(Texts):
-    """Texts in English."""
+class English(Messages):
+    """Messages in English."""
 
     def title(self, play: str, playbook: str, scope: str, target: str) -> str:
         title = f"{play} ({playbook})" if play else playbook
@@ -70,8 +70,8 @@ class English(Texts):
     def output_broke(self, reason: str) -> str:
         return f"Stopped before all tasks had run, the output could no longer be written: {reason}."
 
-    def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
-        verb = "Unreachable" if end is HostEnd.UNREACHABLE else "Failed"
+    def failed_at(self, status: HostStatus, hosts: Sequence[str], task: FailedTask | None) -> str:
+        verb = "Unreachable" if status is HostStatus.UNREACHABLE else "Failed"
         if task is None:
             return f"{verb}: {self._names(hosts)}."
         name = "a task with no_log" if task.name is None else f"task '{task.name}'"

@@ -14,15 +14,15 @@ from collections.abc import Mapping, Sequence
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import (
     SHOWN_NAMES,
+    Messages,
     Progress,
-    Texts,
     short_revision,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostEnd
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostStatus
 
 
-class Chinese(Texts):
-    """Texts in Chinese."""
+class Chinese(Messages):
+    """Messages in Chinese."""
 
     def title(self, play: str, playbook: str, scope: str, target: str) -> str:
         title = f"{play}（{playbook}）" if play else playbook
@@ -70,8 +70,8 @@ class Chinese(Texts):
     def output_broke(self, reason: str) -> str:
         return f"输出无法写入（{reason}），部分任务未执行就停止。"
 
-    def failed_at(self, end: HostEnd, hosts: Sequence[str], task: FailedTask | None) -> str:
-        verb = "不可达" if end is HostEnd.UNREACHABLE else "失败"
+    def failed_at(self, status: HostStatus, hosts: Sequence[str], task: FailedTask | None) -> str:
+        verb = "不可达" if status is HostStatus.UNREACHABLE else "失败"
         if task is None:
             return f"{verb}：{self._names(hosts)}。"
         name = "启用了 no_log 的任务" if task.name is None else f"任务「{task.name}」"

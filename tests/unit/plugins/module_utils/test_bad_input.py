@@ -17,13 +17,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api, ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     Connection,
     InvalidConnection,
     redacted,
 )
+from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
 
 KEY = "Zk7Qw9XvB3nM5pL2"
 # Nobody takes these for a key's place, and their errors quote what was given.

@@ -98,7 +98,7 @@ def test_absent_and_empty_fields_are_not_sent() -> None:
     ("fields", "field", "told"),
     [
         ({"change_status": "done"}, "change_status", "case matters"),
-        ({"change_status": None}, "change_status", "none was given"),
+        ({"change_status": None}, "change_status", "got nothing"),
         ({"change_key": " \n"}, "change_key", "required"),
         ({"title": ["x"]}, "title", "list"),
         ({"titel": "x"}, "titel", "known are change_status"),

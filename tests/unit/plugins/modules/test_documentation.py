@@ -16,12 +16,12 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.flashcat.flashduty.plugins import modules
 from ansible_collections.flashcat.flashduty.plugins.doc_fragments.connection import ModuleDocFragment
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import QUERY_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.module_utils._flushing import FLUSH_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.module_utils._reporting import (
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import (
     CHANGE_OPTIONS,
     CONNECTION_OPTIONS,
+    FLUSH_OPTIONS,
     PART_OPTIONS,
+    QUERY_OPTIONS,
 )
 
 COLLECTION = "flashcat.flashduty."

@@ -11,45 +11,50 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX, ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, texts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import messages_in
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.en import English
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
-    Ends,
     FailedTask,
-    HostEnd,
-    RunOutcome,
+    HostStatus,
+    Outcome,
+    RunResult,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
 
 WHERE = RunContext(
     "gitlab", "alice", "deploy01", job_name="deploy-prod", branch="main", revision="3f9a2c41d0c8e7b6a5948372615049"
 )
 MIGRATE = FailedTask("Migrate", "ansible.builtin.command", "site.yml:12", "")
 HOSTS = {
-    "web1": HostEnd.OK,
-    "web2": HostEnd.FAILED,
-    "web3": HostEnd.FAILED,
-    "web10": HostEnd.UNREACHABLE,
-    "web4": HostEnd.STOPPED,
-    "web5": HostEnd.NOT_REACHED,
-    "web6": HostEnd.NOT_REACHED,
+    "web1": HostStatus.OK,
+    "web2": HostStatus.FAILED,
+    "web3": HostStatus.FAILED,
+    "web10": HostStatus.UNREACHABLE,
+    "web4": HostStatus.STOPPED,
+    "web5": HostStatus.NOT_REACHED,
+    "web6": HostStatus.NOT_REACHED,
 }
 FAILURES = {
     "web2": MIGRATE,
     "web3": MIGRATE,
     "web10": FailedTask(None, "ansible.builtin.setup", "", "refused"),
 }
-ENDS = Ends(True, HOSTS, frozenset({"web1"}), frozenset(HOSTS) - {"web5"})
+RESULT = RunResult(True, HOSTS, frozenset({"web1"}), frozenset(HOSTS) - {"web5"})
 
 
-def _end(words: English | Chinese, ends: Ends = ENDS, failures: Any = None) -> list[str]:
-    failures = FAILURES if failures is None else failures
-    return words.end("run", ends, ends.of, failures, {"web5": "Deploy"}, 134, WHERE).splitlines()
+def _outcome(failures: Any = None) -> Outcome:
+    outcome = Outcome()
+    outcome.failures.update(FAILURES if failures is None else failures)
+    outcome.pending_hosts["web5"] = "Deploy"
+    return outcome
+
+
+def _end(messages: English | Chinese, result: RunResult = RESULT, failures: Any = None) -> list[str]:
+    return messages.end("run", result, result.hosts, _outcome(failures), 134, WHERE).splitlines()
 
 
 def test_the_end_in_english() -> None:
@@ -76,12 +81,12 @@ def test_the_end_in_chinese() -> None:
     ]
 
 
-@pytest.mark.parametrize("words", [English(), Chinese()])
-def test_counts_and_duration_stay_however_much_failed(words: English | Chinese) -> None:
-    hosts = {f"host{number}": HostEnd.FAILED for number in range(500)}
-    ends = Ends(True, hosts, frozenset(), frozenset(hosts))
+@pytest.mark.parametrize("messages", [English(), Chinese()])
+def test_counts_and_duration_stay_however_much_failed(messages: English | Chinese) -> None:
+    hosts = {f"host{number}": HostStatus.FAILED for number in range(500)}
+    result = RunResult(True, hosts, frozenset(), frozenset(hosts))
     failures = {host: FailedTask(f"Task of {host}", "ansible.builtin.command", "site.yml:1", "") for host in hosts}
-    lines = _end(words, ends, failures)
+    lines = _end(messages, result, failures)
     assert len("\n".join(lines)) <= DESCRIPTION_MAX
     assert "Task of host0" in lines[0]
     assert re.search(r"\d+", lines[-3])
@@ -91,9 +96,9 @@ def test_counts_and_duration_stay_however_much_failed(words: English | Chinese) 
 
 
 def test_many_hosts_that_failed_alike_are_one_line() -> None:
-    hosts = {f"host{number}": HostEnd.FAILED for number in range(30)}
-    ends = Ends(True, hosts, frozenset(), frozenset(hosts))
-    english, chinese = (_end(words, ends, dict.fromkeys(hosts, MIGRATE))[0] for words in (English(), Chinese()))
+    hosts = {f"host{number}": HostStatus.FAILED for number in range(30)}
+    result = RunResult(True, hosts, frozenset(), frozenset(hosts))
+    english, chinese = (_end(messages, result, dict.fromkeys(hosts, MIGRATE))[0] for messages in (English(), Chinese()))
     assert english.startswith("Failed: host0, host1, host2, ")
     assert "host9 and 20 more at task 'Migrate'" in english
     assert "host9 等 30 台，任务「Migrate」" in chinese
@@ -101,9 +106,9 @@ def test_many_hosts_that_failed_alike_are_one_line() -> None:
 
 def test_one_host_tells_of_its_tasks() -> None:
     statistics = SimpleNamespace(summarize=lambda host: {"ok": 12, "changed": 3, "failures": 0})
-    ends = Ends(False, {"web1": HostEnd.OK}, frozenset({"web1"}), frozenset({"web1"}), statistics)
-    english = English().end("host", ends, ["web1"], {}, {}, 3700, WHERE)
-    chinese = Chinese().end("host", ends, ["web1"], {}, {}, 3700, WHERE)
+    result = RunResult(False, {"web1": HostStatus.OK}, frozenset({"web1"}), frozenset({"web1"}), statistics)
+    english = English().end("host", result, ["web1"], _outcome({}), 3700, WHERE)
+    chinese = Chinese().end("host", result, ["web1"], _outcome({}), 3700, WHERE)
     assert english.splitlines()[0] == "12 tasks ok, 3 changed, 1 h 1 min."
     assert chinese.splitlines()[0] == "12 个任务成功，3 个有变更；耗时 1 小时 1 分。"
 
@@ -118,9 +123,9 @@ def test_one_host_tells_of_its_tasks() -> None:
     ],
 )
 def test_the_language_is_that_of_the_terminal(environ: dict[str, str], kind: type) -> None:
-    assert isinstance(texts("auto", environ), kind)
-    assert isinstance(texts("en", environ), English)
-    assert isinstance(texts("zh", environ), Chinese)
+    assert isinstance(messages_in("auto", environ), kind)
+    assert isinstance(messages_in("en", environ), English)
+    assert isinstance(messages_in("zh", environ), Chinese)
 
 
 @pytest.mark.parametrize(
@@ -142,43 +147,3 @@ def test_progress_with_several_playbooks() -> None:
     progress = Progress(2, 4, 2, 2, "发布")
     assert English().progress(progress) == "Progress 62%, playbook 2/2, play 2/4 (发布)."
     assert Chinese().progress(progress) == "进度62%，playbook 2/2，play 2/4（发布）。"
-
-
-def _stats(**hosts: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{name: hosts.get(name, {}) for name in ("processed", "failures", "dark", "changed")})
-
-
-def test_without_the_executor_the_statistics_tell() -> None:
-    outcome = RunOutcome()
-    outcome.play_starts("Deploy", ["web1", "web2", "web3"])
-    outcome.batch_starts(["web1", "web2"])
-    ends = outcome.ends(_stats(processed={"web1": 1, "web2": 1}, failures={"web2": 1}))
-    assert ends.failed
-    assert dict(ends.of) == {"web1": HostEnd.OK, "web2": HostEnd.FAILED, "web3": HostEnd.NOT_REACHED}
-    assert outcome.awaited == {"web3": "Deploy"}
-
-
-def test_a_host_that_one_play_reached_and_the_next_did_not() -> None:
-    outcome = RunOutcome()
-    outcome.play_starts("One", ["web1"])
-    outcome.batch_starts(["web1"])
-    outcome.play_starts("Two", ["web1", "web2"])
-    ends = outcome.ends(_stats(processed={"web1": 1}, failures={}))
-    assert ends.of["web1"] is ends.of["web2"] is HostEnd.NOT_REACHED
-
-
-def test_a_preview_is_yaml_that_reads_as_the_event() -> None:
-    event = ChangeEvent.validated(
-        {
-            "change_status": "Done",
-            "change_key": "CHG-7",
-            "title": "发布: [1]",
-            "event_time": 1700000000,
-            "description": "first\nsecond: 进度100%",
-            "labels": {"host": "web1", "version": "1.10", "on": "yes"},
-        },
-        1700000001,
-    )
-    text = document(event.to_dict())
-    assert "description: |-\n  first\n  second: 进度100%\n" in text
-    assert yaml.safe_load(text) == event.to_dict()

@@ -10,16 +10,17 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, TypeVar, cast
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._lock_file import locked
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
 
 FILE_NAME = "outbox.sqlite3"
 SALT_NAME = "salt"
@@ -32,12 +33,13 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 _JOURNAL_MAX = 4 << 20
 _SALT_SIZE = 16
 # What SQLite itself adds to the file's name.
-_COMPANIONS = ("-wal", "-shm", "-journal")
+COMPANIONS = ("-wal", "-shm", "-journal")
 _OTHER_FORMAT = re.compile("no such (table|column)|has no column")
 
 _SCHEMA = """
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uid TEXT NOT NULL UNIQUE,
     integration TEXT NOT NULL,
     change_key TEXT NOT NULL,
     body TEXT,
@@ -57,7 +59,7 @@ CREATE TABLE events (
     http_status INTEGER,
     error_code TEXT,
     error TEXT,
-    told INTEGER NOT NULL DEFAULT 0
+    shown INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX events_by_key ON events (integration, change_key, id);
 CREATE INDEX events_pending ON events (integration, id) WHERE state IN ('waiting', 'sending');
@@ -106,9 +108,26 @@ class DamagedOutbox(OutboxError):
     """The file was damaged. It has been set aside, a new one is in its place: the same call may be made once more."""
 
 
-def salt_of(folder: str) -> bytes:
+_Answer = TypeVar("_Answer")
+
+
+def again_when_damaged(method: Callable[..., _Answer]) -> Callable[..., _Answer]:
+    """Call the method once more when the file had to be replaced meanwhile."""
+
+    @functools.wraps(method)
+    def called(*args: Any, **kwargs: Any) -> _Answer:
+        try:
+            return method(*args, **kwargs)
+        except DamagedOutbox:
+            return method(*args, **kwargs)
+
+    return called
+
+
+def salt_of(folder: str, like: str | None = None) -> bytes:
     """What integration keys are hashed with in this folder; kept apart from the file, so that it outlives a damage.
 
+    :param like: a folder whose salt becomes that of this one, where this one has none and that one can be read.
     :raises OutboxError: where it can be neither read nor made.
     """
     path = os.path.join(folder, SALT_NAME)
@@ -121,7 +140,7 @@ def salt_of(folder: str) -> bytes:
         draft = f"{path}.{secrets.token_hex(8)}"
         try:
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(secrets.token_bytes(_SALT_SIZE))
+                file.write(_salt_like(like) or secrets.token_bytes(_SALT_SIZE))
                 file.flush()
                 os.fsync(file.fileno())
             try:
@@ -143,7 +162,14 @@ def _read_salt(path: str) -> bytes:
         return file.read(_SALT_SIZE)
 
 
-class OutboxFile:
+def _salt_like(folder: str | None) -> bytes:
+    try:
+        return b"" if folder is None else _read_salt(os.path.join(folder, SALT_NAME))
+    except OSError:
+        return b""
+
+
+class Database:
     """An open outbox file. It follows the path: when another process has replaced the file, so does this object.
 
     :param folder: the outbox's folder.
@@ -188,10 +214,9 @@ class OutboxFile:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that no other writer gets between."""
         with self._errors():
-            database = self._current()
+            database = self._begin()
             changes = database.total_changes
             try:
-                database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")
             except BaseException:
@@ -200,6 +225,15 @@ class OutboxFile:
                 raise
             if self._durable and self._has_log and database.total_changes != changes:
                 self._sync_log()
+
+    def _begin(self) -> sqlite3.Connection:
+        while True:
+            database = self._current()
+            database.execute("BEGIN IMMEDIATE")
+            if self._inode == _inode_of(self.path):
+                return database
+            # The file was replaced while this waited for the lock.
+            database.execute("ROLLBACK")
 
     def _sync_log(self) -> None:
         """Bring the transaction to the disk: SQLite would let the next writer in only after that, now they share it."""
@@ -303,7 +337,7 @@ class OutboxFile:
                 if _inode_of(self.path) == damaged:
                     name = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
                     # The log first: beside a new file it would be taken for that one's own.
-                    for companion in (*_COMPANIONS, ""):
+                    for companion in (*COMPANIONS, ""):
                         if os.path.exists(self.path + companion):
                             os.rename(self.path + companion, name + companion)
                     self.set_aside = name

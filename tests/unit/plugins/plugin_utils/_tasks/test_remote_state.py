@@ -19,8 +19,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     ReadingFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Known
-from ansible_collections.flashcat.flashduty.plugins.module_utils._shown_state import ShownState
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 
 CONNECTION = Connection("http://127.0.0.1:1", "key", timeout=20.0, app_key="app")
 DAY = 86400
@@ -53,12 +53,12 @@ def change(**fields: Any) -> dict[str, Any]:
     return {**shown, "labels": {"service": "shop"}, "last_time": LONG_AGO, **fields}
 
 
-def known(same: bool, at: int = LONG_AGO, pending: bool = False) -> Known:
-    return Known(same, pending, at, None if pending else float(at), None)
+def known(same: bool, at: int = LONG_AGO, pending: bool = False) -> LastEvent:
+    return LastEvent(same, pending, at, None if pending else float(at), None)
 
 
-def differs(shown: Flashduty, wanted: ChangeEvent, before: Known | None = None) -> bool | None:
-    compared = ShownState(CONNECTION, shown.find, None).compare(wanted, before)
+def differs(shown: Flashduty, wanted: ChangeEvent, before: LastEvent | None = None) -> bool | None:
+    compared = RemoteState(CONNECTION, shown.find, None).compare(wanted, before)
     return None if compared is None else compared[0]
 
 
@@ -115,7 +115,7 @@ def test_many_at_once_ask_once_and_what_was_delivered_since_counts(tmp_path: Pat
     answers: list[tuple[bool, ChangeEvent | None] | None] = []
 
     def task() -> None:
-        state = ShownState(CONNECTION, shown.find, str(tmp_path / "shown"))
+        state = RemoteState(CONNECTION, shown.find, str(tmp_path / "shown"))
         with state.alone(event()):
             delivered = known(True, int(time.time()) + 1) if answers else None
             answers.append(state.compare(event(), delivered))
@@ -130,7 +130,7 @@ def test_many_at_once_ask_once_and_what_was_delivered_since_counts(tmp_path: Pat
 
 def test_what_failed_is_told_once_and_not_tried_by_each(tmp_path: Path) -> None:
     shown = Flashduty(fails=True)
-    states = [ShownState(CONNECTION, shown.find, str(tmp_path / "shown")) for _number in range(3)]
+    states = [RemoteState(CONNECTION, shown.find, str(tmp_path / "shown")) for _number in range(3)]
     for state in states:
         with state.alone(event()):
             assert state.compare(event(), None) is None
@@ -143,7 +143,7 @@ def test_where_nothing_can_be_kept_each_asks(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     shown = Flashduty(change())
-    state = ShownState(CONNECTION, shown.find, str(file / "shown"))
+    state = RemoteState(CONNECTION, shown.find, str(file / "shown"))
     for _number in range(2):
         with state.alone(event()):
             assert state.compare(event(), None) is not None

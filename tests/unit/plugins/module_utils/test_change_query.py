@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils import _change_list
-from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
+from ansible_collections.flashcat.flashduty.plugins.module_utils import _change_query
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     ChangeQuery,
@@ -24,6 +23,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     changes_found,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
@@ -61,7 +61,7 @@ def asked(options: dict[str, Any], now: float = NOW) -> ChangeQuery:
 def found(connection: Connection, options: dict[str, Any]) -> list[str]:
     return [
         item["change_key"]
-        for item in _change_list.find_changes(connection, asked(options, time.time()), PATIENCE).changes
+        for item in _change_query.find_changes(connection, asked(options, time.time()), PATIENCE).changes
     ]
 
 
@@ -91,7 +91,7 @@ def test_the_window_is_the_last_hour_and_of_a_key_the_last_month() -> None:
         ({"start_time": NOW * 1000}, "start_time: must be in seconds"),
         ({"start_time": NOW, "end_time": NOW}, "start_time: must lie before end_time"),
         ({"start_time": NOW - 31 * DAY, "end_time": NOW}, "less than 31 days"),
-        ({"limit": 10_001}, "limit: must be between 1 and 10000, given was 10001"),
+        ({"limit": 10_001}, "limit: must be between 1 and 10000, got 10001"),
         ({"change_key": "a", "query": "b"}, "query: cannot be used with change_key"),
         ({"labels": {"a": {"b": "c"}}}, r"labels\[a\]: a map is not a label value"),
         ({"channel_ids": [0]}, "channel_ids: must be numbers above 0"),
@@ -123,10 +123,10 @@ def test_pages_are_followed_up_to_the_limit(connection: Connection) -> None:
         report(connection, f"c{number:03}", event_time=int(time.time()) - 300 + number)
         if number % 80 == 79:
             time.sleep(1)  # the receiver takes 100 a second
-    every = _change_list.find_changes(connection, asked({"limit": 1000, "asc": True}, time.time()), PATIENCE)
+    every = _change_query.find_changes(connection, asked({"limit": 1000, "asc": True}, time.time()), PATIENCE)
     assert [item["change_key"] for item in every.changes] == [f"c{number:03}" for number in range(205)]
     assert (every.total, every.truncated) == (205, False)
-    some = _change_list.find_changes(connection, asked({"limit": 3}, time.time()), PATIENCE)
+    some = _change_query.find_changes(connection, asked({"limit": 3}, time.time()), PATIENCE)
     assert [item["change_key"] for item in some.changes] == ["c204", "c203", "c202"]
     assert (some.total, some.truncated) == (205, True)
 
@@ -141,7 +141,7 @@ def test_status_labels_integrations_and_events(connection: Connection, receiver:
     ours = receiver.integration_id(KEY)
     result = changes_found(
         {"change_key": "a", "integration_ids": [ours], "include_events": True},
-        lambda query: _change_list.find_changes(connection, query, PATIENCE),
+        lambda query: _change_query.find_changes(connection, query, PATIENCE),
     )
     (change,) = result["changes"]
     assert change["integration_id"] == ours
@@ -154,7 +154,7 @@ def test_status_labels_integrations_and_events(connection: Connection, receiver:
 @pytest.fixture(params=["here", "in a process of its own"])
 def find(request: pytest.FixtureRequest) -> Finder:
     if request.param == "here":
-        return lambda connection, query: _change_list.find_changes(connection, query, connection.timeout)
+        return lambda connection, query: _change_query.find_changes(connection, query, connection.timeout)
     return reader.find_changes
 
 
@@ -193,10 +193,10 @@ def test_the_budget_holds(receiver: Receiver, find: Finder, fault: str) -> None:
 def test_an_answer_that_is_not_flashdutys(receiver: Receiver, fault: str) -> None:
     receiver.faults.set(fault, endpoint="list")
     with pytest.raises(ReadingFailed, match="not Flashduty's"):
-        _change_list.find_changes(Connection(receiver.url, KEY, app_key=APP_KEY), asked({}), 1.0)
+        _change_query.find_changes(Connection(receiver.url, KEY, app_key=APP_KEY), asked({}), 1.0)
 
 
 def test_our_keys_are_not_shown_even_where_somebody_wrote_them_into_a_change(connection: Connection) -> None:
     report(connection, "a", description=f"see ?integration_key={KEY} and {APP_KEY}")
-    (change,) = _change_list.find_changes(connection, asked({}, time.time()), PATIENCE).changes
+    (change,) = _change_query.find_changes(connection, asked({}, time.time()), PATIENCE).changes
     assert change["description"] == "see ?integration_key=******** and ********"

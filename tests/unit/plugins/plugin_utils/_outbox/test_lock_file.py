@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._lock_file import locked
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
 
 
 def test_one_holder_at_a_time(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ _SHOWN = 20
 class Part(NamedTuple):
     """One host's part in a change.
 
-    :ivar outcome: begun, done or failed.
+    :ivar outcome: started, done or failed.
     :ivar text: what there is to say about it.
     :ivar at: since when it is so, Unix seconds.
     """
@@ -47,10 +47,10 @@ class Conclusion(NamedTuple):
 
     @classmethod
     def of(cls, parts: Iterable[Part]) -> Conclusion:
-        """Done where every host is done; a host that began and is heard of no more did not come through."""
+        """Done where every host is done; a host that started and is heard of no more did not come through."""
         parts = list(parts)
         failed = [part for part in parts if part.outcome == "failed"]
-        lost = [part for part in parts if part.outcome == "begun"]
+        lost = [part for part in parts if part.outcome == "started"]
         done = len(parts) - len(failed) - len(lost)
         lines = [f"Failed: {part.host}{': ' if part.text else ''}{part.text}" for part in failed]
         lines += [f"Not finished: {part.host}, it became unreachable or was stopped." for part in lost]

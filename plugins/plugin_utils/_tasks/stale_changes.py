@@ -24,11 +24,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, MissingAppKey
 
-STALE_OPTIONS: dict[str, dict[str, Any]] = {
-    "stale_after": {"type": "str"},
-    "stale_integration_id": {"type": "int"},
-    "stale_labels": {"type": "dict"},
-}
 # What every change of the callback carries.
 _OURS = {"source": "ansible"}
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -62,7 +57,7 @@ class StaleRule:
         if not after:
             return None
         if not _AFTER_LEAST <= after <= _AFTER_MOST:
-            raise InvalidQuery("stale_after", f"must be between 10 minutes and 29 days, given were {after} seconds")
+            raise InvalidQuery("stale_after", f"must be between 10 minutes and 29 days, got {after} seconds")
         if connection.app_key is None:
             raise MissingAppKey
         number = options.get("stale_integration_id")
@@ -86,7 +81,7 @@ def duration(value: Any, option: str) -> int:
         return 0
     match = re.fullmatch(r"(\d{1,9})\s*([smhd]?)", text)
     if match is None:
-        raise InvalidQuery(option, f"must be seconds or a number with s, m, h or d, such as 6h, given was {text!r}")
+        raise InvalidQuery(option, f"must be seconds or a number with s, m, h or d, such as 6h, got {text!r}")
     return int(match.group(1)) * _UNITS[match.group(2)]
 
 

@@ -26,8 +26,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     ReadingFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.module_utils._lock_file import locked
-from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox import Known
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
 
 # Seconds for which an answer, and what has been delivered since, is taken for Flashduty's present state.
 _FRESH = 10.0
@@ -36,7 +36,7 @@ _FAILED = 60.0
 _KEPT_MOST = 86400.0
 
 
-class ShownState:
+class RemoteState:
     """What Flashduty shows of a change.
 
     :param find: asks Flashduty.
@@ -62,22 +62,22 @@ class ShownState:
                     pass
             yield
 
-    def compare(self, event: ChangeEvent, known: Known | None) -> tuple[bool, ChangeEvent | None] | None:
+    def compare(self, event: ChangeEvent, last: LastEvent | None) -> tuple[bool, ChangeEvent | None] | None:
         """Whether the event would change what Flashduty shows, and what it shows.
 
-        :param known: what the outbox knows of the change.
+        :param last: what the outbox knows of the change.
         :returns: None where the outbox knows it as well or better, or Flashduty could not be asked.
         """
-        if known is not None and known.pending:
+        if last is not None and last.pending:
             return None
         now = time.time()
         query = ChangeQuery.by_key(event.change_key, now, event.event_time)
         changes, asked_at = self._shown(query, now)
-        if changes is None or (known is not None and (known.settled_at or 0.0) >= asked_at):
+        if changes is None or (last is not None and (last.settled_at or 0.0) >= asked_at):
             return None
-        if not changes and known is not None and known.event_time < query.start_time:
+        if not changes and last is not None and last.event_time < query.start_time:
             return None
-        differs = not changes or not all(_says_the_same(change, event, known) for change in changes)
+        differs = not changes or not all(_is_equal(change, event, last) for change in changes)
         return differs, _as_event(changes[0]) if changes else None
 
     def _shown(self, query: ChangeQuery, now: float) -> tuple[list[dict[str, Any]] | None, float]:
@@ -129,7 +129,7 @@ class ShownState:
             pass
 
 
-def _says_the_same(change: Mapping[str, Any], event: ChangeEvent, known: Known | None) -> bool:
+def _is_equal(change: Mapping[str, Any], event: ChangeEvent, last: LastEvent | None) -> bool:
     """Whether the event would change nothing of what Flashduty shows; a field it does not give changes nothing."""
     if change.get("change_status") != event.change_status:
         return False
@@ -137,7 +137,7 @@ def _says_the_same(change: Mapping[str, Any], event: ChangeEvent, known: Known |
     if event.event_time is not None and event.event_time != last_time:
         return False
     # Flashduty may show a text or label otherwise than it was sent; then our own last word decides, if it is the last.
-    if known is not None and known.says_the_same and isinstance(last_time, int) and last_time <= known.event_time:
+    if last is not None and last.is_equal and isinstance(last_time, int) and last_time <= last.event_time:
         return True
     shown = _as_event(change)
     return (

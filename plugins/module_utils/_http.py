@@ -26,6 +26,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import PUSH_PATH, Connection, is_loopback
 
@@ -47,37 +48,6 @@ _FINAL_CODES = frozenset(
         "RouteNotFound",
     }
 )
-
-
-class ApiError(Exception):
-    """A request that did not succeed. The text holds neither integration key nor app key.
-
-    :ivar retry: whether the same request may succeed later.
-    :ivar status: HTTP status, None where no answer came.
-    :ivar code: Flashduty's error code, None where the answer was not Flashduty's.
-    :ivar request_id: Flashduty's trace id of the request, for its support.
-    :ivar retry_after: seconds the server asked to wait, None where it did not.
-    :ivar server_time: the server's clock, Unix seconds; None where it did not tell.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        retry: bool,
-        status: int | None = None,
-        code: str | None = None,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        server_time: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.retry = retry
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.server_time = server_time
 
 
 class _Deadline:

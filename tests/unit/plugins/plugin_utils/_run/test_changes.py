@@ -16,7 +16,7 @@ from ansible.utils.collection_loader import AnsibleCollectionConfig
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.scopes import Scopes
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
 INVENTORY = """
@@ -49,7 +49,7 @@ def inventory(tmp_path: Path) -> InventoryManager:
 
 
 def _parts(inventory: InventoryManager, scope: str, *plays: str) -> dict[str, list[str]]:
-    scopes = Scopes(scope, lambda target: RunLabels(LabelRules.from_options([], [], {}, Notices()), {}, Notices()))
+    changes = Changes(scope, lambda target: RunLabels(LabelRules.from_options([], [], {}, Notices()), {}, Notices()))
     for play in plays:
         hosts = inventory.get_hosts([play])
         targets = [
@@ -57,9 +57,9 @@ def _parts(inventory: InventoryManager, scope: str, *plays: str) -> dict[str, li
             for host in hosts
         ]
         view = PlayTexts("", "site.yml", DataLoader(), {}, dict, Notices())
-        scopes.add_play([play], hosts, targets, view, 0.0)
-    assert all(scopes.of_host(host) for change in scopes.changes for host in change.hosts)
-    return {change.target: sorted(change.hosts) for change in scopes.changes}
+        changes.add_play([play], hosts, targets, view, 0.0)
+    assert all(changes.of_host(host) for change in changes.all for host in change.hosts)
+    return {change.target: sorted(change.hosts) for change in changes.all}
 
 
 @pytest.mark.parametrize(

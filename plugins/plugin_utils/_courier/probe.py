@@ -15,13 +15,14 @@ import time
 import urllib.parse
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api, ApiError, environment_proxies
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     LIST_PATH,
     PUSH_PATH,
     Connection,
     is_loopback,
 )
+from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api, environment_proxies
 
 # It lacks every field that an event must have.
 _NO_EVENT = "{}"
@@ -58,7 +59,7 @@ def _answer(api: Api, path: str, name: str, key: str, budget: float) -> dict[str
         answer = api.post(path, {name: key}, _NO_EVENT, budget)
     except ApiError as error:
         return {name: getattr(error, name) for name in _ANSWER}
-    return dict(zip(_ANSWER, ("taken", 200, None, answer["request_id"], False, None)))
+    return dict(zip(_ANSWER, ("taken", 200, None, answer["request_id"], False, None), strict=True))
 
 
 def _outside(earliest: float, latest: float, first: float, last: float) -> float:

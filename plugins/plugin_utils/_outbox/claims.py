@@ -1,0 +1,307 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The way of the events out of the outbox: who may send which, when, what came of it, and what is forgotten afterwards.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+
+# The published limits are 100/s and 1000/min. Busy machines, networks and the clocks of two machines squeeze what left
+# evenly spaced: of this, no second of Flashduty's sees more than 90, as long as no request takes half a second longer
+# than another.
+_PACES = ((0.5, 30), (60.0, 985))
+# Failed tries that are worth waiting for where the API was well before: they take 3 seconds.
+_WORTH_WAITING = 3
+_DAY = 86400.0
+# How long, in seconds, and of how many events, the outbox remembers what was settled.
+_KEEP_SETTLED = 7 * _DAY
+_KEEP_LAST_STATE = 90 * _DAY
+_KEEP_EVENTS = 20_000
+_KEEP_BODIES = 2_000
+
+# An event that may be forgotten: settled, and no longer needed to close its run.
+_DISPENSABLE = "settled_at IS NOT NULL AND (run IS NULL OR run NOT IN (SELECT id FROM runs WHERE closed_at IS NULL))"
+
+
+class Claim(NamedTuple):
+    """An event that the holder alone may send, until ``until`` (Unix seconds)."""
+
+    uid: str
+    change_key: str
+    body: str
+    tries: int
+    until: float
+    expires_at: float | None
+
+
+class RetryState(NamedTuple):
+    """What had become of a run's events before they are waited for.
+
+    :ivar tries: how often one of them has failed, at most.
+    :ivar is_down: whether the last try of the integration failed.
+    """
+
+    tries: int
+    is_down: bool
+
+
+class Claims:
+    """The claims on the events of an open outbox."""
+
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+        self._database = database
+        self._now = now
+
+    def claim(
+        self, integration: str, owner: Process, lease: float, change_key: str | None = None
+    ) -> Claim | float | None:
+        """The next event to send, in order for each change and within the API's rate limits.
+
+        :param owner: who will send it.
+        :param lease: seconds after which others may take the claim for lost.
+        :param change_key: only of this change, and whatever failed to reach the API before: this sender has another
+            way to it.
+        :returns: the claim; or the Unix time at which asking again is worth it; or None where nothing waits.
+        """
+        if not self._database.rows(f"SELECT 1 FROM events WHERE integration = ? AND {PENDING} LIMIT 1", (integration,)):
+            return None
+        with self._database.writing() as transaction:
+            # Not before the lock is there: the wait for it may be long, and what others sent meanwhile counts.
+            now = self._now()
+            self._release_lost(transaction, integration, now)
+            wait_until = self._paused_until(transaction, integration, now, change_key is None)
+            row = self._next_in_line(transaction, integration, change_key, "next_try <= ? ORDER BY id", now)
+            if row is None:
+                row = self._next_in_line(transaction, integration, change_key, "next_try > ? ORDER BY next_try", now)
+                lost = transaction.execute(
+                    "SELECT min(claimed_until) FROM events WHERE integration = ? AND state = 'sending'", (integration,)
+                ).fetchone()[0]
+                times = ([] if row is None else [float(row["next_try"])]) + ([] if lost is None else [float(lost)])
+                return max(wait_until, min(times)) if times else None
+            if wait_until > now:
+                return wait_until
+            return self._take(transaction, integration, row, owner, now + lease)
+
+    def claim_first(
+        self, transaction: sqlite3.Connection, integration: str, change_key: str, owner: Process, lease: float
+    ) -> Claim | None:
+        """The first event of a change, where nobody sends one of it. Within a transaction of the caller."""
+        now = self._now()
+        row = self._next_in_line(transaction, integration, change_key, "next_try <= ? ORDER BY id", now)
+        return None if row is None else self._take(transaction, integration, row, owner, now + lease)
+
+    def _take(
+        self, transaction: sqlite3.Connection, integration: str, row: sqlite3.Row, owner: Process, until: float
+    ) -> Claim:
+        transaction.execute(
+            "UPDATE events SET state = 'sending', claimed_by = ?, claimed_until = ?, tries = tries + 1 WHERE id = ?",
+            (owner.to_text(), until, row["id"]),
+        )
+        transaction.execute("INSERT INTO sendings VALUES (?, ?)", (integration, self._now()))
+        return Claim(row["uid"], row["change_key"], row["body"], row["tries"] + 1, until, row["expires_at"])
+
+    def is_waiting(self, integration: str) -> bool:
+        """Whether an event waits that nobody sends."""
+        statement = "SELECT 1 FROM events WHERE integration = ? AND state = 'waiting' LIMIT 1"
+        return bool(self._database.rows(statement, (integration,)))
+
+    @staticmethod
+    def _next_in_line(
+        transaction: sqlite3.Connection, integration: str, change_key: str | None, condition: str, now: float
+    ) -> sqlite3.Row | None:
+        of_change, values = ("", ()) if change_key is None else ("change_key = ? AND ", (change_key,))
+        row: sqlite3.Row | None = transaction.execute(
+            "SELECT id, uid, change_key, body, tries, expires_at, next_try FROM events AS e"
+            f" WHERE integration = ? AND {of_change}{PENDING} AND state = 'waiting' AND NOT EXISTS ("
+            " SELECT 1 FROM events AS f WHERE f.integration = e.integration AND f.change_key = e.change_key"
+            f" AND f.id < e.id AND f.{PENDING}) AND {condition} LIMIT 1",
+            (integration, *values, now),
+        ).fetchone()
+        return row
+
+    @staticmethod
+    def _release_lost(transaction: sqlite3.Connection, integration: str, now: float) -> None:
+        transaction.execute(
+            "UPDATE events SET state = 'waiting', claimed_by = NULL WHERE integration = ? AND state = 'sending'"
+            " AND claimed_until < ?",
+            (integration, now),
+        )
+        transaction.execute(
+            "UPDATE events SET state = 'expired', settled_at = ? WHERE integration = ? AND state = 'waiting'"
+            " AND expires_at < ?",
+            (now, integration, now),
+        )
+
+    @staticmethod
+    def _paused_until(transaction: sqlite3.Connection, integration: str, now: float, back_off: bool) -> float:
+        """When the rate limits, and with ``back_off`` the failures before, next allow a request."""
+        paused = transaction.execute("SELECT until FROM pauses WHERE integration = ?", (integration,)).fetchone()
+        until = float(paused["until"]) if paused and back_off else 0.0
+        transaction.execute("DELETE FROM sendings WHERE at < ? OR at > ?", (now - _PACES[-1][0], now + 1))
+        for span, most in _PACES:
+            newest = transaction.execute(
+                "SELECT at FROM sendings WHERE integration = ? AND at > ? ORDER BY at DESC LIMIT 1 OFFSET ?",
+                (integration, now - span, most - 1),
+            ).fetchone()
+            if newest:
+                until = max(until, float(newest["at"]) + span)
+        return until
+
+    def release_dead(self, integration: str) -> None:
+        """Take back what processes of this machine had claimed that no longer run."""
+        rows = self._database.rows(
+            "SELECT DISTINCT claimed_by FROM events WHERE integration = ? AND state = 'sending'", (integration,)
+        )
+        for row in rows:
+            owner = Process.from_text(row["claimed_by"])
+            if owner.is_local and not owner.is_alive():
+                with self._database.writing() as transaction:
+                    transaction.execute(
+                        "UPDATE events SET state = 'waiting', claimed_by = NULL WHERE state = 'sending'"
+                        " AND claimed_by = ?",
+                        (row["claimed_by"],),
+                    )
+
+    def delivered(self, claim: Claim, integration: str, request_id: str) -> None:
+        """The event was taken, and whatever had paused the integration is over."""
+        with self._database.writing() as transaction:
+            self._settle(transaction, claim, "delivered", request_id=request_id)
+            transaction.execute("DELETE FROM pauses WHERE integration = ?", (integration,))
+
+    def refused(self, claim: Claim, error: str, code: str | None, status: int | None, request_id: str | None) -> None:
+        """The event will never be taken: kept, told once, and out of the way of what is behind it."""
+        with self._database.writing() as transaction:
+            self._settle(
+                transaction, claim, "refused", request_id=request_id, http_status=status, error_code=code, error=error
+            )
+
+    def corrected(self, claim: Claim, event: ChangeEvent) -> None:
+        """The event waits again, in another form."""
+        with self._database.writing() as transaction:
+            transaction.execute(
+                "UPDATE events SET state = 'waiting', claimed_by = NULL, body = ?, event_time = ?"
+                " WHERE uid = ? AND state = 'sending' AND claimed_until = ?",
+                (event.to_json(), event.event_time, claim.uid, claim.until),
+            )
+
+    def failed(
+        self, claim: Claim, integration: str, error: str, next_try: float, paused_until: float, status: int | None
+    ) -> None:
+        """The try failed; the event waits again.
+
+        :param next_try: Unix seconds before which this event is not tried again.
+        :param paused_until: Unix seconds before which nothing of this integration is tried again.
+        """
+        with self._database.writing() as transaction:
+            transaction.execute(
+                "UPDATE events SET state = 'waiting', claimed_by = NULL, next_try = ?, error = ?, http_status = ?"
+                " WHERE uid = ? AND state = 'sending' AND claimed_until = ?",
+                (next_try, error, status, claim.uid, claim.until),
+            )
+            transaction.execute(
+                "INSERT INTO pauses VALUES (?, 1, ?, ?) ON CONFLICT (integration) DO UPDATE"
+                " SET failures = failures + 1, until = max(until, excluded.until), error = excluded.error",
+                (integration, paused_until, error),
+            )
+
+    def _settle(self, transaction: sqlite3.Connection, claim: Claim, state: str, **values: Any) -> None:
+        columns = "".join(f", {name} = ?" for name in values)
+        transaction.execute(
+            f"UPDATE events SET state = ?, settled_at = ?, claimed_by = NULL{columns} WHERE uid = ? AND {PENDING}",
+            (state, self._now(), *values.values(), claim.uid),
+        )
+
+    def failures(self, integration: str) -> int:
+        """How many tries in a row have failed."""
+        rows = self._database.rows("SELECT failures FROM pauses WHERE integration = ?", (integration,))
+        return int(rows[0]["failures"]) if rows else 0
+
+    def clear_pause(self, integration: str) -> None:
+        """Try again now, whatever had failed before."""
+        with self._database.writing() as transaction:
+            transaction.execute("DELETE FROM pauses WHERE integration = ?", (integration,))
+            transaction.execute(
+                "UPDATE events SET next_try = 0 WHERE integration = ? AND state = 'waiting'", (integration,)
+            )
+
+    def try_now(self, integration: str, run: str) -> RetryState:
+        """Let what waits of a run be tried once more without a pause, unless Flashduty itself has asked for one."""
+        failures, tries = self._database.rows(
+            "SELECT (SELECT failures FROM pauses WHERE integration = ?), (SELECT max(tries - (state = 'sending'))"
+            f" FROM events WHERE integration = ? AND run = ? AND {PENDING})",
+            (integration, integration, run),
+        )[0]
+        if failures:
+            with self._database.writing() as transaction:
+                transaction.execute(
+                    "UPDATE pauses SET until = 0 WHERE integration = ? AND NOT EXISTS"
+                    f" (SELECT 1 FROM events WHERE integration = ? AND http_status = 429 AND {PENDING})",
+                    (integration, integration),
+                )
+                transaction.execute(
+                    "UPDATE events SET next_try = 0 WHERE integration = ? AND run = ? AND state = 'waiting'",
+                    (integration, run),
+                )
+        return RetryState(int(tries or 0), bool(failures))
+
+    def is_stuck(self, integration: str, run: str, before: RetryState, until: float) -> bool:
+        """Whether it is in vain to wait for the events of a run until then, Unix seconds.
+
+        :param before: what :meth:`try_now` said. Where the API was down by then, one more try tells that it still is.
+        """
+        tries, paused_until = self._database.rows(
+            f"SELECT (SELECT max(tries - (state = 'sending')) FROM events WHERE integration = ? AND {PENDING}"
+            " AND run = ?), (SELECT until FROM pauses WHERE integration = ?)",
+            (integration, run, integration),
+        )[0]
+        worth = 1 if before.is_down else _WORTH_WAITING
+        next_try = self._now() if before.is_down else until
+        return (tries or 0) - before.tries >= worth or (paused_until or 0.0) > next_try
+
+    def last_error(self, integration: str) -> str | None:
+        """Why the last try failed, where it did."""
+        rows = self._database.rows("SELECT error FROM pauses WHERE integration = ?", (integration,))
+        return str(rows[0]["error"]) if rows else None
+
+    # Housekeeping
+
+    def prune(self) -> None:
+        """Forget what is settled and old, or more than enough, and make the file as small as what is left."""
+        now = self._now()
+        last_of_key = "id IN (SELECT max(id) FROM events WHERE state = 'delivered' GROUP BY integration, change_key)"
+        settled_beyond = "id <= (SELECT id FROM events WHERE settled_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?)"
+        with self._database.writing() as transaction:
+            transaction.execute(
+                f"DELETE FROM events WHERE {_DISPENSABLE} AND state != 'refused' AND settled_at < ?"
+                f" AND NOT ({last_of_key})",
+                (now - _KEEP_SETTLED,),
+            )
+            transaction.execute(
+                f"DELETE FROM events WHERE {_DISPENSABLE} AND settled_at < ?", (now - _KEEP_LAST_STATE,)
+            )
+            transaction.execute(f"DELETE FROM events WHERE {_DISPENSABLE} AND {settled_beyond}", (_KEEP_EVENTS,))
+            # Taken out and put back: rows that only get smaller leave their pages half empty.
+            transaction.execute(
+                f"CREATE TEMP TABLE stripped AS SELECT * FROM events WHERE {_DISPENSABLE} AND body IS NOT NULL"
+                f" AND state = 'delivered' AND {settled_beyond}",
+                (_KEEP_BODIES,),
+            )
+            transaction.execute("UPDATE stripped SET body = NULL")
+            transaction.execute("DELETE FROM events WHERE id IN (SELECT id FROM stripped)")
+            transaction.execute("INSERT INTO events SELECT * FROM stripped")
+            transaction.execute("DROP TABLE stripped")
+            transaction.execute("DELETE FROM runs WHERE closed_at < ?", (now - _KEEP_SETTLED,))
+            transaction.execute("DELETE FROM parts WHERE run NOT IN (SELECT id FROM runs)")
+        self._database.vacuum()

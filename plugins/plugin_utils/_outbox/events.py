@@ -1,0 +1,226 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The events in the outbox: how one is stored, compared with the last one of its change, and what became of it.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
+
+PENDING = "state IN ('waiting', 'sending')"
+_LAST = (
+    "SELECT * FROM events WHERE integration = ? AND change_key = ? AND (state = 'delivered'"
+    " OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?))) ORDER BY id DESC LIMIT 1"
+)
+
+
+class PutResult(NamedTuple):
+    """What :meth:`Outbox.put` did.
+
+    :ivar uid: the event that was stored, or the equal one that was there.
+    :ivar changed: whether an event was stored.
+    :ivar before: the last event of that change until then; None where there was none or its text is no longer kept.
+    """
+
+    uid: str
+    changed: bool
+    before: ChangeEvent | None = None
+
+
+class LastEvent(NamedTuple):
+    """The last event of a change.
+
+    :ivar is_equal: whether :meth:`Outbox.put` would not store the event that it was compared with.
+    :ivar pending: whether it still waits for its delivery.
+    :ivar event_time: Unix seconds.
+    :ivar settled_at: when it was delivered, Unix seconds; None where it was not.
+    :ivar event: None where its text is no longer kept.
+    """
+
+    is_equal: bool
+    pending: bool
+    event_time: int
+    settled_at: float | None
+    event: ChangeEvent | None
+
+
+class Outcome(NamedTuple):
+    """How far the delivery of an event has come."""
+
+    state: str
+    request_id: str | None
+    http_status: int | None
+    error_code: str | None
+    error: str | None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.state in ("delivered", "refused", "expired")
+
+
+class Refusal(NamedTuple):
+    """An event that Flashduty refused for good."""
+
+    change_key: str
+    change_status: str
+    http_status: int | None
+    request_id: str | None
+    error: str
+
+
+class Events:
+    """The events of an open outbox. An integration is known by its :meth:`Connection.integration_id`."""
+
+    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+        self._database = database
+        self._now = now
+
+    def last(self, integration: str, event: ChangeEvent) -> LastEvent | None:
+        """The event that :meth:`Outbox.put` would compare with this one; None where there is none. Writes nothing."""
+        rows = self._database.rows(_LAST, (integration, event.change_key, self._now()))
+        if not rows:
+            return None
+        last = rows[0]
+        return LastEvent(
+            is_equal=_is_equal(last, event),
+            pending=last["state"] != "delivered",
+            event_time=last["event_time"],
+            settled_at=last["settled_at"],
+            event=ChangeEvent.from_json(last["body"]) if last["body"] else None,
+        )
+
+    def get(self, uid: str) -> ChangeEvent | None:
+        """A stored event; None where its text is no longer kept."""
+        rows = self._database.rows("SELECT body FROM events WHERE uid = ? AND body IS NOT NULL", (uid,))
+        return ChangeEvent.from_json(rows[0]["body"]) if rows else None
+
+    def outcome(self, uid: str) -> Outcome | None:
+        """How far the delivery of an event has come; one past its expiry that nobody sends counts as expired.
+
+        :returns: None where the event is not here.
+        """
+        rows = self._database.rows(
+            "SELECT CASE WHEN state = 'waiting' AND expires_at < ? THEN 'expired' ELSE state END AS state,"
+            " request_id, http_status, error_code, error FROM events WHERE uid = ?",
+            (self._now(), uid),
+        )
+        return Outcome(*rows[0]) if rows else None
+
+    def pending(self, integration: str, run: str | None = None) -> int:
+        """How many events of the integration, or of one run, are not settled."""
+        statement, values = f"SELECT count(*) FROM events WHERE integration = ? AND {PENDING}", [integration]
+        if run is not None:
+            statement, values = statement + " AND run = ?", [integration, run]
+        return int(self._database.rows(statement, values)[0][0])
+
+    def expire(self, uid: str) -> None:
+        """The task that wanted the event gives up on it now."""
+        with self._database.writing() as transaction:
+            transaction.execute(
+                "UPDATE events SET state = 'expired', settled_at = ? WHERE uid = ? AND state = 'waiting'"
+                " AND expires_at IS NOT NULL",
+                (self._now(), uid),
+            )
+
+    def keys_in_use(self, integration: str) -> set[str]:
+        """The keys of the changes that open runs have reported, or of which events wait."""
+        rows = self._database.rows(
+            "SELECT DISTINCT change_key FROM events WHERE integration = ?"
+            f" AND ({PENDING} OR run IN (SELECT id FROM runs WHERE closed_at IS NULL))",
+            (integration,),
+        )
+        return {str(row["change_key"]) for row in rows}
+
+    def take_refusals(self, integration: str) -> list[Refusal]:
+        """The refused events that were not shown to anybody yet; they count as shown from now on."""
+        chosen = "integration = ? AND state = 'refused' AND shown = 0"
+        if not self._database.rows(f"SELECT 1 FROM events WHERE {chosen} LIMIT 1", (integration,)):
+            return []
+        with self._database.writing() as transaction:
+            rows = transaction.execute(
+                "SELECT change_key, change_status, http_status, request_id, error FROM events"
+                f" WHERE {chosen} ORDER BY id",
+                (integration,),
+            ).fetchall()
+            transaction.execute(f"UPDATE events SET shown = 1 WHERE {chosen}", (integration,))
+        return [Refusal(*row) for row in rows]
+
+    def refusal_shown(self, uid: str) -> None:
+        """A task has shown the refusal of this event itself."""
+        with self._database.writing() as transaction:
+            transaction.execute("UPDATE events SET shown = 1 WHERE uid = ?", (uid,))
+
+    # Within a transaction of the caller
+
+    def put(
+        self,
+        transaction: sqlite3.Connection,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None,
+        force: bool,
+        expires_at: float | None,
+    ) -> PutResult:
+        """Store an event, unless the last one of its change says the same; see :meth:`Outbox.put`."""
+        last = transaction.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
+        before = ChangeEvent.from_json(last["body"]) if last is not None and last["body"] else None
+        if last is None or force or not _is_equal(last, event):
+            return PutResult(self.insert(transaction, integration, event, run, expires_at), True, before)
+        if expires_at is None and last["expires_at"] is not None:
+            transaction.execute("UPDATE events SET expires_at = NULL WHERE id = ?", (last["id"],))
+        if run is not None and run != last["run"]:
+            transaction.execute(
+                "UPDATE events SET run = ? WHERE id = ? AND body IS NOT NULL"
+                " AND (run IS NULL OR run NOT IN (SELECT id FROM runs WHERE closed_at IS NULL))",
+                (run, last["id"]),
+            )
+        return PutResult(str(last["uid"]), False, before)
+
+    def insert(
+        self,
+        transaction: sqlite3.Connection,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None,
+        expires_at: float | None = None,
+    ) -> str:
+        """Store an event in any case, with its moment fixed, and return its uid."""
+        event, uid = event.at(self._now()), secrets.token_hex(12)
+        transaction.execute(
+            "INSERT INTO events (uid, integration, change_key, body, fingerprint, event_time, change_status, run,"
+            " put_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                uid,
+                integration,
+                event.change_key,
+                event.to_json(),
+                event.fingerprint(),
+                event.event_time,
+                event.change_status,
+                run,
+                self._now(),
+                expires_at,
+            ),
+        )
+        return uid
+
+    def was_said(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent) -> bool:
+        """Whether the last event of its change says the same, whenever it says it."""
+        last = transaction.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
+        return last is not None and bool(last["fingerprint"] == event.fingerprint())
+
+
+def _is_equal(last: sqlite3.Row, event: ChangeEvent) -> bool:
+    same_time = event.event_time is None or event.event_time == last["event_time"]
+    return same_time and bool(last["fingerprint"] == event.fingerprint())

@@ -1,0 +1,134 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The outbox, open: its events, its runs, and the claims of those who send.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim, Claims
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    FILE_NAME,
+    Database,
+    again_when_damaged,
+    salt_of,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events, PutResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Runs, Watch
+
+# Seconds that a writer waits for the others.
+PATIENCE = 10.0
+
+_Self = TypeVar("_Self", bound="Outbox")
+
+
+class Outbox:
+    """The outbox in ``folder``. Open it late, close it early, and never carry it across a fork.
+
+    :param durable: whether each transaction survives a power cut.
+    :param now: the clock, Unix seconds.
+    :param patience: seconds to wait for other writers.
+    :param create: whether to make it where it is missing.
+    :param alone: only to read, while no other process has it open.
+    :raises OutboxError: where the folder cannot be made or written, or the file not be read.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        durable: bool = True,
+        now: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
+        create: bool = True,
+        alone: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.database = Database(folder, durable, patience, create, alone)
+        self.events = Events(self.database, now)
+        self.runs = Runs(self.database, self.events, now)
+        self.claims = Claims(self.database, now)
+
+    @staticmethod
+    def exists(folder: str) -> bool:
+        """Whether there is an outbox in the folder."""
+        return os.path.exists(os.path.join(folder, FILE_NAME))
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self.database.path
+
+    @property
+    def set_aside(self) -> str | None:
+        """Where a damaged file has been put by this object; None where there was no damage."""
+        return self.database.set_aside
+
+    @property
+    def salt(self) -> bytes:
+        """What the integration key is hashed with in this outbox."""
+        return salt_of(self.folder)
+
+    @again_when_damaged
+    def put(
+        self,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None = None,
+        force: bool = False,
+        expires_at: float | None = None,
+        watch: Watch | None = None,
+    ) -> PutResult:
+        """Store an event, unless the last one of its change says the same.
+
+        :param integration: :meth:`Connection.integration_id`.
+        :param event: its ``event_time`` is compared only where it has one.
+        :param run: the run that closes this change should it vanish.
+        :param force: store it in any case.
+        :param expires_at: Unix seconds after which it is not worth sending any more; None keeps it for ever.
+        :param watch: the process after whose end the change is closed, where ``run`` is None.
+        :raises OutboxError: where it could not be stored.
+        """
+        with self.database.writing() as transaction:
+            if run is None and watch is not None:
+                run = self.runs.of_event(transaction, integration, event, watch)
+            return self.events.put(transaction, integration, event, run, force, expires_at)
+
+    @again_when_damaged
+    def put_and_claim(
+        self,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None,
+        force: bool,
+        expires_at: float | None,
+        sender: Process,
+        lease: float,
+    ) -> tuple[PutResult, Claim | None]:
+        """The same for who sends it itself: nobody else gets between.
+
+        :param lease: seconds after which others may take the sender's claim for lost.
+        :returns: also the claim on the first event of that change that waits; None where somebody sends one of it.
+        """
+        with self.database.writing() as transaction:
+            result = self.events.put(transaction, integration, event, run, force, expires_at)
+            return result, self.claims.claim_first(transaction, integration, event.change_key, sender, lease)

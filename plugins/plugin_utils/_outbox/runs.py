@@ -1,0 +1,262 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The runs in the outbox: who closes the changes that a process has left open, and when.
+
+Private to this collection; may change in any release.
+
+A run is what is closed together: the changes that the callback reports for an ansible-playbook, or one change that a
+task has opened.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Set
+from typing import Any, NamedTuple
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Conclusion, Part, described
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+
+# A run of another machine or container is taken for vanished when its courier has not been heard of for so many
+# seconds.
+_SILENT_AFTER = 180.0
+_COURIER_STARTS_WITHIN = 5.0
+_OF_CHANGE = (
+    "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL"
+    " AND id IN (SELECT run FROM events WHERE integration = ? AND change_key = ?) LIMIT 1"
+)
+
+
+class Watch(NamedTuple):
+    """A process after whose end a change is closed that it left open.
+
+    :ivar vanished_text: the description of the Canceled event; None where an event only joins a change that is watched.
+    """
+
+    process: Process
+    vanished_text: str | None = None
+
+
+class PartResult(NamedTuple):
+    """What :meth:`Runs.end_part` did.
+
+    :ivar is_open: whether the process has that change open.
+    :ivar uid: the event that closes the change; None where other hosts are not through.
+    """
+
+    is_open: bool
+    uid: str | None
+
+
+class Runs:
+    """The runs of an open outbox."""
+
+    def __init__(self, database: Database, events: Events, now: Callable[[], float]) -> None:
+        self._database = database
+        self._events = events
+        self._now = now
+
+    @again_when_damaged
+    def open(
+        self, run: str, integration: str, process: Process, vanished_text: str, events: Iterable[ChangeEvent]
+    ) -> None:
+        """Record that a process has begun, or goes on, together with the events that say so.
+
+        :param vanished_text: the description of the Canceled events, should the process vanish.
+        """
+        with self._database.writing() as transaction:
+            self._insert(transaction, run, integration, process, vanished_text)
+            for event in events:
+                self._events.insert(transaction, integration, event, run)
+
+    @again_when_damaged
+    def close(self, run: str, integration: str, events: Iterable[ChangeEvent]) -> bool:
+        """Record that a run has ended, together with the events that say so.
+
+        Where somebody took the run for vanished meanwhile, it knows better: what differs corrects that.
+
+        :param events: the last ones of its changes; before them those of which it is not known whether they were
+            stored, which are stored unless they were.
+        :returns: whether this call closed it; False where somebody else had.
+        """
+        with self._database.writing() as transaction:
+            self._insert(transaction, run, integration, None, "")
+            closed = self._mark_closed(transaction, run)
+            for event in events:
+                if (closed and event.is_terminal) or not self._events.was_said(transaction, integration, event):
+                    self._events.insert(transaction, integration, event, run)
+            return closed
+
+    def close_vanished(self, run: str, event_time: float | None = None, text: str | None = None) -> int:
+        """Cancel what a run that has gone without a word left open.
+
+        :param event_time: when it was last known to be there, Unix seconds; None for the last sign of life in the
+            outbox.
+        :param text: the description of the Canceled events; None for the one given when the run was opened.
+        :returns: how many changes were cancelled; 0 where somebody else had closed the run.
+        """
+        with self._database.writing() as transaction:
+            rows = transaction.execute("SELECT integration FROM runs WHERE id = ?", (run,)).fetchall()
+            canceled = self.canceled_events(run, event_time, text)
+            if not rows or not self._mark_closed(transaction, run):
+                return 0
+            for event in canceled:
+                self._events.insert(transaction, rows[0]["integration"], event, run)
+            return len(canceled)
+
+    def canceled_events(self, run: str, event_time: float | None = None, text: str | None = None) -> list[ChangeEvent]:
+        """The events that :meth:`close_vanished` stores; writes nothing.
+
+        Where hosts have a part in the run's change, these decide how it has ended.
+        """
+        if self.is_closed(run):
+            return []
+        parts = self._parts(run)
+        rows = self._database.rows(
+            "SELECT body, vanished_text, seen_at, event_time FROM events JOIN runs ON runs.id = events.run"
+            " WHERE events.id IN (SELECT max(id) FROM events WHERE run = ? GROUP BY change_key)"
+            " AND change_status NOT IN ('Done', 'Canceled') ORDER BY events.id",
+            (run,),
+        )
+        canceled = []
+        for row in rows:
+            # It was there when it said something last, whatever its sign of life.
+            moment = max(row["seen_at"], min(row["event_time"], self._now())) if event_time is None else event_time
+            fields = ChangeEvent.from_json(row["body"]).to_dict()
+            fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
+            if parts:
+                fields.update(_concluded(Conclusion.of(parts), ChangeEvent.from_json(row["body"]), moment))
+            canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
+        return canceled
+
+    def is_closed(self, run: str) -> bool:
+        """Whether the run has ended."""
+        return bool(self._database.rows("SELECT 1 FROM runs WHERE id = ? AND closed_at IS NOT NULL", (run,)))
+
+    def open_of(self, process: Process, integration: str) -> list[str]:
+        """The runs of a process that have not ended."""
+        rows = self._database.rows(
+            "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL",
+            (integration, process.to_text()),
+        )
+        return [str(row["id"]) for row in rows]
+
+    def seen(self, run: str, courier: Process | None = None) -> bool:
+        """The process of the run is there now.
+
+        :param courier: who watches over it from now on.
+        :returns: whether the outbox knows the run.
+        """
+        with self._database.writing() as transaction:
+            cursor = transaction.execute(
+                "UPDATE runs SET seen_at = ?, courier = coalesce(?, courier) WHERE id = ?",
+                (self._now(), courier.to_text() if courier is not None else None, run),
+            )
+            return cursor.rowcount == 1
+
+    def vanished(self, integration: str) -> list[str]:
+        """The runs that nobody will close: process and courier have gone, here, with an earlier boot of this machine,
+        or with another container or machine, as far as a long silence can tell."""
+        rows = self._database.rows("SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL", (integration,))
+        return [str(row["id"]) for row in rows if self._has_vanished(row)]
+
+    def _has_vanished(self, run: sqlite3.Row) -> bool:
+        process = Process.from_text(run["process"])
+        if process.is_of_earlier_boot:
+            return True
+        if not process.is_local:
+            return bool(run["seen_at"] < self._now() - _SILENT_AFTER)
+        if process.is_alive():
+            return False
+        # Its courier knows the moment and the reason better; it may not have come up yet.
+        if run["courier"] is None:
+            return bool(run["opened_at"] < self._now() - _COURIER_STARTS_WITHIN)
+        return not Process.from_text(run["courier"]).is_alive()
+
+    # Changes of tasks
+
+    def of_event(
+        self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent, watch: Watch
+    ) -> str | None:
+        """The run that an event of a task belongs to, opened where the task asks for that; None where there is none.
+
+        Within a transaction of the caller.
+        """
+        process = watch.process.to_text()
+        row = transaction.execute(_OF_CHANGE, (integration, process, integration, event.change_key)).fetchone()
+        if row is not None:
+            return str(row["id"])
+        if watch.vanished_text is None or event.is_terminal:
+            return None
+        run = secrets.token_hex(16)
+        self._insert(transaction, run, integration, watch.process, watch.vanished_text)
+        return run
+
+    @again_when_damaged
+    def start_part(self, uid: str, host: str) -> None:
+        """A host has a part in the change that the event belongs to."""
+        with self._database.writing() as transaction:
+            transaction.execute(
+                "INSERT OR REPLACE INTO parts"
+                " SELECT run, ?, 'started', '', ? FROM events WHERE uid = ? AND run IS NOT NULL",
+                (host, self._now(), uid),
+            )
+
+    @again_when_damaged
+    def end_part(
+        self, integration: str, change_key: str, process: Process, part: Part, pending_hosts: Set[str]
+    ) -> PartResult:
+        """A host is through; with the last one, the change is closed.
+
+        :param pending_hosts: those that may still do something: what they have started is waited for, and that they
+            start.
+        """
+        with self._database.writing() as transaction:
+            event = ChangeEvent("Processing", change_key, "")
+            run = self.of_event(transaction, integration, event, Watch(process))
+            if run is None:
+                return PartResult(False, None)
+            transaction.execute(
+                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?)",
+                (run, part.host, part.outcome, part.text, part.at),
+            )
+            through = {each.host for each in self._parts(run) if each.outcome != "started"}
+            if pending_hosts - through:
+                return PartResult(True, None)
+            ending = self.canceled_events(run, part.at)
+            self._mark_closed(transaction, run)
+            uids = [self._events.insert(transaction, integration, each, run) for each in ending]
+            return PartResult(True, uids[0] if uids else None)
+
+    def _parts(self, run: str) -> list[Part]:
+        rows = self._database.rows("SELECT host, outcome, text, at FROM parts WHERE run = ? ORDER BY at, host", (run,))
+        return [Part(**row) for row in rows]
+
+    def _insert(
+        self, transaction: sqlite3.Connection, run: str, integration: str, process: Process | None, vanished_text: str
+    ) -> None:
+        now = self._now()
+        transaction.execute(
+            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, NULL)",
+            (run, integration, "" if process is None else process.to_text(), vanished_text, now, now),
+        )
+
+    def _mark_closed(self, transaction: sqlite3.Connection, run: str) -> bool:
+        return (
+            transaction.execute(
+                "UPDATE runs SET closed_at = ? WHERE id = ? AND closed_at IS NULL", (self._now(), run)
+            ).rowcount
+            == 1
+        )
+
+
+def _concluded(conclusion: Conclusion, event: ChangeEvent, moment: float) -> Mapping[str, Any]:
+    moment = conclusion.at if conclusion.change_status == "Done" else moment
+    text = described(conclusion.text, event.description)
+    return {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}

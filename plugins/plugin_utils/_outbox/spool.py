@@ -1,0 +1,150 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The spool: a private outbox that takes the place of one that cannot be used, until whoever opens that takes it in.
+
+Private to this collection; may change in any release.
+
+A disk that is full or read-only, a folder that cannot be made, a file that is locked or of a newer version: then events
+and runs go into a second outbox, in a folder for temporary files. It is an outbox like the other, so the same rules
+hold in it. What it shares with the first one (the runs of a process that began there) is the newer truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import stat
+import tempfile
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    COMPANIONS,
+    OutboxError,
+    salt_of,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+
+# In memory, so that a full disk leaves it alone.
+_MEMORY = "/dev/shm"
+# Seconds to wait for an outbox that is to be read, and for one that is to take the spool in.
+_PATIENCE = 5.0
+_PATIENCE_TAKING_IN = 0.1
+_TABLES = (("runs", "id"), ("events", "uid"), ("parts", "run, host"))
+
+
+def spools(configured: str) -> list[str]:
+    """The folders in which there is a spool of the outbox."""
+    return [folder for folder in places(configured) if Outbox.exists(folder) and _is_ours(folder)]
+
+
+def places(configured: str) -> list[str]:
+    """The folders in which there may be a spool of the outbox, the best first."""
+    own = hashlib.sha256(os.path.realpath(configured).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    roots = dict.fromkeys((tempfile.gettempdir(), *([_MEMORY] if os.path.isdir(_MEMORY) else [])))
+    return [os.path.join(root, f"flashduty-{os.getuid()}", own) for root in roots]
+
+
+def make(folder: str, configured: str, connection: Connection, process: Process | None) -> None:
+    """Make a spool, and bring along the open runs of a process with their events, where the outbox can be read.
+
+    :raises OSError: where the folder cannot be made, or belongs to somebody else.
+    :raises OutboxError: where the spool cannot be used.
+    """
+    parent = os.path.dirname(folder)
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    if not _is_private(parent):
+        raise OutboxError(f"{parent}: it belongs to somebody else, or others may write to it")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    salt_of(folder, like=configured)
+    with Outbox(folder, patience=_PATIENCE) as spool:
+        for alone in (False, True) if process is not None and Outbox.exists(configured) else ():
+            try:
+                with Outbox(configured, patience=_PATIENCE, create=False, alone=alone) as outbox:
+                    _bring_along(outbox, spool, connection, process)
+                break
+            except OutboxError:
+                continue
+
+
+def _bring_along(outbox: Outbox, spool: Outbox, connection: Connection, process: Process | None) -> None:
+    known = connection.integration_id(outbox.salt)
+    runs = [] if process is None else outbox.runs.open_of(process, known)
+    with spool.database.writing() as target:
+        _copy(outbox, target, {known: connection.integration_id(spool.salt)}, runs)
+
+
+def take_in(folder: str, configured: str, connection: Connection) -> None:
+    """Move what lies in a spool into the outbox.
+
+    Where the two know integrations by different names, only what belongs to this one is moved.
+
+    :raises OSError: where the folder of the outbox cannot be used.
+    :raises OutboxError: where the outbox cannot be used.
+    """
+    salt_of(configured, like=folder)
+    with (
+        Outbox(configured, patience=_PATIENCE_TAKING_IN) as outbox,
+        Outbox(folder, patience=_PATIENCE_TAKING_IN, create=False) as spool,
+        contextlib.ExitStack() as until_it_is_gone,
+    ):
+        own, known = (connection.integration_id(each.salt) for each in (spool, outbox))
+        is_shared = outbox.salt == spool.salt
+        # While the outbox is waited for, the spool goes on.
+        with outbox.database.writing() as target:
+            source = until_it_is_gone.enter_context(spool.database.writing())
+            _copy(spool, target, None if is_shared else {own: known})
+        if not is_shared:
+            source.execute("DELETE FROM parts WHERE run IN (SELECT id FROM runs WHERE integration = ?)", (own,))
+            source.execute("DELETE FROM events WHERE integration = ?", (own,))
+            source.execute("DELETE FROM runs WHERE integration = ?", (own,))
+        if is_shared or not spool.database.rows("SELECT 1 FROM events UNION SELECT 1 FROM runs LIMIT 1"):
+            # Within the transaction: whoever waits for its end finds that the file has gone.
+            for companion in (*COMPANIONS, ""):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(spool.path + companion)
+
+
+def _copy(
+    source: Outbox, target: sqlite3.Connection, integrations: dict[str, str] | None, runs: list[str] | None = None
+) -> None:
+    """Copy runs and events, which the target may know in an older state.
+
+    :param integrations: only those of these integrations, and how the target knows each; None for all, as they are.
+    :param runs: only these runs and their events; None for all.
+    """
+    for table, key in _TABLES:
+        for row in source.database.rows(f"SELECT * FROM {table} ORDER BY rowid"):
+            values = dict(row)
+            if runs is not None and values["id" if table == "runs" else "run"] not in runs:
+                continue
+            if "integration" in values and integrations is not None:
+                if values["integration"] not in integrations:
+                    continue
+                values["integration"] = integrations[values["integration"]]
+            if table == "events":
+                del values["id"]
+            columns, marks = ", ".join(values), ", ".join("?" * len(values))
+            newer = ", ".join(f"{column} = excluded.{column}" for column in values)
+            older = {"runs": " WHERE runs.closed_at IS NULL", "events": " WHERE events.settled_at IS NULL", "parts": ""}
+            target.execute(
+                f"INSERT INTO {table} ({columns}) VALUES ({marks})"
+                f" ON CONFLICT ({key}) DO UPDATE SET {newer}{older[table]}",
+                tuple(values.values()),
+            )
+
+
+def _is_ours(folder: str) -> bool:
+    try:
+        return _is_private(os.path.dirname(folder))
+    except OSError:  # it has just been removed
+        return False
+
+
+def _is_private(folder: str) -> bool:
+    state = os.lstat(folder)
+    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o077

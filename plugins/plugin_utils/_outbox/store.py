@@ -1,0 +1,163 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The store of one integration on this control node: the outbox, or the spool while that cannot be used.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, salt_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+
+# Seconds that an ansible process waits for other writers before it turns to the spool.
+_PATIENCE = 5.0
+
+_Answer = TypeVar("_Answer")
+
+
+class Store:
+    """Opens the outbox for one thing at a time.
+
+    :ivar configured: the folder of the outbox.
+    :ivar folder: the folder of what is used now.
+    :param process: the process whose runs go on in the spool; None where this one has none.
+    :param only_look: whether nothing may be written, so that what lies in the spool stays there.
+    """
+
+    def __init__(
+        self, configured: str, connection: Connection, process: Process | None = None, only_look: bool = False
+    ) -> None:
+        self.configured = configured
+        self.folder = configured
+        self._connection = connection
+        self._process = process
+        self._only_look = only_look
+        self._notices: list[str] = []
+        self._integrations: dict[str, str] = {}
+
+    @property
+    def integration(self) -> str:
+        """How the outbox that is used now knows the integration.
+
+        :raises OutboxError: where its folder can be neither read nor made.
+        """
+        if self.folder not in self._integrations:
+            self._integrations[self.folder] = self._connection.integration_id(salt_of(self.folder))
+        return self._integrations[self.folder]
+
+    @property
+    def salt(self) -> bytes:
+        """What integration keys are hashed with in what is used now.
+
+        :raises OutboxError: where it can be neither read nor made.
+        """
+        return salt_of(self.folder)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an outbox, or a spool."""
+        return Outbox.exists(self.configured) or bool(spool.spools(self.configured))
+
+    def take_notices(self) -> list[str]:
+        """What to tell the user about the outbox since the last call."""
+        taken, self._notices = self._notices, []
+        return taken
+
+    def do(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
+        """Do something with the outbox, or with the spool where that cannot be used; it is used from then on.
+
+        :param action: gets the outbox and the integration's id in it. It is called again when it failed half-way.
+        :raises OutboxError: where neither can be used.
+        """
+        self._choose()
+        try:
+            return self._done(action)
+        except OutboxError as error:
+            if self.folder != self.configured or not self._turn_to_the_spool(error):
+                raise
+        return self._done(action)
+
+    def look(self, query: Callable[[Outbox, str], _Answer]) -> _Answer:
+        """Ask what is used now something.
+
+        :raises OutboxError: where there is none, or it cannot be read.
+        """
+        with self.opened() as outbox:
+            return query(outbox, self.integration)
+
+    def opened(self, before: Outbox | None = None) -> Outbox:
+        """What is used now, for whoever looks into it again and again.
+
+        :param before: what this returned before; it is closed where it is not used any more.
+        :raises OutboxError: where there is none, or it cannot be read.
+        """
+        self._choose()
+        return self._opened(before, durable=True)
+
+    def opened_for_sending(self, before: Outbox | None = None) -> Outbox:
+        """The outbox, or the spool that it could not take in: what lies there is newer.
+
+        It is not synced to the disk at each step: what a power cut could undo is merely sent again.
+
+        :param before: what this returned before; it is closed where it is not used any more.
+        :raises OutboxError: where there is none, or it cannot be used.
+        """
+        left = self.take_in()
+        self.folder = left[0] if left else self.configured
+        return self._opened(before, durable=False)
+
+    def _opened(self, before: Outbox | None, durable: bool) -> Outbox:
+        if before is not None and before.folder == self.folder:
+            return before
+        if before is not None:
+            before.close()
+        return Outbox(self.folder, durable=durable, patience=_PATIENCE, create=False)
+
+    def take_in(self) -> list[str]:
+        """Take what lies in the spool into the outbox; returns the folders of what the outbox could not take."""
+        left = []
+        for folder in spool.spools(self.configured) if not self._only_look else ():
+            try:
+                spool.take_in(folder, self.configured, self._connection)
+            except (OSError, OutboxError):  # whoever opens the outbox next tries again
+                left += [folder] if Outbox.exists(folder) else []
+        return left
+
+    def _choose(self) -> None:
+        if self.folder != self.configured and not Outbox.exists(self.folder):
+            # Somebody has taken it in.
+            self.folder = self.configured
+        if self.folder == self.configured:
+            self.take_in()
+
+    def _done(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
+        with Outbox(self.folder, patience=_PATIENCE) as outbox:
+            answer, set_aside = action(outbox, self.integration), outbox.set_aside
+        if set_aside is not None:
+            self._notices.append(
+                f"the outbox was damaged; it is kept as {set_aside}, and what could be read of it goes on in a new one"
+            )
+        return answer
+
+    def _turn_to_the_spool(self, error: OutboxError) -> bool:
+        for folder in spool.places(self.configured):
+            try:
+                spool.make(folder, self.configured, self._connection, self._process)
+            except (OSError, OutboxError):
+                continue
+            self.folder = folder
+            self._notices.append(
+                f"the outbox cannot be used ({error}); {folder} is used instead, which may not survive a restart of"
+                " this machine. Repair it, or set state_dir to a folder that can be written"
+            )
+            return True
+        return False

@@ -1,0 +1,135 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The events of a run's changes: title, description, link and labels at each moment.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
+    DESCRIPTION_MAX,
+    ChangeEvent,
+    plain_text,
+    shortened,
+)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, host_counts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
+    FailedTask,
+    HostStatus,
+    Outcome,
+    RunResult,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
+
+_TITLE_MAX = 256
+
+
+class Events:
+    """Makes the events of the changes of one run.
+
+    :param connection: keeps the integration key out of them.
+    """
+
+    def __init__(self, settings: Settings, connection: Connection, outcome: Outcome) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._outcome = outcome
+
+    def started(self, change: Change, progress: Progress | None) -> ChangeEvent:
+        """The change begins, or goes on with another play."""
+        settings = self._settings
+        hosts = [*{**change.hosts, **change.coming}]
+        text = settings.messages.beginning(settings.scope, hosts, settings.where, progress)
+        return self._event(change, "Processing", text, time.time() if change.reported else change.began)
+
+    def joined(self, change: Change) -> ChangeEvent:
+        """What a task completes that reports to the change of its host."""
+        return self._event(change, "Processing", "", time.time())
+
+    def ended(self, change: Change, result: RunResult, ended_at: float) -> ChangeEvent:
+        """The change ends with its truth."""
+        settings = self._settings
+        hosts = [*(result.hosts if settings.scope == "run" else change.hosts)]
+        failed = (
+            result.failed if settings.scope == "run" else any(result.hosts[host] is not HostStatus.OK for host in hosts)
+        )
+        text = settings.messages.end(
+            settings.scope, result, hosts, self._outcome, ended_at - change.began, settings.where
+        )
+        if settings.with_progress and not failed:
+            text = f"{settings.messages.complete()}\n{text}"
+        return self._event(change, "Canceled" if failed else "Done", text, ended_at, result)
+
+    def canceled(self, change: Change, reason: str) -> ChangeEvent:
+        """The change ends because the run did not come to its end."""
+        return self._event(change, "Canceled", self._settings.described(reason), time.time())
+
+    def _event(
+        self, change: Change, status: str, text: str, event_time: float, result: RunResult | None = None
+    ) -> ChangeEvent:
+        settings, play = self._settings, change.play
+        now = time.time()
+        run = self._run_variable(change, status, text, event_time, result) if play.has_templates else {}
+        title = play.rendered("title", run, change.variables) or settings.messages.title(
+            play.name, play.playbook, settings.scope, change.target
+        )
+        title = settings.messages.check_mode(title) if settings.is_check else title
+        description = play.rendered("description", run, change.variables) or text
+        labels = (change.expected if status == "Processing" else change.labels).labels()
+        return ChangeEvent.validated(
+            {
+                "change_status": status,
+                "change_key": settings.key_of(change.target),
+                "title": shortened(plain_text(self._connection.redact(title)), _TITLE_MAX),
+                # A clock that was set back must not put the event into the future.
+                "event_time": int(min(event_time, now)),
+                "description": shortened(plain_text(self._connection.redact(description), lines=True), DESCRIPTION_MAX),
+                "link": play.rendered("link", run, change.variables) or settings.where.job_url,
+                "labels": {key: self._connection.redact(value) for key, value in labels.items()},
+            },
+            now,
+        )
+
+    def _run_variable(
+        self, change: Change, status: str, text: str, event_time: float, result: RunResult | None
+    ) -> dict[str, Any]:
+        """The variable ``flashduty_run`` of the templates."""
+        settings, where, hosts = self._settings, self._settings.where, [*change.hosts]
+        at_fault = (HostStatus.FAILED, HostStatus.UNREACHABLE)
+        failed = [host for host in hosts if result is not None and result.hosts[host] in at_fault]
+        return {
+            "status": status,
+            "change_key": settings.key_of(change.target),
+            "scope": settings.scope,
+            "target": change.target,
+            "text": text,
+            "duration": max(0, int(event_time - change.began)),
+            "hosts": hosts,
+            "groups": change.groups,
+            "counts": host_counts(result, hosts),
+            "failed": [self._failed(host) for host in failed],
+            "check_mode": settings.is_check,
+            "play": change.play.name,
+            "playbook": change.play.playbook,
+            "user": where.user,
+            "controller": where.controller,
+            "system": where.system,
+            "job": where.job_name or "",
+            "job_url": where.job_url or "",
+            "branch": where.branch or "",
+            "revision": where.revision or "",
+        }
+
+    def _failed(self, host: str) -> Mapping[str, str]:
+        task = self._outcome.failures.get(host) or FailedTask(None, "", "", "")
+        found = {"host": host, "task": task.name or "", "module": task.module, "path": task.path}
+        return {**found, "message": task.message} if self._settings.with_message else found

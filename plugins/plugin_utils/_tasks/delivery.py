@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a task's event is delivered: by the courier, or through the host that the task is delegated to.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from ansible.errors import AnsibleError
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
+    CourierClient,
+    requests_is_missing,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.exchange import Exchange
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PutResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
+MODULE = "flashcat.flashduty.flashduty_change"
+# Seconds.
+_POLL = 0.05
+
+Done = Callable[[Outbox, str], bool]
+
+
+class TaskDelivery(Protocol):
+    """Sees what a task has stored delivered."""
+
+    def put(
+        self,
+        outbox: Outbox,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None,
+        force: bool,
+        expires_at: float | None,
+        watch: Watch,
+    ) -> PutResult:
+        """Store an event as :meth:`Outbox.put` does."""
+
+    def wait(self, done: Done, seconds: float) -> None:
+        """Wait until ``done`` says so of the outbox, at most so many seconds.
+
+        :raises OSError: where nobody can deliver.
+        :raises OutboxError: where the outbox cannot be used.
+        """
+
+
+class CourierDelivery:
+    """Delivery by the courier of ansible-playbook."""
+
+    def __init__(self, store: Store, connection: Connection, process: Process) -> None:
+        self._client = CourierClient(store, connection, process)
+
+    def put(
+        self,
+        outbox: Outbox,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None,
+        force: bool,
+        expires_at: float | None,
+        watch: Watch,
+    ) -> PutResult:
+        """Store an event as :meth:`Outbox.put` does."""
+        return outbox.put(integration, event, run, force, expires_at, watch)
+
+    def wait(self, done: Done, seconds: float) -> None:
+        """Wait for the courier."""
+        problem = requests_is_missing()
+        if problem is not None:
+            raise OSError(problem)
+        self._client.wake()
+        self._client.wait(done, seconds)
+
+
+class DelegatedDelivery:
+    """Delivery by the module on the host that a task is delegated to, which sends the bodies that it is given.
+
+    :param execute: runs a module there with arguments, and returns its result.
+    :param arguments: those that say how that host reaches the API.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        connection: Connection,
+        execute: Callable[[str, Mapping[str, Any]], Mapping[str, Any]],
+        arguments: Mapping[str, Any],
+    ) -> None:
+        self._store = store
+        self._execute = execute
+        self._arguments = arguments
+        self._exchange = Exchange(connection, self._push)
+        self._owner = Process.of(os.getpid())
+        self._change_key: str | None = None
+        self._claim: Claim | None = None
+        self._problem = ""
+
+    def put(
+        self,
+        outbox: Outbox,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None,
+        force: bool,
+        expires_at: float | None,
+        watch: Watch,
+    ) -> PutResult:
+        """Store an event as :meth:`Outbox.put` does, and let no courier send it, which may have no way to the API."""
+        self._change_key = event.change_key
+        result, self._claim = outbox.put_and_claim(
+            integration, event, run, force, expires_at, self._owner, self._exchange.lease
+        )
+        return result
+
+    def wait(self, done: Done, seconds: float) -> None:
+        """Send what waits, the earlier events of a change first."""
+        end = time.monotonic() + seconds
+        with self._store.opened() as outbox:
+            integration = self._store.integration
+            while not done(outbox, integration) and time.monotonic() < end:
+                found: Claim | float | None = self._claim or outbox.claims.claim(
+                    integration, self._owner, self._exchange.lease, self._change_key
+                )
+                self._claim = None
+                if isinstance(found, Claim):
+                    self._exchange.push(found)(outbox, integration)
+                    if self._problem:
+                        raise OSError(self._problem)
+                else:
+                    until = time.time() + _POLL if found is None else found
+                    time.sleep(max(0.0, min(_POLL, until - time.time(), end - time.monotonic())))
+
+    def _push(self, body: str, budget: float) -> str:
+        try:
+            result = self._execute(MODULE, {**self._arguments, **json.loads(body), "timeout": budget})
+        except AnsibleError as error:  # the host cannot be reached, or has no Python
+            result = {"msg": str(error).partition("\n")[0]}
+        if result.get("request_id") and not result.get("failed"):
+            return str(result["request_id"])
+        if "answer" in result:
+            raise ApiError.from_dict(result["answer"])
+        self._problem = str(result.get("msg") or result.get("module_stderr") or "the module failed without a message")
+        raise ApiError(self._problem, retry=True)

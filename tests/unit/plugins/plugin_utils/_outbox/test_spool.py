@@ -1,0 +1,205 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the outbox cannot be used, a spool takes its place, and is taken in: nothing is lost or sent twice."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from outboxes import LEASE, ME, claimed, counts, event, outcome
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool, store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.spool import spools
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
+CONNECTION = Connection("http://127.0.0.1:1", "the key")
+OTHER = Connection("http://127.0.0.1:1", "another key")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The folder of an outbox, whose spool lies beside it."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(spool, "_MEMORY", str(tmp_path / "no memory"))
+    for module, name in ((spool, "_PATIENCE"), (spool, "_PATIENCE_TAKING_IN"), (store, "_PATIENCE")):
+        monkeypatch.setattr(module, name, 0.1)
+    return str(tmp_path / "state")
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    with Outbox(folder) as outbox, closing(sqlite3.connect(outbox.path)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def put(into: Store, status: str = "Processing", key: str = "a") -> str:
+    return into.do(lambda outbox, integration: outbox.put(integration, event(key, status)).uid)
+
+
+def test_the_outbox_is_used_where_it_can_be(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    put(mine)
+    assert (mine.folder, mine.take_notices(), spools(folder)) == (folder, [], [])
+
+
+def test_a_locked_outbox_is_replaced_by_a_private_spool_and_takes_it_in(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    with locked(folder):
+        uid = put(mine)
+        (notice,) = mine.take_notices()
+        assert "locked" in notice
+        assert mine.folder in notice
+        assert spools(folder) == [mine.folder]
+        assert Path(mine.folder).stat().st_mode & 0o077 == 0
+        # What is asked, and what comes later, goes to the spool.
+        put(mine, "Done")
+        assert mine.look(lambda outbox, known: outbox.events.pending(known)) == 2
+        assert mine.take_notices() == []
+    assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 2
+    assert spools(folder) == []
+    # Whoever had used the spool goes on in the outbox.
+    assert mine.look(lambda outbox, _known: outcome(outbox, uid)).state == "waiting"
+    assert mine.folder == folder
+
+
+def test_a_folder_that_cannot_be_made_has_a_spool_too(folder: str) -> None:
+    Path(folder).write_text("a file")
+    below = os.path.join(folder, "state")
+    for changed in (True, False):
+        mine = Store(below, CONNECTION)
+        assert mine.do(lambda outbox, known: outbox.put(known, event())).changed is changed
+        assert spools(below) == [mine.folder]
+    os.unlink(folder)
+    assert not Store(below, CONNECTION).do(lambda outbox, known: outbox.put(known, event())).changed
+    assert spools(below) == []
+
+
+def test_a_spool_that_others_can_write_is_not_trusted(folder: str, tmp_path: Path) -> None:
+    hostile = tmp_path / "tmp" / f"flashduty-{os.getuid()}"
+    hostile.mkdir()
+    hostile.chmod(0o777)
+    with locked(folder), pytest.raises(OutboxError, match="locked"):
+        put(Store(folder, CONNECTION))
+    assert list(hostile.iterdir()) == []
+
+
+def test_what_several_keys_left_is_taken_in_by_whoever_comes(folder: str) -> None:
+    Outbox(folder).close()
+    with locked(folder):
+        put(Store(folder, CONNECTION))
+        put(Store(folder, OTHER))
+    assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert spools(folder) == []
+    assert Store(folder, OTHER).look(lambda outbox, known: outbox.events.pending(known)) == 1
+
+
+def test_where_the_salts_differ_each_key_takes_in_its_own(folder: str) -> None:
+    blocked = Path(folder)
+    blocked.write_text("a file")
+    put(Store(folder, CONNECTION))
+    put(Store(folder, OTHER))
+    blocked.unlink()
+    # Made before anybody could take over the salt of the spool.
+    with Outbox(folder) as outbox:
+        assert len(outbox.salt) == 16
+    assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert len(spools(folder)) == 1
+    assert Store(folder, OTHER).look(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert spools(folder) == []
+
+
+def test_the_run_of_a_process_goes_on_in_the_spool_and_is_closed_once(folder: str) -> None:
+    mine = Store(folder, CONNECTION, ME)
+    mine.do(lambda outbox, known: outbox.runs.open("run", known, ME, "killed", [event()]))
+    with locked(folder):
+        mine.do(lambda outbox, known: outbox.runs.close("run", known, [event(status="Done")]))
+        with Store(folder, CONNECTION).opened_for_sending() as sending:
+            assert sending.folder == mine.folder
+            # What was not sent comes along, so that it still arrives first.
+            known = CONNECTION.integration_id(sending.salt)
+            for status in ("Processing", "Done"):
+                claim = claimed(sending, known)
+                assert f'"{status}"' in claim.body
+                sending.claims.delivered(claim, known, "r")
+    with Store(folder, CONNECTION).opened() as outbox:
+        assert outbox.folder == folder
+        assert outbox.runs.is_closed("run")
+        assert counts(outbox) == {"delivered": 2}
+        assert outbox.runs.close_vanished("run") == 0
+
+
+def test_a_run_that_vanished_is_closed_in_the_spool_where_its_outbox_can_only_be_read(folder: str) -> None:
+    gone = Process.of(_ended_process())
+    mine = Store(folder, CONNECTION, gone)
+    mine.do(lambda outbox, known: outbox.runs.open("run", known, gone, "killed", [event(), event("b")]))
+    with locked(folder):
+        assert mine.do(lambda outbox, _known: outbox.runs.close_vanished("run", 1_800_000_000)) == 2
+        with mine.opened() as outbox:
+            assert counts(outbox) == {"waiting": 4}
+    with Store(folder, CONNECTION).opened() as outbox:
+        assert counts(outbox) == {"waiting": 4}
+        assert outbox.runs.vanished(CONNECTION.integration_id(outbox.salt)) == []
+
+
+def test_the_parts_of_a_change_go_on_in_the_spool(folder: str) -> None:
+    mine = Store(folder, CONNECTION, ME)
+    uid = mine.do(lambda outbox, known: outbox.put(known, event(), watch=Watch(ME, "left open")).uid)
+    for host in ("h1", "h2"):
+        mine.do(lambda outbox, _known, host=host: outbox.runs.start_part(uid, host))  # type: ignore[misc]
+    everybody = frozenset({"h1", "h2"})
+
+    def end(host: str) -> str | None:
+        part = Part(host, "done", "", 1_800_000_000.0)
+        return mine.do(lambda outbox, known: outbox.runs.end_part(known, "a", ME, part, everybody)).uid
+
+    assert end("h1") is None
+    with locked(folder):
+        assert end("h2") is not None
+    with mine.opened() as outbox:
+        assert counts(outbox) == {"waiting": 2}
+
+
+def test_an_answer_that_comes_after_the_spool_was_taken_in_is_recorded(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    with locked(folder):
+        uid = put(mine)
+        sending = mine.opened_for_sending()
+        claim = sending.claims.claim(mine.integration, ME, LEASE)
+        assert isinstance(claim, Claim)
+    Store(folder, CONNECTION).take_in()
+    with pytest.raises(OutboxError, match="deleted"):
+        sending.claims.delivered(claim, mine.integration, "r")
+    sending.close()
+    with mine.opened_for_sending() as outbox:
+        outbox.claims.delivered(claim, mine.integration, "r")
+        assert outcome(outbox, uid).state == "delivered"
+
+
+def test_who_only_looks_leaves_the_spool_where_it_is(folder: str) -> None:
+    with locked(folder):
+        put(Store(folder, CONNECTION))
+    before = spools(folder)
+    assert Store(folder, CONNECTION, only_look=True).look(lambda outbox, known: outbox.events.pending(known)) == 0
+    assert spools(folder) == before != []
+
+
+def _ended_process() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        return process.pid
