@@ -136,7 +136,7 @@ lint-ruff: .venv/.lint
 # The installed files are what the tests import; the paths in the messages are those of the sources.
 lint-mypy: .venv/.lint install-collection
 	@echo '==> mypy --strict'
-	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
+	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins $(INSTALLED)/playbooks tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
 
 lint-yamllint: .venv/.lint
 	@echo '==> yamllint'

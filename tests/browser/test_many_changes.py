@@ -13,8 +13,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from sandbox_page import OpenPage, Sandbox, wait_until
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.rules import PUSH_PATH, Event
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.store import ACCEPTED, Received
+from flashduty_sandbox.rules import PUSH_PATH, Event
+from flashduty_sandbox.store import ACCEPTED, Received
 
 COUNT = 10_000
 STATUSES = ("Done", "Done", "Done", "Canceled", "Planned")

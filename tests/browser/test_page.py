@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from sandbox_page import Opened, OpenPage, Sandbox, wait_until
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.rules import CHANGE_STATUSES
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
+from flashduty_sandbox.rules import CHANGE_STATUSES
 
 LABELS = {"service": "storefront", "cluster": "nj", "env": "prod", "host": "web01,web02"}
 

@@ -16,14 +16,14 @@ import pytest
 if TYPE_CHECKING:
     from control_node import ControlNode
 
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+    from flashduty_sandbox.receiver import Receiver
 
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     from control_node import KEY
 
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+    from flashduty_sandbox.receiver import Receiver
 
     with Receiver(tmp_path / "receiver.sqlite3", integration_keys={KEY}) as running:
         yield running

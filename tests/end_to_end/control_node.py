@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 # What ansible-core says of anything that it will drop, and what Python says of our files.
 DEPRECATIONS = re.compile(r"\[DEPRECATION WARNING\]|flashcat/flashduty/\S+:\d+: \w+Warning")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from control_node import ControlNode
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 TASK = """
 - hosts: all

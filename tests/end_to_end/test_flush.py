@@ -16,7 +16,7 @@ from control_node import KEY, ControlNode
 from ansible_collections.flashcat.flashduty.plugins.module_utils._api import Api
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 OTHER = "another-integration"
 HOUR = 3600

@@ -20,7 +20,7 @@ from control_node import ControlNode
 from ansible_collections.flashcat.flashduty import plugins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import BUILT_IN
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._preview import HEADING
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import correlation
+from flashduty_sandbox import correlation
 
 PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:^`(?P<file>[\w./]+)`\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

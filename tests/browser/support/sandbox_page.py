@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from playwright.sync_api import Page
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import rules
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox import rules
+from flashduty_sandbox.receiver import Receiver
 
 PATIENCE = 20.0
 KEY = "sandbox"

@@ -26,7 +26,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._delivery impor
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_file import FILE_NAME
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_sending import Claim, SendingOutbox
 from ansible_collections.flashcat.flashduty.plugins.module_utils._process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 KEY = "k3y/of+this 'one'\"ü"
 PATIENCE = 20.0

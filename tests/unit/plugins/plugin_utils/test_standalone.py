@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,3 +28,60 @@ def test_the_import_path_in_a_folder_that_was_deleted(tmp_path: Path, monkeypatc
     (tmp_path / "gone").rmdir()
     monkeypatch.setattr(sys, "path", ["", "here", "/there"])
     assert _standalone.import_path() == ["/there"]
+
+
+STANDALONE = Path(_standalone.__file__)
+PROBE = """\
+import sys
+def main(argv):
+    import ansible_collections
+    print(list(ansible_collections.__path__), argv, sorted({name.partition(".")[0] for name in sys.modules}))
+    return 7
+"""
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """_standalone.py in a collection of its own, with a room."""
+    folder = tmp_path / "ansible_collections/flashcat/flashduty/plugins/plugin_utils"
+    folder.mkdir(parents=True)
+    shutil.copy(STANDALONE, folder)
+    (folder / "_probe.py").write_text(PROBE, encoding="utf-8")
+    return folder / STANDALONE.name
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-I", "-B", *arguments], capture_output=True, text=True, timeout=30, check=False, cwd="/"
+    )
+
+
+def test_standalone_runs_a_room_and_imports_next_to_nothing(copied: Path) -> None:
+    done = python("-S", str(copied), "_probe", "a", "b c")
+    assert (done.returncode, done.stderr) == (7, "")
+    assert str([str(copied.parents[4])]) in done.stdout
+    assert "['a', 'b c']" in done.stdout
+    for heavy in ("typing", "re", "json", "subprocess", "pathlib", "socket", "logging", "ansible", "requests"):
+        assert f"'{heavy}'" not in done.stdout
+
+
+def test_standalone_is_not_misled_by_a_regular_package(copied: Path, tmp_path: Path) -> None:
+    fake = tmp_path / "site" / "ansible_collections"
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").write_text("", encoding="utf-8")
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(fake.parent)!r}); import ansible_collections; "
+        f"del sys.modules['ansible_collections']; "
+        f"sys.argv = ['x', '_probe']; runpy.run_path({str(copied)!r}, run_name='__main__')"
+    )
+    done = python("-c", code)
+    assert (done.returncode, done.stderr) == (7, "")
+    assert str([str(copied.parents[4])]) in done.stdout
+
+
+def test_standalone_outside_a_collection_says_so(copied: Path, tmp_path: Path) -> None:
+    moved = shutil.move(copied, tmp_path / "_standalone.py")
+    done = python(str(moved), "_probe")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "does not lie in ansible_collections/flashcat/flashduty/plugins/plugin_utils" in done.stderr
+    assert python(str(STANDALONE)).returncode == 2

@@ -8,8 +8,6 @@ Keys are not stored, only salted digests of them, by which an integration keeps 
 
 Requests are numbered. A change's `revision` is the number of the last request that it was in, so that "what is new
 since request 17" is one question; the generation tells one numbering from the next, which begins when all is forgotten.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.rules import Event, ListQuery
+from flashduty_sandbox.rules import Event, ListQuery
 
 SCHEMA_VERSION = 2
 TERMINAL = ("Done", "Canceled")
@@ -282,8 +280,8 @@ class Store(History):
         """Open `database`, or create it, readable by its owner only. Raises StoreError."""
         super().__init__(database)
         self._news = threading.Condition()
+        self.writes = 0
         self._writing = threading.Lock()
-        self._listeners: list[Callable[[], None]] = []
         try:
             os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
             self._connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False, timeout=10)
@@ -328,10 +326,6 @@ class Store(History):
                 (numbers[key],) = connection.execute("SELECT id FROM keys WHERE digest = ?", (digest,)).fetchone()
         return numbers
 
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called after each write, by the thread that wrote; it must return at once."""
-        self._listeners.append(listener)
-
     def record(self, received: Received) -> None:
         """Keep a request that brought no event."""
         with self._transaction() as connection:
@@ -371,6 +365,11 @@ class Store(History):
             if not self._news.wait_for(condition, timeout):
                 raise TimeoutError(f"still not so after {timeout:g} seconds")
 
+    def wait_for_write(self, seen: int, timeout: float) -> None:
+        """Return once `writes`, which counts what was written, is no longer `seen`, or after `timeout` seconds."""
+        with self._news:
+            self._news.wait_for(lambda: self.writes != seen, timeout)
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._writing:
@@ -382,9 +381,8 @@ class Store(History):
                 raise
             self._connection.execute("COMMIT")
         with self._news:
+            self.writes += 1
             self._news.notify_all()
-        for listener in self._listeners:
-            listener()
 
 
 def remove(database: Path) -> None:

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The published rate limits: 100 requests a second and 1000 a minute for each integration.
-
-Private to this collection; may change in any release.
-"""
+"""The published rate limits: 100 requests a second and 1000 a minute for each integration."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 One folder holds one sandbox. Its lock is held as long as the sandbox runs, so no file left behind can be mistaken for a
 running one; and what runs is asked itself who it is.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
@@ -30,14 +28,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import rate_limit, rules
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import (
-    ADDRESS,
-    PRODUCT,
-    SANDBOX_PATH,
-    Receiver,
-)
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.store import (
+from flashduty_sandbox import rate_limit, rules
+from flashduty_sandbox.http_server import ADDRESS
+from flashduty_sandbox.receiver import PRODUCT, Receiver
+from flashduty_sandbox.sandbox_api import SANDBOX_PATH
+from flashduty_sandbox.store import (
     TERMINAL,
     History,
     StoreError,
@@ -51,8 +46,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 ANSWER_SECONDS = 5.0
 
-_STANDALONE = Path(__file__).absolute().parents[1] / "_standalone.py"
-_ROOM = "_receiver.cli"
+_PROGRAM = Path(__file__).absolute().parent
 _DAEMON = "_daemon"
 
 
@@ -336,7 +330,7 @@ def _spawn(options: Mapping[str, Any], state: _State) -> dict[str, Any]:
     log = os.open(state.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         child = subprocess.Popen(
-            [sys.executable, "-I", *(["-B"] if sys.dont_write_bytecode else []), str(_STANDALONE), _ROOM, _DAEMON],
+            [sys.executable, "-I", "-S", "-B", str(_PROGRAM), _DAEMON],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -7,8 +7,6 @@
 The rules are written down here a second time on purpose: the client has its own, and each checks the other.
 Source: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event for pushing and
 https://docs.flashcat.cloud/en/api-reference/on-call/changes/change-read-list for reading.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations

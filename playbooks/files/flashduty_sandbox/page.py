@@ -6,8 +6,6 @@
 
 The browser is told to run this one script and this one style and to ask this receiver only; and it may turn no text
 into markup (Trusted Types), whatever the script tries.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.connection import Answer
+from flashduty_sandbox.answer import Answer
 
 _FILE = Path(__file__).with_name("page.html")
 

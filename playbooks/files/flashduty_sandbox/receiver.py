@@ -1,0 +1,235 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The sandbox in one process: Flashduty's change API on 127.0.0.1, strict, with a memory and with faults."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from flashduty_sandbox import rules
+from flashduty_sandbox.answer import Answer, json_answer, refusal
+from flashduty_sandbox.faults import Active, Fault, Faults
+from flashduty_sandbox.feed import Feed
+from flashduty_sandbox.flashduty_api import Exchange, FlashdutyApi
+from flashduty_sandbox.http_server import ADDRESS, Connection, HttpServer
+from flashduty_sandbox.rate_limit import PER_MINUTE, PER_SECOND, RateLimit
+from flashduty_sandbox.rules import Refused, Request
+from flashduty_sandbox.sandbox_api import SANDBOX_PATH, STREAM_PATH, SandboxApi, check_origin, query
+from flashduty_sandbox.store import Store
+
+PRODUCT = "flashcat.flashduty"
+_HTML = b"<!DOCTYPE html><html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
+
+
+class Receiver:
+    """A sandbox in this process, open between start() and close() or inside a `with` block.
+
+    It listens on 127.0.0.1 only. It never reads the clock of a test: times are those of this machine.
+    """
+
+    def __init__(
+        self,
+        database: Path | str,
+        integration_keys: Collection[str] = ("sandbox",),
+        app_keys: Collection[str] = ("sandbox-app",),
+        *,
+        port: int = 0,
+        per_second: int | None = PER_SECOND,
+        per_minute: int | None = PER_MINUTE,
+        tls: tuple[Path | str, Path | str] | None = None,
+        on_stop: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare a sandbox.
+
+        Args:
+            database: the file of the store; it is created where it is missing.
+            integration_keys: the keys that a push may carry, each an integration of its own.
+            app_keys: the keys that a question for changes may carry.
+            port: TCP port, 0 for a free one.
+            per_second: requests a second that each integration may send, None for no limit.
+            per_minute: requests a minute that each integration may send, None for no limit.
+            tls: files of a certificate and its key, in PEM, to serve HTTPS.
+            on_stop: what POST /sandbox/stop calls; without it there is no such route.
+        """
+        self.database = Path(database).absolute()
+        self.port = port
+        self.faults = Faults(refuse=lambda seconds: self._server.refuse(seconds), accept=lambda: self._server.accept())
+        self._integration_keys = integration_keys
+        self._app_keys = app_keys
+        self._pushes = RateLimit(per_second, per_minute)
+        self._tls: ssl.SSLContext | None = None
+        if tls is not None:
+            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._tls.load_cert_chain(*tls)
+        self._on_stop = on_stop
+        self._closing = threading.Event()
+
+    def __enter__(self) -> Receiver:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> Receiver:
+        """Open store and port, and answer from now on.
+
+        Raises:
+            OSError: the port is taken, or not allowed.
+            StoreError: the database cannot be used.
+        """
+        self._server = HttpServer(self.port, self._answer, _malformed, self._tls)
+        try:
+            self._store = Store(self.database)
+            self._integrations = self._store.activate("integration", self._integration_keys)
+            apps = self._store.activate("app", self._app_keys)
+            self._api = FlashdutyApi(self._store, self._integrations, apps, self._pushes)
+            self._sandbox = SandboxApi(self, self._store, self._on_stop)
+            self._feed = Feed(self._store)
+        except BaseException:
+            self._server.end()
+            raise
+        self.port = self._server.port
+        self._server.listen()
+        return self
+
+    def close(self) -> None:
+        """Stop answering and close the store. Requests under way are finished where nothing holds them up."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self.faults.clear()
+        self._server.end()
+        self._store.close()
+
+    @property
+    def url(self) -> str:
+        """The address that stands for https://api.flashcat.cloud."""
+        return f"{'http' if self._tls is None else 'https'}://{ADDRESS}:{self.port}"
+
+    @property
+    def page_url(self) -> str:
+        """The address of the page for a person."""
+        return f"{self.url}{SANDBOX_PATH}"
+
+    def push_url(self, integration_key: str | None = None) -> str:
+        """The Push URL as the console shows it, for a key or for the first one."""
+        key = next(iter(self._integration_keys)) if integration_key is None else integration_key
+        return f"{self.url}{rules.PUSH_PATH}?integration_key={quote(key, safe='')}"
+
+    def list_url(self, app_key: str | None = None) -> str:
+        """The address of /change/list, for an app key or for the first one."""
+        key = next(iter(self._app_keys)) if app_key is None else app_key
+        return f"{self.url}{rules.LIST_PATH}?app_key={quote(key, safe='')}"
+
+    def integration_id(self, integration_key: str) -> int:
+        """The number of the integration that this key belongs to. Raises KeyError."""
+        return self._integrations[integration_key]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request to the API, in order of arrival; see store.Received for the fields."""
+        return self._store.requests()
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every event taken, in order of arrival; `body` is what was sent."""
+        return self._store.events()
+
+    def changes(self) -> list[dict[str, Any]]:
+        """Every change, by start, each with its `events`."""
+        return self._store.changes()
+
+    def status(self) -> dict[str, Any]:
+        """Who answers at this port: product, process, database (absolute path), address."""
+        return {"sandbox": PRODUCT, "pid": os.getpid(), "database": str(self.database), "url": self.url}
+
+    def reset(self) -> None:
+        """Forget every request, event and change."""
+        self._store.reset()
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
+        """Return once `condition` holds, which is asked after each request. Raises TimeoutError after `timeout` s."""
+        self._store.wait_for(condition, timeout)
+
+    # ---- answering
+
+    def _answer(self, request: Request, connection: Connection) -> Answer | None:
+        request_id = uuid.uuid4().hex
+        if request.path.startswith(SANDBOX_PATH):
+            return self._answer_sandbox(request, request_id, connection)
+        if request.path == "/" and request.method == "GET" and "text/html" in request.accept:
+            # Nothing but a person in front of a browser asks for this.
+            return Answer(302, b"", headers=(("Location", SANDBOX_PATH),))
+        exchange = Exchange(request, request_id)
+        active = self.faults.take(exchange.endpoint, lambda: rules.peek_change_key(request.body))
+        return self._api.answer(exchange, None) if active is None else self._misbehave(active, exchange, connection)
+
+    def _answer_sandbox(self, request: Request, request_id: str, connection: Connection) -> Answer | None:
+        if request.path != STREAM_PATH or request.method != "GET":
+            return self._sandbox.answer(request, request_id)
+        try:
+            check_origin(request)
+            last_event_id = request.last_event_id or query(request, "after")
+        except Refused as refused:
+            return refusal(refused, request_id)
+        # Nothing waits for the end of a stream.
+        self._server.mark(connection.connection, busy=False)
+        self._feed.serve(connection, last_event_id)
+        return None
+
+    def _misbehave(self, active: Active, exchange: Exchange, connection: Connection) -> Answer | None:
+        fault = active.fault
+        match fault.kind:
+            case "delay":
+                active.pause()
+                if not self._closing.is_set():
+                    return self._api.answer(exchange, fault.kind)
+                connection.close_connection = True
+            case "drip":
+                connection.drip(active.pause, self._closing.is_set)
+                return self._api.answer(exchange, fault.kind)
+            case "lost_answer":
+                self._api.answer(exchange, fault.kind)
+                connection.reset()
+            case "hang" | "reset":
+                self._store.record(exchange.received("fault", None, fault=fault.kind))
+                if fault.kind == "hang":
+                    active.hold(connection.connection)
+                    connection.close_connection = True
+                else:
+                    connection.reset()
+            case _:
+                answer = _faulty_answer(fault, exchange.request_id)
+                self._store.record(exchange.received("fault", answer.status, fault=fault.kind))
+                return answer
+        return None
+
+
+def _malformed(message: str) -> Answer:
+    return refusal(Refused("InvalidParameter", message), uuid.uuid4().hex)
+
+
+def _faulty_answer(fault: Fault, request_id: str) -> Answer:
+    match fault.kind:
+        case "html":
+            title = b"%d Bad Gateway" % fault.status
+            return Answer(fault.status, _HTML % (title, title), "text/html; charset=utf-8")
+        case "portal":
+            return Answer(200, _HTML % (b"Sign in", b"Sign in to this network"), "text/html; charset=utf-8")
+        case "redirect":
+            return Answer(fault.status, b"", "text/plain", (("Location", fault.location),))
+        case "empty":
+            return json_answer(200, {})
+    headers = () if fault.retry_after is None else (("Retry-After", str(fault.retry_after)),)
+    error = {"code": fault.code, "message": fault.message}
+    return json_answer(fault.status, {"request_id": request_id, "error": error}, headers)
