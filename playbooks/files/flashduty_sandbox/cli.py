@@ -28,16 +28,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from flashduty_sandbox import rate_limit, rules
+from flashduty_sandbox import merge, rate_limit, rules
 from flashduty_sandbox.http_server import ADDRESS
 from flashduty_sandbox.receiver import PRODUCT, Receiver
 from flashduty_sandbox.sandbox_api import SANDBOX_PATH
-from flashduty_sandbox.store import (
-    TERMINAL,
-    History,
-    StoreError,
-    remove,
-)
+from flashduty_sandbox.store import History, StoreError, remove
 
 PORT = 8765
 INTEGRATION_KEY = "sandbox"
@@ -95,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--app-key", type=_key, action="append", help=f"default: {APP_KEY}")
         command.add_argument("--per-second", type=_limit, default=rate_limit.PER_SECOND, help="rate limit")
         command.add_argument("--per-minute", type=_limit, default=rate_limit.PER_MINUTE, help="rate limit")
+        command.add_argument(
+            "--merge",
+            choices=merge.MODES,
+            default="first",
+            help="how events become a change: the first one's text stays, or every field follows the last one",
+        )
+        command.add_argument("--route-label", type=_key, help="the label whose value is an event's channel")
         command.add_argument("--tls-cert", type=_file, help="PEM file of a certificate: serve HTTPS")
         command.add_argument("--tls-key", type=_file, help="PEM file of its key")
         command.add_argument("--reset", action="store_true", help="start with an empty store")
@@ -272,6 +274,8 @@ def _options(arguments: argparse.Namespace, state: _State) -> dict[str, Any]:
         "app_keys": arguments.app_key or [APP_KEY],
         "per_second": arguments.per_second,
         "per_minute": arguments.per_minute,
+        "merge": arguments.merge,
+        "route_label": arguments.route_label,
         "tls": None if arguments.tls_cert is None else [arguments.tls_cert, arguments.tls_key],
         "reset": arguments.reset,
     }
@@ -323,6 +327,11 @@ def _found_running(state: _State, options: Mapping[str, Any]) -> dict[str, Any]:
         raise SandboxError(f"the sandbox in {state.folder} already runs at {url}: stop it first to change its address")
     if not all(history.knows(kind, key) for kind, key in wanted):
         raise SandboxError(f"the sandbox at {url} runs with other keys: stop it first to change them")
+    if (status["merge"], status["route_label"]) != (options["merge"], options["route_label"]):
+        raise SandboxError(
+            f"the sandbox at {url} runs with merge {status['merge']} and route label {status['route_label']}: "
+            "stop it first to change them"
+        )
     return _report("running", url, options, int(status["pid"]), state.database)
 
 
@@ -399,6 +408,8 @@ def _answer(options: Mapping[str, Any], announce: Callable[[Mapping[str, Any]], 
                 port=options["port"],
                 per_second=options["per_second"],
                 per_minute=options["per_minute"],
+                merge=options["merge"],
+                route_label=options["route_label"],
                 tls=options["tls"],
                 on_stop=ended.set,
             ).start()
@@ -495,6 +506,6 @@ def _clock(seconds: int) -> str:
 
 def _duration(change: Mapping[str, Any], now: float) -> str:
     status = change["change_status"]
-    if status in TERMINAL:
+    if status in merge.ENDED:
         return f"{change['end_time'] - change['start_time']} s"
     return f"{max(0, int(now) - change['start_time'])} s, open" if status == "Processing" else "-"

@@ -17,6 +17,8 @@ from flashduty_sandbox.rate_limit import RateLimit
 from flashduty_sandbox.rules import Refused, Request
 from flashduty_sandbox.store import ACCEPTED, Received, Store
 
+_ACCOUNT = 1
+
 
 class Exchange:
     """A request to the API on its way to a verdict."""
@@ -57,12 +59,18 @@ class FlashdutyApi:
     """The two endpoints. Safe to use from many threads."""
 
     def __init__(
-        self, store: Store, integrations: Mapping[str, int], app_keys: Mapping[str, int], pushes: RateLimit
+        self,
+        store: Store,
+        integrations: Mapping[str, int],
+        app_keys: Mapping[str, int],
+        pushes: RateLimit,
+        reads: RateLimit,
     ) -> None:
         self._store = store
         self._integrations = integrations
         self._app_keys = app_keys
         self._pushes = pushes
+        self._reads = reads
 
     def answer(self, exchange: Exchange, fault: str | None) -> Answer:
         """Judge a request, keep it, and return the answer; `fault` is the kind of the fault that it met."""
@@ -72,6 +80,8 @@ class FlashdutyApi:
                 self._push(exchange, fault)
                 return json_answer(200, {"request_id": request_id})
             rules.check_app_key(exchange.request, self._app_keys)
+            if not self._reads.admit(_ACCOUNT):
+                raise Refused("RequestTooFrequently", "too many requests for this account")
             data = self._store.find_changes(rules.judge_list(exchange.request, time.time()))
             self._store.record(exchange.received(ACCEPTED, 200, fault=fault))
             return json_answer(200, {"request_id": request_id, "data": data})

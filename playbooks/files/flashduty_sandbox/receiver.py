@@ -22,7 +22,8 @@ from flashduty_sandbox.faults import Active, Fault, Faults
 from flashduty_sandbox.feed import Feed
 from flashduty_sandbox.flashduty_api import Exchange, FlashdutyApi
 from flashduty_sandbox.http_server import ADDRESS, Connection, HttpServer
-from flashduty_sandbox.rate_limit import PER_MINUTE, PER_SECOND, RateLimit
+from flashduty_sandbox.merge import Mode
+from flashduty_sandbox.rate_limit import PER_MINUTE, PER_SECOND, READS_PER_MINUTE, READS_PER_SECOND, RateLimit
 from flashduty_sandbox.rules import Refused, Request
 from flashduty_sandbox.sandbox_api import SANDBOX_PATH, STREAM_PATH, SandboxApi, check_origin, query
 from flashduty_sandbox.store import Store
@@ -46,6 +47,10 @@ class Receiver:
         port: int = 0,
         per_second: int | None = PER_SECOND,
         per_minute: int | None = PER_MINUTE,
+        reads_per_second: int | None = READS_PER_SECOND,
+        reads_per_minute: int | None = READS_PER_MINUTE,
+        merge: Mode = "first",
+        route_label: str | None = None,
         tls: tuple[Path | str, Path | str] | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
@@ -58,6 +63,10 @@ class Receiver:
             port: TCP port, 0 for a free one.
             per_second: requests a second that each integration may send, None for no limit.
             per_minute: requests a minute that each integration may send, None for no limit.
+            reads_per_second: questions for changes a second that the account may ask, None for no limit.
+            reads_per_minute: the same for a minute.
+            merge: how events become changes, as Flashduty documents ("first") or by the last event ("last").
+            route_label: the label whose value is the channel of an event; None: there is one channel.
             tls: files of a certificate and its key, in PEM, to serve HTTPS.
             on_stop: what POST /sandbox/stop calls; without it there is no such route.
         """
@@ -67,6 +76,9 @@ class Receiver:
         self._integration_keys = integration_keys
         self._app_keys = app_keys
         self._pushes = RateLimit(per_second, per_minute)
+        self._reads = RateLimit(reads_per_second, reads_per_minute)
+        self.merge = merge
+        self.route_label = route_label
         self._tls: ssl.SSLContext | None = None
         if tls is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -91,10 +103,10 @@ class Receiver:
         """
         self._server = HttpServer(self.port, self._answer, _malformed, self._tls)
         try:
-            self._store = Store(self.database)
+            self._store = Store(self.database, self.merge, self.route_label)
             self._integrations = self._store.activate("integration", self._integration_keys)
             apps = self._store.activate("app", self._app_keys)
-            self._api = FlashdutyApi(self._store, self._integrations, apps, self._pushes)
+            self._api = FlashdutyApi(self._store, self._integrations, apps, self._pushes, self._reads)
             self._sandbox = SandboxApi(self, self._store, self._on_stop)
             self._feed = Feed(self._store)
         except BaseException:
@@ -142,16 +154,23 @@ class Receiver:
         return self._store.requests()
 
     def events(self) -> list[dict[str, Any]]:
-        """Every event taken, in order of arrival; `body` is what was sent."""
+        """Every event taken, in order of arrival; `body` is what was sent, `discarded` why it was not recorded."""
         return self._store.events()
 
     def changes(self) -> list[dict[str, Any]]:
-        """Every change, by start, each with its `events`."""
+        """Every change as Flashduty would show it, by start, each with the `events` recorded."""
         return self._store.changes()
 
     def status(self) -> dict[str, Any]:
-        """Who answers at this port: product, process, database (absolute path), address."""
-        return {"sandbox": PRODUCT, "pid": os.getpid(), "database": str(self.database), "url": self.url}
+        """Who answers at this port: product, process, database (absolute path), address; and how it merges."""
+        return {
+            "sandbox": PRODUCT,
+            "pid": os.getpid(),
+            "database": str(self.database),
+            "url": self.url,
+            "merge": self.merge,
+            "route_label": self.route_label,
+        }
 
     def reset(self) -> None:
         """Forget every request, event and change."""

@@ -34,6 +34,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "InternalError": 500,
 }
 CHANGE_STATUSES = ("Planned", "Ready", "Processing", "Canceled", "Done")
+# Shown of a native integration's changes only; the specification of a push does not know it.
+NATIVE_STATUSES = (*CHANGE_STATUSES, "Failed")
 REQUIRED_FIELDS = ("change_status", "change_key", "title")
 OPTIONAL_FIELDS = ("event_time", "description", "link", "labels")
 LIST_FIELDS = (
@@ -57,6 +59,8 @@ LABEL_KEY_CHARACTERS = 128
 BODY_BYTES = 4 * 1024 * 1024
 LIST_LIMIT = 100
 LIST_LIMIT_DEFAULT = 10
+LIST_REACH = 10_000
+LIST_TOTAL = 1000
 LIST_WINDOW_SECONDS = 31 * 24 * 3600
 LIST_WINDOW_DEFAULT_SECONDS = 3600
 CORRELATE_WINDOW_SECONDS = 24 * 3600
@@ -174,7 +178,7 @@ def check_app_key(request: Request, app_keys: Mapping[str, int]) -> None:
         raise Refused("Unauthorized", message.format(key), message.format("***"))
 
 
-def judge_push(request: Request, now: float) -> Event:
+def judge_push(request: Request, now: float, statuses: Sequence[str] = CHANGE_STATUSES) -> Event:
     """Judge content type and body of a push at `now`, in Unix seconds. Raises Refused for the first rule broken."""
     fields = json_object(request)
     for name in REQUIRED_FIELDS:
@@ -184,8 +188,8 @@ def judge_push(request: Request, now: float) -> Event:
             _refuse(f"{name} must not be empty")
     _refuse_unknown(fields, REQUIRED_FIELDS + OPTIONAL_FIELDS)
     status = fields["change_status"]
-    if status not in CHANGE_STATUSES:
-        _refuse(f"change_status must be one of {', '.join(CHANGE_STATUSES)}, not {status!r}")
+    if status not in statuses:
+        _refuse(f"change_status must be one of {', '.join(statuses)}, not {status!r}")
 
     event_time: int | None = None
     if "event_time" in fields:
@@ -234,11 +238,15 @@ def judge_list(request: Request, now: float) -> ListQuery:
         case other:
             _refuse(f"orderby must be start_time or last_time, not {other!r}")
     query = _string("query", fields["query"]) if "query" in fields else ""
+    page = _integer("p", fields.get("p", 1), 1)
+    limit = _integer("limit", fields.get("limit", LIST_LIMIT_DEFAULT), 1, LIST_LIMIT)
+    if page * limit > LIST_REACH:
+        _refuse(f"p times limit must be at most {LIST_REACH}, not {page * limit}")
     return ListQuery(
         start_time=start,
         end_time=end,
-        page=_integer("p", fields.get("p", 1), 1),
-        limit=_integer("limit", fields.get("limit", LIST_LIMIT_DEFAULT), 1, LIST_LIMIT),
+        page=page,
+        limit=limit,
         ascending=_boolean("asc", fields.get("asc", False)),
         order_by=order_by,
         pattern=_pattern(query) if query else None,

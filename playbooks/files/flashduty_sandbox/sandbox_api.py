@@ -6,13 +6,14 @@
 
 | method and path | what it does |
 |---|---|
-| GET /sandbox/status | who answers: `sandbox`, `pid`, `database`, `url` |
+| GET /sandbox/status | who answers: `sandbox`, `pid`, `database`, `url`, and how it merges: `merge`, `route_label` |
 | GET /sandbox/changes, /sandbox/events, /sandbox/requests | what it holds, as a JSON list |
 | DELETE /sandbox/changes | forgets everything |
 | GET /sandbox/ | the page that shows it to a person |
 | GET /sandbox/stream | server-sent events for that page; see feed |
 | GET /sandbox/change?change_id=, /sandbox/request?number= | one change with its requests, one refused request |
 | POST /sandbox/correlate | the changes that an alert (`labels`, `time`, `window`) would bring up; see correlation |
+| POST /sandbox/native | an event of a native integration (AWX, Jenkins, …): a push that may also say Failed |
 | GET, POST, DELETE /sandbox/faults | lists, adds (a JSON object with `kind`), clears the faults |
 | POST /sandbox/stop | ends the sandbox where it runs as a program |
 """
@@ -24,17 +25,19 @@ import re
 import sys
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from flashduty_sandbox import correlation, page, rules
 from flashduty_sandbox.answer import Answer, json_answer, refusal
 from flashduty_sandbox.feed import BODY_CHARACTERS
+from flashduty_sandbox.flashduty_api import Exchange
 from flashduty_sandbox.rules import Refused, Request
+from flashduty_sandbox.store import ACCEPTED, Store
 
 if TYPE_CHECKING:
     from flashduty_sandbox.receiver import Receiver
-    from flashduty_sandbox.store import Store
 
 SANDBOX_PATH = "/sandbox/"
 STREAM_PATH = "/sandbox/stream"
@@ -60,6 +63,7 @@ class SandboxApi:
             "change": {"GET": self._get_change},
             "request": {"GET": self._get_request},
             "correlate": {"POST": self._correlate},
+            "native": {"POST": self._post_native},
             "status": {"GET": lambda request: receiver.status()},
             "changes": {"GET": lambda request: receiver.changes(), "DELETE": lambda request: receiver.reset()},
             "events": {"GET": lambda request: receiver.events()},
@@ -116,6 +120,13 @@ class SandboxApi:
             for name, matches in vars(ranking).items()
         }
         return answer | {"considered": len(near)}
+
+    def _post_native(self, request: Request) -> object:
+        exchange = Exchange(request, uuid.uuid4().hex)
+        event = rules.judge_push(request, time.time(), rules.NATIVE_STATUSES)
+        exchange.integration_id = self._store.native_integration()
+        self._store.accept(exchange.received(ACCEPTED, 200), exchange.integration_id, event)
+        return {"request_id": exchange.request_id}
 
     def _post_fault(self, request: Request) -> object:
         options = rules.json_object(request)

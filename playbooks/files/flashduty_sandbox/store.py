@@ -12,6 +12,7 @@ since request 17" is one question; the generation tells one numbering from the n
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,17 +20,17 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from flashduty_sandbox.rules import Event, ListQuery
+from flashduty_sandbox.merge import DISCARDED, ENDED, Merged, Mode
+from flashduty_sandbox.rules import LIST_TOTAL, Event, ListQuery
 
-SCHEMA_VERSION = 2
-TERMINAL = ("Done", "Canceled")
+SCHEMA_VERSION = 3
 ACCEPTED = "accepted"
 
 _SCHEMA = """
@@ -59,24 +60,35 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_by_change ON requests (change) WHERE change IS NOT NULL;
 CREATE INDEX stray_requests ON requests (change_key) WHERE change IS NULL AND verdict <> 'accepted';
+CREATE TABLE channels (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+INSERT INTO channels VALUES (0, '');
 CREATE TABLE changes (
     id INTEGER PRIMARY KEY,
     change_id TEXT NOT NULL UNIQUE,
-    integration_id INTEGER NOT NULL,
+    integration_id INTEGER NOT NULL REFERENCES keys (id),
     change_key TEXT NOT NULL,
+    channel_id INTEGER NOT NULL REFERENCES channels (id),
     change_status TEXT NOT NULL,
     title TEXT NOT NULL,
     description TEXT NOT NULL,
     link TEXT NOT NULL,
     labels TEXT NOT NULL,
     start_time INTEGER NOT NULL,
-    start_is_processing INTEGER NOT NULL,
     last_time INTEGER NOT NULL,
-    event_count INTEGER NOT NULL,
-    refused_count INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
-    UNIQUE (integration_id, change_key)
+    started INTEGER NOT NULL,
+    event_count INTEGER NOT NULL DEFAULT 0,
+    discarded_count INTEGER NOT NULL DEFAULT 0,
+    refused_count INTEGER NOT NULL DEFAULT 0,
+    revision INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (integration_id, change_key, channel_id)
 );
+CREATE VIEW shown_changes AS
+    SELECT changes.*, keys.kind, channels.name AS channel_name FROM changes
+    JOIN keys ON keys.id = changes.integration_id
+    JOIN channels ON channels.id = changes.channel_id;
 CREATE INDEX changes_by_start ON changes (start_time);
 CREATE INDEX changes_by_key ON changes (change_key);
 CREATE INDEX changes_by_revision ON changes (revision);
@@ -85,10 +97,13 @@ CREATE TABLE events (
     change INTEGER NOT NULL REFERENCES changes (id),
     received REAL NOT NULL,
     request_id TEXT NOT NULL,
+    change_status TEXT NOT NULL,
     event_time INTEGER NOT NULL,
+    discarded TEXT,
+    ignored TEXT NOT NULL,
     body TEXT NOT NULL
 );
-CREATE INDEX events_by_change ON events (change);
+CREATE INDEX recorded_events ON events (change, change_status, event_time);
 """
 
 
@@ -147,16 +162,20 @@ class History:
         return [{name: value for name, value in dict(row).items() if name not in ("id", "change")} for row in rows]
 
     def events(self) -> list[dict[str, Any]]:
-        """Every event taken, in order of arrival: the API's fields, what was sent as `body`, and how it arrived."""
+        """Every event taken, in order of arrival: the API's fields, what was sent as `body`, and how it arrived.
+
+        `discarded` says why an event was not recorded, None where it was; `ignored` names the fields of a recorded one
+        that did not change what its change showed.
+        """
         with self._reading() as connection:
             rows = connection.execute(f"{_EVENTS} ORDER BY events.id").fetchall()
         return [_event(row) for row in rows]
 
     def changes(self) -> list[dict[str, Any]]:
-        """Every change, by start: an item of /change/list with its `events`, as `events()` has them."""
+        """Every change, by start: an item of /change/list with the `events` recorded, as `events()` has them."""
         with self._reading() as connection:
-            changes = connection.execute("SELECT * FROM changes ORDER BY start_time, id").fetchall()
-            events = connection.execute(f"{_EVENTS} ORDER BY events.id").fetchall()
+            changes = connection.execute("SELECT * FROM shown_changes ORDER BY start_time, id").fetchall()
+            events = connection.execute(f"{_EVENTS} WHERE discarded IS NULL ORDER BY events.id").fetchall()
         of_change: dict[int, list[dict[str, Any]]] = {row["id"]: [] for row in changes}
         for row in events:
             of_change[row["change"]].append(_event(row))
@@ -167,7 +186,7 @@ class History:
         direction = "ASC" if query.ascending else "DESC"
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT * FROM changes WHERE start_time <= ? AND last_time >= ? "
+                "SELECT * FROM shown_changes WHERE start_time <= ? AND last_time >= ? "
                 f"ORDER BY {query.order_by} {direction}, id {direction}",
                 (query.end_time, query.start_time),
             ).fetchall()
@@ -177,15 +196,16 @@ class History:
             items = [_change(row) for row in page]
             if query.include_events:
                 for row, item in zip(page, items, strict=True):
-                    events = connection.execute(f"{_EVENTS} WHERE events.change = ? ORDER BY events.id", (row["id"],))
-                    item["events"] = [_event(event) for event in events]
-        return {"items": items, "total": len(found), "has_next_page": len(found) > first + query.limit}
+                    recorded = f"{_EVENTS} WHERE events.change = ? AND discarded IS NULL ORDER BY events.id"
+                    item["events"] = [_event(event) for event in connection.execute(recorded, (row["id"],))]
+        return {"items": items, "total": min(len(found), LIST_TOTAL), "has_next_page": len(found) > first + query.limit}
 
     def overlapping(self, start_time: int, end_time: int) -> list[dict[str, Any]]:
         """Every change that was under way at some time from `start_time` to `end_time`; one in progress still is."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT * FROM changes WHERE start_time <= ? AND (last_time >= ? OR change_status = 'Processing')",
+                "SELECT * FROM shown_changes "
+                "WHERE start_time <= ? AND (last_time >= ? OR change_status = 'Processing')",
                 (end_time, start_time),
             ).fetchall()
         return [_summary(row) for row in rows]
@@ -200,7 +220,7 @@ class History:
         where, values = ("", ()) if before is None else ("WHERE (start_time, id) < (?, ?) ", before)
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT * FROM changes {where}ORDER BY start_time DESC, id DESC LIMIT ?", (*values, limit)
+                f"SELECT * FROM shown_changes {where}ORDER BY start_time DESC, id DESC LIMIT ?", (*values, limit)
             ).fetchall()
         return [_summary(row) for row in rows]
 
@@ -209,7 +229,7 @@ class History:
         with self._reading() as connection:
             last = _position(connection)
             rows = connection.execute(
-                "SELECT * FROM changes WHERE revision > ? ORDER BY revision LIMIT ?", (position.number, limit + 1)
+                "SELECT * FROM shown_changes WHERE revision > ? ORDER BY revision LIMIT ?", (position.number, limit + 1)
             ).fetchall()
         changes = [_summary(row) for row in rows[:limit]]
         if len(rows) > limit:
@@ -231,18 +251,16 @@ class History:
         Each body is cut after `characters`. `omitted` counts the requests before those. None: there is no such change.
         """
         with self._reading() as connection:
-            change = connection.execute("SELECT * FROM changes WHERE change_id = ?", (change_id,)).fetchone()
+            change = connection.execute("SELECT * FROM shown_changes WHERE change_id = ?", (change_id,)).fetchone()
             if change is None:
                 return None
             rows = connection.execute(
                 "SELECT * FROM requests WHERE change = ? ORDER BY id DESC LIMIT ?", (change["id"], limit)
             ).fetchall()
-            times = connection.execute("SELECT request_id, event_time FROM events WHERE change = ?", (change["id"],))
-            event_times = dict(times.fetchall())
-        arrivals = [
-            _arrival(row, characters) | {"event_time": event_times.get(row["request_id"])} for row in reversed(rows)
-        ]
-        total = change["event_count"] + change["refused_count"]
+            events = connection.execute("SELECT * FROM events WHERE change = ?", (change["id"],)).fetchall()
+        fates = {event["request_id"]: _fate(event) for event in events}
+        arrivals = [_arrival(row, characters) | dict(fates.get(row["request_id"], _NO_EVENT)) for row in reversed(rows)]
+        total = change["event_count"] + change["discarded_count"] + change["refused_count"]
         return {"change": _summary(change), "arrivals": arrivals, "omitted": total - len(arrivals)}
 
     def arrival(self, number: int, characters: int) -> dict[str, Any] | None:
@@ -276,9 +294,20 @@ class History:
 class Store(History):
     """A store open for writing. Safe to use from many threads of one process; one process at a time."""
 
-    def __init__(self, database: Path) -> None:
-        """Open `database`, or create it, readable by its owner only. Raises StoreError."""
+    def __init__(self, database: Path, merge: Mode = "first", route_label: str | None = None) -> None:
+        """Open `database`, or create it, readable by its owner only.
+
+        Args:
+            database: the file.
+            merge: how events become changes; see merge.
+            route_label: the label whose value is the channel that an event belongs to; None: there is one channel.
+
+        Raises:
+            StoreError: the file cannot be used.
+        """
         super().__init__(database)
+        self._merge = merge
+        self._route_label = route_label
         self._news = threading.Condition()
         self.writes = 0
         self._writing = threading.Lock()
@@ -326,6 +355,10 @@ class Store(History):
                 (numbers[key],) = connection.execute("SELECT id FROM keys WHERE digest = ?", (digest,)).fetchone()
         return numbers
 
+    def native_integration(self) -> int:
+        """The number of the integration that stands for Flashduty's own ones, such as AWX or Jenkins."""
+        return self.activate("native", ("native",))["native"]
+
     def record(self, received: Received) -> None:
         """Keep a request that brought no event."""
         with self._transaction() as connection:
@@ -337,16 +370,72 @@ class Store(History):
                 )
 
     def accept(self, received: Received, integration_id: int, event: Event) -> None:
-        """Keep a request and merge the event that it brought into its change."""
+        """Keep a request and merge the event that it brought into its change, or discard it."""
         event_time = int(received.received) if event.event_time is None else event.event_time
         with self._transaction() as connection:
-            change = _merge(connection, integration_id, event, event_time)
+            channel_id = self._channel(connection, event)
+            change, merged, discarded = self._take(connection, integration_id, channel_id, event, event_time)
             number = _insert_request(connection, received, change)
             connection.execute("UPDATE changes SET revision = ? WHERE id = ?", (number, change))
+            ignored = json.dumps([] if discarded else merged.ignored(event))
             connection.execute(
-                "INSERT INTO events (change, received, request_id, event_time, body) VALUES (?, ?, ?, ?, ?)",
-                (change, received.received, received.request_id, event_time, json.dumps(dict(event.body))),
+                "INSERT INTO events (change, received, request_id, change_status, event_time, discarded, ignored, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    change,
+                    received.received,
+                    received.request_id,
+                    event.change_status,
+                    event_time,
+                    discarded,
+                    ignored,
+                    json.dumps(dict(event.body)),
+                ),
             )
+
+    def _channel(self, connection: sqlite3.Connection, event: Event) -> int:
+        if self._route_label is None:
+            return 0
+        name = (event.labels or {}).get(self._route_label, "")
+        connection.execute("INSERT OR IGNORE INTO channels (name) VALUES (?)", (name,))
+        return int(connection.execute("SELECT id FROM channels WHERE name = ?", (name,)).fetchone()["id"])
+
+    def _take(
+        self, connection: sqlite3.Connection, integration_id: int, channel_id: int, event: Event, event_time: int
+    ) -> tuple[int, Merged, str | None]:
+        """Return the row of the event's change, what it amounts to, and why the event was discarded, None if not."""
+        row = connection.execute(
+            "SELECT * FROM changes WHERE integration_id = ? AND change_key = ? AND channel_id = ?",
+            (integration_id, event.change_key, channel_id),
+        ).fetchone()
+        if row is None:
+            merged = Merged.begin(event, event_time)
+            cursor = connection.execute(
+                "INSERT INTO changes (change_id, integration_id, change_key, channel_id, change_status, title, "
+                "description, link, labels, start_time, last_time, started, event_count) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                (
+                    f"{int(time.time()):08x}{secrets.token_hex(8)}",
+                    integration_id,
+                    event.change_key,
+                    channel_id,
+                    *_columns(merged),
+                ),
+            )
+            change = int(cursor.lastrowid or 0)
+            _adopt(connection, change, integration_id, event.change_key)
+            return change, merged, None
+        change, merged = int(row["id"]), _merged(row)
+        if self._merge == "first" and _is_recorded(connection, change, event.change_status, event_time):
+            connection.execute("UPDATE changes SET discarded_count = discarded_count + 1 WHERE id = ?", (change,))
+            return change, merged, DISCARDED
+        merged = merged.take(event, event_time, self._merge)
+        connection.execute(
+            "UPDATE changes SET change_status = ?, title = ?, description = ?, link = ?, labels = ?, start_time = ?, "
+            "last_time = ?, started = ?, event_count = event_count + 1 WHERE id = ?",
+            (*_columns(merged), change),
+        )
+        return change, merged, None
 
     def reset(self) -> None:
         """Forget every request, event and change."""
@@ -439,58 +528,22 @@ def _adopt(connection: sqlite3.Connection, change: int, integration_id: int, cha
     connection.execute("UPDATE changes SET refused_count = ? WHERE id = ?", (cursor.rowcount, change))
 
 
-def _merge(connection: sqlite3.Connection, integration_id: int, event: Event, event_time: int) -> int:
-    """Merge an event into its change and return the change's row.
+def _merged(row: sqlite3.Row) -> Merged:
+    values = {name: row[name] for name in Merged.__dataclass_fields__}
+    return Merged(**values | {"labels": json.loads(row["labels"]), "started": bool(row["started"])})
 
-    A field that the event has replaces the former one, in order of arrival. The status is that of the event that
-    happened last, and of those that happened in one second, the one that arrived last.
-    """
-    old = connection.execute(
-        "SELECT * FROM changes WHERE integration_id = ? AND change_key = ?", (integration_id, event.change_key)
-    ).fetchone()
-    processing = event.change_status == "Processing"
-    if old is None:
-        cursor = connection.execute(
-            "INSERT INTO changes (change_id, integration_id, change_key, change_status, title, description, link, "
-            "labels, start_time, start_is_processing, last_time, event_count, refused_count, revision) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, 0)",
-            (
-                f"{int(time.time()):08x}{secrets.token_hex(8)}",
-                integration_id,
-                event.change_key,
-                event.change_status,
-                event.title,
-                event.description or "",
-                event.link or "",
-                json.dumps(dict(event.labels or {})),
-                event_time,
-                processing,
-                event_time,
-            ),
-        )
-        change = int(cursor.lastrowid or 0)
-        _adopt(connection, change, integration_id, event.change_key)
-        return change
-    if processing != bool(old["start_is_processing"]):
-        start_time = event_time if processing else old["start_time"]
-    else:
-        start_time = min(event_time, old["start_time"])
-    connection.execute(
-        "UPDATE changes SET change_status = ?, title = ?, description = ?, link = ?, labels = ?, start_time = ?, "
-        "start_is_processing = ?, last_time = ?, event_count = event_count + 1 WHERE id = ?",
-        (
-            event.change_status if event_time >= old["last_time"] else old["change_status"],
-            event.title,
-            old["description"] if event.description is None else event.description,
-            old["link"] if event.link is None else event.link,
-            old["labels"] if event.labels is None else json.dumps(dict(event.labels)),
-            start_time,
-            processing or bool(old["start_is_processing"]),
-            max(event_time, old["last_time"]),
-            old["id"],
-        ),
+
+def _columns(merged: Merged) -> tuple[Any, ...]:
+    values = dataclasses.asdict(merged) | {"labels": json.dumps(dict(merged.labels))}
+    return tuple(values.values())
+
+
+def _is_recorded(connection: sqlite3.Connection, change: int, change_status: str, event_time: int) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM events WHERE change = ? AND change_status = ? AND event_time = ? AND discarded IS NULL LIMIT 1",
+        (change, change_status, event_time),
     )
-    return int(old["id"])
+    return found.fetchone() is not None
 
 
 def _change(row: sqlite3.Row) -> dict[str, Any]:
@@ -503,12 +556,14 @@ def _change(row: sqlite3.Row) -> dict[str, Any]:
         "link": row["link"],
         "labels": json.loads(row["labels"]),
         "start_time": row["start_time"],
-        "end_time": row["last_time"] if row["change_status"] in TERMINAL else 0,
+        "end_time": row["last_time"] if row["change_status"] in ENDED else 0,
         "last_time": row["last_time"],
+        "account_id": 1,
         "integration_id": row["integration_id"],
-        "integration_name": f"sandbox {row['integration_id']}",
-        "channel_id": 0,
-        "channel_name": "",
+        "integration_name": f"{'native' if row['kind'] == 'native' else 'sandbox'} {row['integration_id']}",
+        "channel_id": row["channel_id"],
+        "channel_name": row["channel_name"],
+        "channel_status": "active",
         "event_count": row["event_count"],
     }
 
@@ -516,6 +571,7 @@ def _change(row: sqlite3.Row) -> dict[str, Any]:
 def _summary(row: sqlite3.Row) -> dict[str, Any]:
     return _change(row) | {
         "number": row["id"],
+        "discarded_count": row["discarded_count"],
         "refused_count": row["refused_count"],
         "revision": row["revision"],
     }
@@ -540,18 +596,28 @@ def _event(row: sqlite3.Row) -> dict[str, Any]:
         "description": body.get("description", ""),
         "link": body.get("link", ""),
         "labels": body.get("labels", {}),
-        "event_time": row["event_time"],
         "received": row["received"],
         "request_id": row["request_id"],
         "body": body,
+    } | _fate(row)
+
+
+_NO_EVENT: Mapping[str, Any] = {"event_time": None, "discarded": None, "ignored": []}
+
+
+def _fate(row: sqlite3.Row) -> dict[str, Any]:
+    """When an event happened and what became of it."""
+    return {
+        "event_time": row["event_time"],
+        "discarded": row["discarded"],
+        "ignored": json.loads(row["ignored"]),
     }
 
 
 def _matches(row: sqlite3.Row, query: ListQuery) -> bool:
     if query.integration_ids is not None and row["integration_id"] not in query.integration_ids:
         return False
-    # Nothing is routed to a channel here: every change has channel_id 0.
-    if query.channel_ids is not None and 0 not in query.channel_ids:
+    if query.channel_ids is not None and row["channel_id"] not in query.channel_ids:
         return False
     pattern = query.pattern
     return pattern is None or any(pattern.search(row[name]) for name in ("title", "description", "change_key"))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,8 @@ def test_listing_wants_an_app_key(receiver: Receiver, query: str) -> None:
         *[({"query": value}, "query must be a string") for value in NO_STRINGS],
         *[({"integration_ids": value}, "integration_ids must be") for value in NO_NUMBERS],
         *[({"channel_ids": value}, "channel_ids must be") for value in NO_NUMBERS],
+        ({"limit": 100, "p": 101}, "p times limit must be at most 10000, not 10100"),
+        ({"p": 1001}, "p times limit must be at most 10000, not 10010"),
         ({"page": 1}, "'page' is not a known parameter"),
         ([], "must be a JSON object"),
         (b"", "not valid JSON"),
@@ -66,7 +69,7 @@ def test_a_question_needs_json(receiver: Receiver) -> None:
 
 
 def test_a_question_at_the_limits(receiver: Receiver) -> None:
-    for body in ({"start_time": 1, "end_time": 31 * 86400}, {"limit": 1}, {"limit": 100, "p": 10**6}, {}):
+    for body in ({"start_time": 1, "end_time": 31 * 86400}, {"limit": 1}, {"limit": 100, "p": 100}, {}):
         assert ask(receiver.list_url("app-2"), body).json["data"] == {"items": [], "total": 0, "has_next_page": False}
 
 
@@ -86,10 +89,12 @@ def test_an_item_has_what_the_documentation_says(receiver: Receiver) -> None:
         "start_time": 1_700_000_000,
         "end_time": 1_700_000_060,
         "last_time": 1_700_000_060,
+        "account_id": 1,
         "integration_id": integration,
         "integration_name": f"sandbox {integration}",
         "channel_id": 0,
         "channel_name": "",
+        "channel_status": "active",
     }
     (item,) = listed(receiver, include_events=True)["items"]
     assert [event["change_status"] for event in item["events"]] == ["Processing", "Done"]
@@ -162,3 +167,23 @@ def test_integrations_and_channels_filter(receiver: Receiver) -> None:
     assert sorted(keys(listed(receiver, integration_ids=[]))) == ["a", "b"]
     assert keys(listed(receiver, integration_ids=[999])) == []
     assert keys(listed(receiver, channel_ids=[5])) == []
+
+
+def test_the_total_is_capped_and_the_next_page_is_not(receiver: Receiver) -> None:
+    for number in range(rules.LIST_TOTAL + 1):
+        taken(receiver, change_key=f"{number}")
+    for page, more in ((1, True), (10, True), (11, False)):
+        data = listed(receiver, limit=100, p=page)
+        assert (data["total"], data["has_next_page"]) == (1000, more)
+    assert len(data["items"]) == 1
+
+
+def test_the_account_has_limits_of_its_own(tmp_path: Path) -> None:
+    with Receiver(tmp_path / "r.db", [KEY], [APP, "app-2"], reads_per_second=None, reads_per_minute=2) as running:
+        for app_key in (APP, "app-2"):
+            assert ask(running.list_url(app_key), {}).status == 200
+        # A wrong key is nobody's.
+        assert ask(running.list_url("wrong"), {}).status == 401
+        for app_key in (APP, "app-2"):
+            assert ask(running.list_url(app_key), {}).verdict == (429, "RequestTooFrequently")
+        taken(running)

@@ -227,8 +227,10 @@ def test_the_default_folder() -> None:
 def test_the_table(receiver: Receiver, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["show", "--state-dir", str(tmp_path / "nothing")]) == 0
     assert capsys.readouterr().out == "No changes.\n"
-    taken(receiver, title="双12活动", event_time=1000, labels={"service": "shop", "env": "prod"})
-    taken(receiver, title="双12活动", event_time=1042, change_status="Canceled", description="web2\n失败")
+    taken(
+        receiver, title="双12活动", event_time=1000, description="web2\n失败", labels={"service": "shop", "env": "prod"}
+    )
+    taken(receiver, title="双12活动", event_time=1042, change_status="Canceled", description="ignored")
     taken(receiver, change_key="变更", title="\x1b[2Jx", event_time=2000)
     taken(receiver, change_key="P", title="later", event_time=3000, change_status="Planned")
     lines = cli.table(receiver.changes(), now=2010.0).splitlines()

@@ -120,7 +120,8 @@ def test_many_connections_lose_nothing(receiver: Receiver) -> None:
     def work(worker: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=PATIENCE)
         for number in range(25):
-            body = json.dumps({**EVENT, "change_key": f"C{number}", "title": f"{worker}/{number}"})
+            event = {"change_key": f"C{number}", "title": f"{worker}/{number}", "event_time": 1_700_000_000 + worker}
+            body = json.dumps({**EVENT, **event})
             connection.request("POST", f"{target.path}?{target.query}", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()

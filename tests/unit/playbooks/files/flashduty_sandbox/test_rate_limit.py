@@ -19,7 +19,7 @@ from sandbox_client import (
     taken,
 )
 
-from flashduty_sandbox.rate_limit import RateLimit
+from flashduty_sandbox.rate_limit import READS_PER_MINUTE, READS_PER_SECOND, RateLimit
 from flashduty_sandbox.receiver import Receiver
 
 
@@ -65,3 +65,7 @@ def test_too_many_requests_are_told_so(tmp_path: Path) -> None:
         assert listed(running)["total"] == 2
         assert ask(f"{running.url}/sandbox/changes", method="GET").status == 200
         assert len(running.events()) == 3
+
+
+def test_the_published_limits_of_reading() -> None:
+    assert (READS_PER_SECOND, READS_PER_MINUTE) == (50, 1000)
