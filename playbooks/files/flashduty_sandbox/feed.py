@@ -135,12 +135,12 @@ class _Reader:
 
     def _stray_requests(self) -> dict[str, Any]:
         """The refused requests that belong to no change, where they are others than the reader knows."""
-        count, strays = self._store.strays(STRAYS)
-        known = [count, *(stray["number"] for stray in strays)]
+        count, probes, strays = self._store.strays(STRAYS)
+        known = [count, probes, *(stray["number"] for stray in strays)]
         if known == self._strays:
             return {}
         self._strays = known
-        return {"strays": strays, "stray_count": count}
+        return {"strays": strays, "stray_count": count - probes, "probe_count": probes}
 
     def _send(self, message: Mapping[str, Any], position: Position | None = None) -> None:
         identity = "" if position is None else f"id: {position.generation}-{position.number}\n"

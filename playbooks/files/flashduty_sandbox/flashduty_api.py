@@ -15,6 +15,7 @@ from flashduty_sandbox import rules
 from flashduty_sandbox.answer import Answer, json_answer, refusal
 from flashduty_sandbox.rate_limit import RateLimit
 from flashduty_sandbox.rules import Refused, Request
+from flashduty_sandbox.search import TooSlow
 from flashduty_sandbox.store import ACCEPTED, Received, Store
 
 _ACCOUNT = 1
@@ -67,7 +68,8 @@ class FlashdutyApi:
         reads: RateLimit,
     ) -> None:
         self._store = store
-        self._integrations = integrations
+        # Replaced as a whole when the keys change.
+        self.integrations = integrations
         self._app_keys = app_keys
         self._pushes = pushes
         self._reads = reads
@@ -82,7 +84,7 @@ class FlashdutyApi:
             rules.check_app_key(exchange.request, self._app_keys)
             if not self._reads.admit(_ACCOUNT):
                 raise Refused("RequestTooFrequently", "too many requests for this account")
-            data = self._store.find_changes(rules.judge_list(exchange.request, time.time()))
+            data = self._find_changes(exchange.request)
             self._store.record(exchange.received(ACCEPTED, 200, fault=fault))
             return json_answer(200, {"request_id": request_id, "data": data})
         except Refused as refused:
@@ -92,12 +94,27 @@ class FlashdutyApi:
             traceback.print_exc(file=sys.stderr)
             return refusal(Refused("InternalError", "internal error"), request_id)
 
+    def _find_changes(self, request: Request) -> object:
+        try:
+            return self._store.find_changes(rules.judge_list(request, time.time()))
+        except TooSlow as error:
+            raise Refused("InvalidParameter", str(error)) from None
+
     def _push(self, exchange: Exchange, fault: str | None) -> None:
-        integration = exchange.integration_id = rules.integration_of(exchange.request, self._integrations)
+        integration = exchange.integration_id = self._integration_of(exchange.request)
         if not self._pushes.admit(integration):
             raise Refused("RequestTooFrequently", "too many requests for this integration")
         event = rules.judge_push(exchange.request, time.time())
         self._store.accept(exchange.received(ACCEPTED, 200, fault=fault), integration, event)
+
+    def _integration_of(self, request: Request) -> int:
+        try:
+            return rules.integration_of(request, self.integrations)
+        except Refused as refused:
+            if self._store.knows("integration", rules.query_parameter(request.query, "integration_key") or ""):
+                hint = ": a reset of the sandbox replaced it, read its file environment again"
+                raise Refused(refused.code, refused.message + hint, refused.recorded + hint) from None
+            raise
 
 
 def _storable(text: str | None) -> str | None:

@@ -107,6 +107,7 @@ class Connection(BaseHTTPRequestHandler):
             user_agent=headers.get("User-Agent", ""),
             accept=headers.get("Accept", ""),
             last_event_id=headers.get("Last-Event-ID", ""),
+            origin=headers.get("Origin", ""),
             fetch_site=headers.get("Sec-Fetch-Site", ""),
         )
 

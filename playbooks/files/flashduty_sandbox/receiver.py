@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import ssl
 import threading
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from flashduty_sandbox import rules
@@ -29,7 +30,18 @@ from flashduty_sandbox.sandbox_api import SANDBOX_PATH, STREAM_PATH, SandboxApi,
 from flashduty_sandbox.store import Store
 
 PRODUCT = "flashcat.flashduty"
+INTEGRATIONS = 20
 _HTML = b"<!DOCTYPE html><html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
+
+
+class Home(Protocol):
+    """What a sandbox that runs as a program has beside its database."""
+
+    def keep(self, receiver: Receiver) -> None:
+        """Write the keys down, which have changed."""
+
+    def settings(self, receiver: Receiver) -> Mapping[str, str]:
+        """What a person needs to use the sandbox and to start it again."""
 
 
 class Receiver:
@@ -41,8 +53,8 @@ class Receiver:
     def __init__(
         self,
         database: Path | str,
-        integration_keys: Collection[str] = ("sandbox",),
-        app_keys: Collection[str] = ("sandbox-app",),
+        integration_keys: Collection[str] | None = None,
+        app_keys: Collection[str] | None = None,
         *,
         port: int = 0,
         per_second: int | None = PER_SECOND,
@@ -52,14 +64,15 @@ class Receiver:
         merge: Mode = "first",
         route_label: str | None = None,
         tls: tuple[Path | str, Path | str] | None = None,
+        home: Home | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         """Prepare a sandbox.
 
         Args:
             database: the file of the store; it is created where it is missing.
-            integration_keys: the keys that a push may carry, each an integration of its own.
-            app_keys: the keys that a question for changes may carry.
+            integration_keys: the keys that a push may carry, each an integration of its own; None makes one.
+            app_keys: the keys that a question for changes may carry; None makes one.
             port: TCP port, 0 for a free one.
             per_second: requests a second that each integration may send, None for no limit.
             per_minute: requests a minute that each integration may send, None for no limit.
@@ -68,13 +81,14 @@ class Receiver:
             merge: how events become changes, as Flashduty documents ("first") or by the last event ("last").
             route_label: the label whose value is the channel of an event; None: there is one channel.
             tls: files of a certificate and its key, in PEM, to serve HTTPS.
+            home: what is told of new keys, and tells the page where Ansible finds them.
             on_stop: what POST /sandbox/stop calls; without it there is no such route.
         """
         self.database = Path(database).absolute()
         self.port = port
         self.faults = Faults(refuse=lambda seconds: self._server.refuse(seconds), accept=lambda: self._server.accept())
-        self._integration_keys = integration_keys
-        self._app_keys = app_keys
+        self.integration_keys = _in_order(integration_keys) or [new_key()]
+        self.app_keys = _in_order(app_keys) or [new_key()]
         self._pushes = RateLimit(per_second, per_minute)
         self._reads = RateLimit(reads_per_second, reads_per_minute)
         self.merge = merge
@@ -83,7 +97,9 @@ class Receiver:
         if tls is not None:
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._tls.load_cert_chain(*tls)
+        self._home = home
         self._on_stop = on_stop
+        self._keys_lock = threading.Lock()
         self._closing = threading.Event()
 
     def __enter__(self) -> Receiver:
@@ -104,9 +120,9 @@ class Receiver:
         self._server = HttpServer(self.port, self._answer, _malformed, self._tls)
         try:
             self._store = Store(self.database, self.merge, self.route_label)
-            self._integrations = self._store.activate("integration", self._integration_keys)
-            apps = self._store.activate("app", self._app_keys)
-            self._api = FlashdutyApi(self._store, self._integrations, apps, self._pushes, self._reads)
+            integrations = self._store.numbers_of("integration", self.integration_keys)
+            apps = self._store.numbers_of("app", self.app_keys)
+            self._api = FlashdutyApi(self._store, integrations, apps, self._pushes, self._reads)
             self._sandbox = SandboxApi(self, self._store, self._on_stop)
             self._feed = Feed(self._store)
         except BaseException:
@@ -135,19 +151,53 @@ class Receiver:
         """The address of the page for a person."""
         return f"{self.url}{SANDBOX_PATH}"
 
+    @property
+    def app_key(self) -> str:
+        """The first APP key."""
+        return self.app_keys[0]
+
     def push_url(self, integration_key: str | None = None) -> str:
         """The Push URL as the console shows it, for a key or for the first one."""
-        key = next(iter(self._integration_keys)) if integration_key is None else integration_key
+        key = self.integration_keys[0] if integration_key is None else integration_key
         return f"{self.url}{rules.PUSH_PATH}?integration_key={quote(key, safe='')}"
 
     def list_url(self, app_key: str | None = None) -> str:
         """The address of /change/list, for an app key or for the first one."""
-        key = next(iter(self._app_keys)) if app_key is None else app_key
+        key = self.app_key if app_key is None else app_key
         return f"{self.url}{rules.LIST_PATH}?app_key={quote(key, safe='')}"
 
     def integration_id(self, integration_key: str) -> int:
         """The number of the integration that this key belongs to. Raises KeyError."""
-        return self._integrations[integration_key]
+        return self._api.integrations[integration_key]
+
+    def add_integration(self) -> None:
+        """Make one more integration key. Raises Refused where there are enough."""
+        with self._keys_lock:
+            if len(self.integration_keys) >= INTEGRATIONS:
+                raise Refused("InvalidParameter", f"there are {INTEGRATIONS} integrations, no more can be added")
+            self._set_integration_keys([*self.integration_keys, new_key()])
+
+    def renew(self) -> None:
+        """Forget everything, and replace the integration keys by a new one, so that what was sent is sent again."""
+        with self._keys_lock:
+            self._set_integration_keys([new_key()])
+            self.reset()
+
+    def _set_integration_keys(self, keys: list[str]) -> None:
+        self._api.integrations = self._store.numbers_of("integration", keys)
+        self.integration_keys = keys
+        if self._home is not None:
+            self._home.keep(self)
+
+    def settings(self) -> dict[str, Any]:
+        """What Ansible needs to reach this sandbox; where it runs as a program, also how it is started."""
+        integrations = [
+            {"integration_id": self.integration_id(key), "push_url": self.push_url(key)}
+            for key in self.integration_keys
+        ]
+        home = {} if self._home is None else self._home.settings(self)
+        how = {"merge": self.merge, "route_label": self.route_label}
+        return {"integrations": integrations, "app_key": self.app_key, **how, **home}
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request to the API, in order of arrival; see store.Received for the fields."""
@@ -184,6 +234,10 @@ class Receiver:
 
     def _answer(self, request: Request, connection: Connection) -> Answer | None:
         request_id = uuid.uuid4().hex
+        try:
+            check_origin(request)
+        except Refused as refused:
+            return refusal(refused, request_id)
         if request.path.startswith(SANDBOX_PATH):
             return self._answer_sandbox(request, request_id, connection)
         if request.path == "/" and request.method == "GET" and "text/html" in request.accept:
@@ -196,14 +250,9 @@ class Receiver:
     def _answer_sandbox(self, request: Request, request_id: str, connection: Connection) -> Answer | None:
         if request.path != STREAM_PATH or request.method != "GET":
             return self._sandbox.answer(request, request_id)
-        try:
-            check_origin(request)
-            last_event_id = request.last_event_id or query(request, "after")
-        except Refused as refused:
-            return refusal(refused, request_id)
         # Nothing waits for the end of a stream.
         self._server.mark(connection.connection, busy=False)
-        self._feed.serve(connection, last_event_id)
+        self._feed.serve(connection, request.last_event_id or query(request, "after"))
         return None
 
     def _misbehave(self, active: Active, exchange: Exchange, connection: Connection) -> Answer | None:
@@ -232,6 +281,15 @@ class Receiver:
                 self._store.record(exchange.received("fault", answer.status, fault=fault.kind))
                 return answer
         return None
+
+
+def new_key() -> str:
+    """A key that nobody can guess, in the form of Flashduty's own."""
+    return secrets.token_hex(16)
+
+
+def _in_order(keys: Collection[str] | None) -> list[str]:
+    return sorted(keys) if isinstance(keys, (set, frozenset)) else list(keys or ())
 
 
 def _malformed(message: str) -> Answer:

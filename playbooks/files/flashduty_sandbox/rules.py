@@ -12,7 +12,6 @@ https://docs.flashcat.cloud/en/api-reference/on-call/changes/change-read-list fo
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -104,6 +103,7 @@ class Request:
     user_agent: str = ""
     accept: str = ""
     last_event_id: str = ""
+    origin: str = ""
     fetch_site: str = ""
 
 
@@ -123,7 +123,7 @@ class Event:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """An accepted question for changes. Times are Unix seconds, both inclusive; None means no filter."""
+    """An accepted question for changes. Times are Unix seconds, both inclusive; None and "" mean no filter."""
 
     start_time: int
     end_time: int
@@ -131,7 +131,7 @@ class ListQuery:
     limit: int
     ascending: bool
     order_by: OrderBy
-    pattern: re.Pattern[str] | None
+    text: str
     integration_ids: frozenset[int] | None
     channel_ids: frozenset[int] | None
     include_events: bool
@@ -237,7 +237,6 @@ def judge_list(request: Request, now: float) -> ListQuery:
             order_by = "last_time"
         case other:
             _refuse(f"orderby must be start_time or last_time, not {other!r}")
-    query = _string("query", fields["query"]) if "query" in fields else ""
     page = _integer("p", fields.get("p", 1), 1)
     limit = _integer("limit", fields.get("limit", LIST_LIMIT_DEFAULT), 1, LIST_LIMIT)
     if page * limit > LIST_REACH:
@@ -249,7 +248,7 @@ def judge_list(request: Request, now: float) -> ListQuery:
         limit=limit,
         ascending=_boolean("asc", fields.get("asc", False)),
         order_by=order_by,
-        pattern=_pattern(query) if query else None,
+        text=_string("query", fields["query"]) if "query" in fields else "",
         integration_ids=_integers("integration_ids", fields.get("integration_ids", [])),
         channel_ids=_integers("channel_ids", fields.get("channel_ids", [])),
         include_events=_boolean("include_events", fields.get("include_events", False)),
@@ -402,10 +401,3 @@ def _labels(value: object) -> dict[str, str]:
             _refuse(f"a label key has {len(key)} characters, 1 to {LABEL_KEY_CHARACTERS} are allowed")
         _string(f"the value of label {key!r}", text)
     return value
-
-
-def _pattern(query: str) -> re.Pattern[str]:
-    try:
-        return re.compile(query)
-    except (re.error, RecursionError, OverflowError):
-        return re.compile(re.escape(query))

@@ -9,6 +9,9 @@
 | GET /sandbox/status | who answers: `sandbox`, `pid`, `database`, `url`, and how it merges: `merge`, `route_label` |
 | GET /sandbox/changes, /sandbox/events, /sandbox/requests | what it holds, as a JSON list |
 | DELETE /sandbox/changes | forgets everything |
+| POST /sandbox/reset | forgets everything and replaces the integration keys by a new one |
+| GET /sandbox/settings | the Push URL of each integration, the APP key, and how Ansible is pointed at them |
+| POST /sandbox/integrations | adds an integration with a key of its own; answers as settings |
 | GET /sandbox/ | the page that shows it to a person |
 | GET /sandbox/stream | server-sent events for that page; see feed |
 | GET /sandbox/change?change_id=, /sandbox/request?number= | one change with its requests, one refused request |
@@ -68,6 +71,9 @@ class SandboxApi:
             "changes": {"GET": lambda request: receiver.changes(), "DELETE": lambda request: receiver.reset()},
             "events": {"GET": lambda request: receiver.events()},
             "requests": {"GET": lambda request: receiver.requests()},
+            "reset": {"POST": self._post_reset},
+            "settings": {"GET": lambda request: receiver.settings()},
+            "integrations": {"POST": self._post_integration},
             "faults": {
                 "GET": lambda request: receiver.faults.public(),
                 "POST": self._post_fault,
@@ -80,7 +86,6 @@ class SandboxApi:
     def answer(self, request: Request, request_id: str) -> Answer:
         """Answer one request, whatever happens."""
         try:
-            check_origin(request)
             methods = self._routes.get(request.path[len(SANDBOX_PATH) :])
             if methods is None:
                 raise Refused("RouteNotFound", f"no route for {request.method} {request.path}")
@@ -128,6 +133,15 @@ class SandboxApi:
         self._store.accept(exchange.received(ACCEPTED, 200), exchange.integration_id, event)
         return {"request_id": exchange.request_id}
 
+    def _post_reset(self, request: Request) -> None:
+        rules.json_object(request)
+        self._receiver.renew()
+
+    def _post_integration(self, request: Request) -> object:
+        rules.json_object(request)
+        self._receiver.add_integration()
+        return self._receiver.settings()
+
     def _post_fault(self, request: Request) -> object:
         options = rules.json_object(request)
         try:
@@ -142,10 +156,13 @@ class SandboxApi:
 
 
 def check_origin(request: Request) -> None:
-    """Raise Refused for what a browser was led to ask by another site."""
+    """Raise Refused for what a browser was led to ask by another site, the API included."""
     if not _LOCAL_HOST.fullmatch(request.host):
         raise Refused("AccessDenied", "the sandbox answers to 127.0.0.1 and localhost only")
     # A link to the page may stand anywhere; what the page asks for, only the page may ask a browser for.
+    own = (f"http://{request.host}", f"https://{request.host}")
+    if request.origin and request.origin not in own:
+        raise Refused("AccessDenied", "the sandbox answers to its own page only")
     if request.fetch_site in ("cross-site", "same-site") and request.path != SANDBOX_PATH:
         raise Refused("AccessDenied", "the sandbox answers to its own page only")
 

@@ -23,12 +23,14 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from flashduty_sandbox.merge import DISCARDED, ENDED, Merged, Mode
-from flashduty_sandbox.rules import LIST_TOTAL, Event, ListQuery
+from flashduty_sandbox.rules import LIST_TOTAL, PUSH_PATH, Event, ListQuery
+from flashduty_sandbox.search import matching
 
 SCHEMA_VERSION = 3
 ACCEPTED = "accepted"
@@ -39,8 +41,7 @@ CREATE TABLE generation (value TEXT NOT NULL);
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL,
-    digest TEXT NOT NULL UNIQUE,
-    active INTEGER NOT NULL
+    digest TEXT NOT NULL UNIQUE
 );
 CREATE TABLE requests (
     id INTEGER PRIMARY KEY,
@@ -182,7 +183,11 @@ class History:
         return [_change(row) | {"events": of_change[row["id"]]} for row in changes]
 
     def find_changes(self, query: ListQuery) -> dict[str, Any]:
-        """Answer /change/list: the changes that were under way in the window of `query`, a page of them."""
+        """Answer /change/list: the changes that were under way in the window of `query`, a page of them.
+
+        Raises:
+            TooSlow: looking for its text takes too long.
+        """
         direction = "ASC" if query.ascending else "DESC"
         with self._reading() as connection:
             rows = connection.execute(
@@ -190,15 +195,21 @@ class History:
                 f"ORDER BY {query.order_by} {direction}, id {direction}",
                 (query.end_time, query.start_time),
             ).fetchall()
-            found = [row for row in rows if _matches(row, query)]
+            for name in ("integration_ids", "channel_ids"):
+                wanted = getattr(query, name)
+                if wanted is not None:
+                    rows = [row for row in rows if row[name.removesuffix("s")] in wanted]
+            if query.text:
+                texts = [[row["title"], row["description"], row["change_key"]] for row in rows]
+                rows = list(compress(rows, matching(query.text, texts)))
             first = (query.page - 1) * query.limit
-            page = found[first : first + query.limit]
+            page = rows[first : first + query.limit]
             items = [_change(row) for row in page]
             if query.include_events:
                 for row, item in zip(page, items, strict=True):
                     recorded = f"{_EVENTS} WHERE events.change = ? AND discarded IS NULL ORDER BY events.id"
                     item["events"] = [_event(event) for event in connection.execute(recorded, (row["id"],))]
-        return {"items": items, "total": min(len(found), LIST_TOTAL), "has_next_page": len(found) > first + query.limit}
+        return {"items": items, "total": min(len(rows), LIST_TOTAL), "has_next_page": len(rows) > first + query.limit}
 
     def overlapping(self, start_time: int, end_time: int) -> list[dict[str, Any]]:
         """Every change that was under way at some time from `start_time` to `end_time`; one in progress still is."""
@@ -236,14 +247,20 @@ class History:
             return News(Position(last.generation, changes[-1]["revision"]), changes, True)
         return News(last, changes, False)
 
-    def strays(self, limit: int) -> tuple[int, list[dict[str, Any]]]:
-        """How many refused requests belong to no change, and the last of them, the latest first, without bodies."""
+    def strays(self, limit: int) -> tuple[int, int, list[dict[str, Any]]]:
+        """How many refused requests belong to no change, how many of them are probes, and some of them.
+
+        Those are the last ones, the latest first, probes only where others leave room, without bodies. A probe is an
+        empty push, by which flashduty_doctor asks whether a key is good.
+        """
         with self._reading() as connection:
-            (count,) = connection.execute(f"SELECT COUNT(*) FROM requests WHERE {_IS_STRAY}").fetchone()
+            count, probes = connection.execute(
+                f"SELECT COUNT(*), COALESCE(SUM({_IS_PROBE}), 0) FROM requests WHERE {_IS_STRAY}"
+            ).fetchone()
             rows = connection.execute(
-                f"SELECT * FROM requests WHERE {_IS_STRAY} ORDER BY id DESC LIMIT ?", (limit,)
+                f"SELECT * FROM requests WHERE {_IS_STRAY} ORDER BY {_IS_PROBE}, id DESC LIMIT ?", (limit,)
             ).fetchall()
-        return count, [_arrival(row, 0) for row in rows]
+        return count, probes, [_arrival(row, 0) for row in sorted(rows, key=lambda row: row["id"], reverse=True)]
 
     def arrivals(self, change_id: str, limit: int, characters: int) -> dict[str, Any] | None:
         """A change with the last `limit` requests that were meant for it, taken or refused, in order of arrival.
@@ -270,12 +287,10 @@ class History:
         return None if row is None else _arrival(row, characters)
 
     def knows(self, kind: str, key: str) -> bool:
-        """Whether the receiver that last used this store accepts `key`."""
+        """Whether `key` is, or once was, one that this sandbox accepts."""
         with self._reading() as connection:
-            row = connection.execute(
-                "SELECT active FROM keys WHERE kind = ? AND digest = ?", (kind, _digest(connection, kind, key))
-            ).fetchone()
-        return row is not None and bool(row["active"])
+            digest = _digest(connection, kind, key)
+            return connection.execute("SELECT 1 FROM keys WHERE digest = ?", (digest,)).fetchone() is not None
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -340,24 +355,19 @@ class Store(History):
         with self._writing:
             self._connection.close()
 
-    def activate(self, kind: str, keys: Collection[str]) -> dict[str, int]:
-        """Make `keys` the only ones of this kind that count, and return each with its number."""
+    def numbers_of(self, kind: str, keys: Collection[str]) -> dict[str, int]:
+        """Return each of these keys with its number, a new one where it was never seen."""
         numbers: dict[str, int] = {}
         with self._transaction() as connection:
-            connection.execute("UPDATE keys SET active = 0 WHERE kind = ?", (kind,))
-            for key in sorted(keys) if isinstance(keys, (set, frozenset)) else keys:
+            for key in keys:
                 digest = _digest(connection, kind, key)
-                connection.execute(
-                    "INSERT INTO keys (kind, digest, active) VALUES (?, ?, 1) "
-                    "ON CONFLICT (digest) DO UPDATE SET active = 1",
-                    (kind, digest),
-                )
+                connection.execute("INSERT OR IGNORE INTO keys (kind, digest) VALUES (?, ?)", (kind, digest))
                 (numbers[key],) = connection.execute("SELECT id FROM keys WHERE digest = ?", (digest,)).fetchone()
         return numbers
 
     def native_integration(self) -> int:
         """The number of the integration that stands for Flashduty's own ones, such as AWX or Jenkins."""
-        return self.activate("native", ("native",))["native"]
+        return self.numbers_of("native", ("native",))["native"]
 
     def record(self, received: Received) -> None:
         """Keep a request that brought no event."""
@@ -492,6 +502,7 @@ def _digest(connection: sqlite3.Connection, kind: str, key: str) -> str:
 
 
 _IS_STRAY = "change IS NULL AND verdict <> 'accepted'"
+_IS_PROBE = f"path = '{PUSH_PATH}' AND trim(body, ' \r\n\t') = '{{}}'"
 
 
 def _position(connection: sqlite3.Connection) -> Position:
@@ -581,7 +592,8 @@ def _arrival(row: sqlite3.Row, characters: int) -> dict[str, Any]:
     """A request as people see it; `body_characters` is the length of the body before it was cut."""
     names = ("received", "request_id", "method", "path", "verdict", "status", "message", "fault", "user_agent")
     arrival = {name: row[name] for name in (*names, "change_key", "integration_id")}
-    return arrival | {"number": row["id"], "body": row["body"][:characters], "body_characters": len(row["body"])}
+    arrival |= {"number": row["id"], "body": row["body"][:characters], "body_characters": len(row["body"])}
+    return arrival | {"probe": row["path"] == PUSH_PATH and row["body"].strip() == "{}"}
 
 
 def _event(row: sqlite3.Row) -> dict[str, Any]:
@@ -612,12 +624,3 @@ def _fate(row: sqlite3.Row) -> dict[str, Any]:
         "discarded": row["discarded"],
         "ignored": json.loads(row["ignored"]),
     }
-
-
-def _matches(row: sqlite3.Row, query: ListQuery) -> bool:
-    if query.integration_ids is not None and row["integration_id"] not in query.integration_ids:
-        return False
-    if query.channel_ids is not None and row["channel_id"] not in query.channel_ids:
-        return False
-    pattern = query.pattern
-    return pattern is None or any(pattern.search(row[name]) for name in ("title", "description", "change_key"))

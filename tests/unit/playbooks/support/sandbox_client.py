@@ -138,7 +138,7 @@ def sent(receiver: Receiver) -> Iterator[socket.socket]:
     target = urlsplit(receiver.push_url(KEY))
     with socket.create_connection(("127.0.0.1", receiver.port), timeout=PATIENCE) as sock:
         sock.sendall(
-            f"POST {target.path}?{target.query} HTTP/1.1\r\nContent-Type: application/json\r\n"
+            f"POST {target.path}?{target.query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
         )
         yield sock

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ from sandbox_client import (
     ask,
     keys,
     listed,
+    push,
     taken,
 )
 
-from flashduty_sandbox import rules
+from flashduty_sandbox import rules, search
 from flashduty_sandbox.receiver import Receiver
 
 NO_STRINGS: list[Any] = [None, 1, True, ["x"], {"x": "y"}]
@@ -187,3 +190,37 @@ def test_the_account_has_limits_of_its_own(tmp_path: Path) -> None:
         for app_key in (APP, "app-2"):
             assert ask(running.list_url(app_key), {}).verdict == (429, "RequestTooFrequently")
         taken(running)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (r"x\(unclosed", ["x(unclosed"]),
+        (r"a\.b", ["a.b"]),
+        (r"a.b", ["axb", "a.b"]),
+        (re.escape("1 (v1.2+3)-#"), ["1 (v1.2+3)-#"]),
+        (r"\d", ["1 (v1.2+3)-#"]),
+        ("(?i)AXB", ["axb"]),
+        ("\\", []),
+    ],
+)
+def test_escaped_text_is_text(receiver: Receiver, query: str, found: list[str]) -> None:
+    for number, key in enumerate(("axb", "a.b", "x(unclosed", "1 (v1.2+3)-#")):
+        taken(receiver, change_key=key, event_time=1_700_000_000 + number)
+    assert keys(listed(receiver, query=query, asc=True)) == found
+
+
+def test_an_expression_that_takes_for_ever_is_refused_and_holds_nobody_up(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken(receiver, title="a" * 60 + "!")
+    # Only the expression ends it: others are answered meanwhile.
+    monkeypatch.setattr(search, "SECONDS", 3.0)
+    question = {"start_time": 1_699_000_000, "end_time": 1_701_000_000, "query": "(a+)+$"}
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(ask, receiver.list_url(APP), question)
+        while not slow.done():
+            assert push(receiver, change_key="another").status == 200
+        assert slow.result().verdict == (400, "InvalidParameter")
+        assert "simpler regular expression" in slow.result().message
+    assert len([request for request in receiver.requests() if request["verdict"] == "accepted"]) > 1

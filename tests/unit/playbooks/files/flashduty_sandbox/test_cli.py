@@ -6,24 +6,20 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
+import shutil
 import signal
-import ssl
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from sandbox_client import (
-    CERTIFICATE,
-    CERTIFICATE_KEY,
     EVENT,
     PATIENCE,
     ask,
@@ -33,6 +29,7 @@ from sandbox_client import (
 
 from flashduty_sandbox import cli
 from flashduty_sandbox.receiver import Receiver
+from flashduty_sandbox.state import PORT, State
 
 PROGRAM = Path(cli.__file__).absolute().parent
 
@@ -45,7 +42,7 @@ class Sandbox:
 
     def command(self, *arguments: str) -> list[str]:
         name, *options = arguments
-        return [sys.executable, "-I", str(PROGRAM), name, "--state-dir", str(self.folder), *options]
+        return [sys.executable, "-I", "-S", "-B", str(PROGRAM), name, "--state-dir", str(self.folder), *options]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=30, check=False)
@@ -98,17 +95,149 @@ def test_start_stop_and_what_stays(sandbox: Sandbox) -> None:
     assert sandbox.ask("show", "--json") == []
 
 
-def test_a_running_one_is_not_changed_in_silence(sandbox: Sandbox) -> None:
-    started = sandbox.ask("start", "--port", "0", "--integration-key", "k")
-    assert started["push_url"].endswith("?integration_key=k")
-    for options in (["--integration-key", "x"], ["--integration-key", "k", "--app-key", "x"], []):
-        done = sandbox.run("start", "--port", "0", *options)
-        assert done.returncode == 1
-        assert "other keys" in done.stderr
-    done = sandbox.run("start", "--port", "1", "--integration-key", "k")
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--port", "1"], "sandbox_port="),
+        (["--port", "0", "--merge", "first", "--route-label", "team"], "sandbox_merge=last"),
+        (["--port", "0", "--merge", "last"], "sandbox_route_label=team"),
+        (["--port", "0", "--merge", "last", "--route-label", "service"], "sandbox_route_label=team"),
+    ],
+)
+def test_a_running_one_is_not_changed_in_silence(sandbox: Sandbox, options: list[str], named: str) -> None:
+    same = ["--port", "0", "--merge", "last", "--route-label", "team"]
+    started = sandbox.ask("start", *same)
+    done = sandbox.run("start", *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert named in done.stderr
+    assert "sandbox_state=stopped" in done.stderr
+    assert sandbox.ask("start", *same) == {**started, "state": "running"}
+
+
+def test_the_keys_are_random_kept_and_nobody_elses(sandbox: Sandbox, tmp_path: Path) -> None:
+    first = sandbox.ask("start", "--port", "0")
+    key = first["push_url"].rpartition("=")[2]
+    assert re.fullmatch(r"[0-9a-f]{32}", key)
+    port = first["url"].rpartition(":")[2]
+    sandbox.ask("stop")
+    assert sandbox.ask("start", "--port", port)["push_url"] == first["push_url"]
+    other = Sandbox(tmp_path / "other")
+    try:
+        assert other.ask("start", "--port", "0")["push_url"].rpartition("=")[2] != key
+    finally:
+        other.run("stop")
+
+
+def test_one_line_in_a_shell_points_ansible_at_it(sandbox: Sandbox) -> None:
+    started = sandbox.ask("start", "--port", "0")
+    show = "import json, os; print(json.dumps(dict(os.environ)))"
+    real = {
+        "FLASHDUTY_INTEGRATION_KEY": "real",
+        "FLASHDUTY_INTEGRATION_KEY_FILE": "/x",
+        "FLASHDUTY_API_URL": "http://x",
+    }
+    done = subprocess.run(
+        ["sh", "-ec", '. "$1"; exec "$2" -c "$3"', "sh", started["environment"], sys.executable, show],
+        env={**os.environ, **real},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    every = json.loads(done.stdout)
+    assert started["shell"] == f". {started['environment']}"
+    environment = {name: every[name] for name in every if name.startswith(("FLASHDUTY_", "ANSIBLE_CALLBACKS"))}
+    app_key = environment.pop("FLASHDUTY_APP_KEY")
+    assert environment == {
+        "ANSIBLE_CALLBACKS_ENABLED": "flashcat.flashduty.flashduty_change",
+        "FLASHDUTY_PUSH_URL": started["push_url"],
+    }
+    assert ask(f"{started['url']}/change/list?app_key={app_key}", {}).status == 200
+    sandbox.ask("stop")
+    assert not Path(started["environment"]).exists()
+
+
+def test_the_line_for_a_shell_is_short_at_home_and_quoted_elsewhere() -> None:
+    assert State(Path.home() / ".ansible/flashduty/sandbox").shell == ". ~/.ansible/flashduty/sandbox/environment"
+    assert State(Path("/srv/a b")).shell == ". '/srv/a b/environment'"
+
+
+def test_the_command_that_starts_it_again_names_what_is_not_the_default(receiver: Receiver) -> None:
+    home = State(Path.home() / ".ansible/flashduty/sandbox")
+    again = home.settings(receiver)["start"]
+    assert again == f"ansible-playbook flashcat.flashduty.sandbox -e '{{\"sandbox_port\": {receiver.port}}}'"
+    receiver.port = PORT
+    assert home.settings(receiver)["start"] == "ansible-playbook flashcat.flashduty.sandbox"
+    assert '"sandbox_state_dir": "/srv/a b"' in State(Path("/srv/a b")).settings(receiver)["start"]
+
+
+def test_no_real_key_reaches_it(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLASHDUTY_PUSH_URL", "FLASHDUTY_APP_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "real-secret")
+    started = sandbox.ask("start", "--port", "0")
+    environ = Path(f"/proc/{started['pid']}/environ").read_bytes()
+    assert b"PATH=" in environ
+    assert b"real-secret" not in environ
+    assert b"FLASHDUTY" not in environ
+
+
+def test_a_reset_makes_a_new_key_and_the_old_one_says_so(sandbox: Sandbox) -> None:
+    started = sandbox.ask("start", "--port", "0")
+    assert ask(started["push_url"], EVENT).status == 200
+    again = sandbox.ask("start", "--port", "0", "--reset")
+    assert (again["state"], again["pid"]) == ("running", started["pid"])
+    assert again["push_url"] != started["push_url"]
+    assert again["push_url"] in Path(again["environment"]).read_text(encoding="utf-8")
+    reply = ask(started["push_url"], EVENT)
+    assert reply.verdict == (400, "InvalidParameter")
+    assert "a reset of the sandbox replaced it" in reply.message
+    assert ask(again["push_url"], EVENT).status == 200
+    sandbox.ask("stop")
+    third = sandbox.ask("start", "--port", "0", "--reset")
+    assert third["push_url"].rpartition("=")[2] not in (again["push_url"], started["push_url"])
+    assert sandbox.ask("show", "--json") == []
+
+
+def test_what_was_added_is_there_after_a_restart(sandbox: Sandbox) -> None:
+    started = sandbox.ask("start", "--port", "0")
+    settings = ask(f"{started['url']}/sandbox/integrations", {}).json
+    second = settings["integrations"][1]["push_url"]
+    assert ask(second, EVENT).status == 200
+    port = started["url"].rpartition(":")[2]
+    sandbox.ask("stop")
+    assert sandbox.ask("start", "--port", port)["push_url"] == started["push_url"]
+    assert ask(second, {**EVENT, "change_status": "Done"}).status == 200
+    (change,) = sandbox.ask("show", "--json")
+    assert change["event_count"] == 2
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_where_others_may_write_holds_no_keys(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+    done = Sandbox(folder).run("start", "--port", "0")
+    assert (done.returncode, list(folder.iterdir())) == (1, [])
+    assert "-e sandbox_state_dir=" in done.stderr
+
+
+def test_keys_that_cannot_be_read_are_named_and_reset_helps(sandbox: Sandbox) -> None:
+    sandbox.folder.mkdir(parents=True, mode=0o700)
+    (sandbox.folder / "keys.json").write_text("{}", encoding="utf-8")
+    done = sandbox.run("start", "--port", "0")
     assert done.returncode == 1
-    assert "already runs at" in done.stderr
-    assert sandbox.ask("start", "--port", "0", "--integration-key", "k")["pid"] == started["pid"]
+    assert "keys.json" in done.stderr
+    assert sandbox.ask("start", "--port", "0", "--reset")["state"] == "started"
+
+
+def test_nothing_is_left_in_the_folder_of_the_program(sandbox: Sandbox) -> None:
+    copy = sandbox.folder.parent / "program" / PROGRAM.name
+    shutil.copytree(PROGRAM, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    before = sorted(copy.rglob("*"))
+    command = [sys.executable, "-I", "-S", "-B", str(copy)]
+    folder = ["--state-dir", str(sandbox.folder)]
+    for name in (["start", "--port", "0"], ["show"], ["stop"]):
+        subprocess.run([*command, *name, *folder], check=True, capture_output=True)
+    assert sorted(copy.rglob("*")) == before
 
 
 def test_two_starts_at_once_start_one(sandbox: Sandbox) -> None:
@@ -140,7 +269,7 @@ def test_another_program_at_the_port(sandbox: Sandbox, receiver: Receiver) -> No
     done = sandbox.run("start", "--port", str(receiver.port))
     assert done.returncode == 1
     assert "cannot be used" in done.stderr
-    assert "--port" in done.stderr
+    assert "-e sandbox_port=" in done.stderr
 
 
 def test_another_sandbox_at_the_address_is_not_stopped(sandbox: Sandbox, receiver: Receiver) -> None:
@@ -175,53 +304,32 @@ def test_serve_ends_cleanly(sandbox: Sandbox, number: signal.Signals) -> None:
 
 
 def test_a_damaged_store_is_named_and_reset_helps(sandbox: Sandbox) -> None:
-    sandbox.folder.mkdir(parents=True)
+    sandbox.folder.mkdir(parents=True, mode=0o700)
     (sandbox.folder / "sandbox.db").write_bytes(b"damaged " * 1000)
     done = sandbox.run("start", "--port", "0")
     assert done.returncode == 1
-    assert "--reset" in done.stderr
+    assert "-e sandbox_reset=true" in done.stderr
     assert sandbox.run("show").returncode == 1
     assert sandbox.ask("start", "--port", "0", "--reset")["state"] == "started"
     assert sandbox.ask("show", "--json") == []
 
 
-def test_https_and_limits_from_the_command_line(sandbox: Sandbox, tmp_path: Path) -> None:
-    (tmp_path / "c.pem").write_text(CERTIFICATE, encoding="ascii")
-    (tmp_path / "k.pem").write_text(CERTIFICATE_KEY, encoding="ascii")
-    tls = ["--tls-cert", str(tmp_path / "c.pem"), "--tls-key", str(tmp_path / "k.pem")]
-    started = sandbox.ask("start", "--port", "0", "--per-minute", "1", *tls)
-    context = ssl.create_default_context(cafile=str(tmp_path / "c.pem"))
-    target = urlsplit(started["push_url"])
-    connection = http.client.HTTPSConnection("127.0.0.1", int(target.port or 0), timeout=PATIENCE, context=context)
-    statuses = []
-    for _number in range(2):
-        headers = {"Content-Type": "application/json"}
-        connection.request("POST", f"{target.path}?{target.query}", json.dumps(EVENT), headers)
-        answer = connection.getresponse()
-        answer.read()
-        statuses.append(answer.status)
-    connection.close()
-    assert statuses == [200, 429]
-    assert sandbox.run("start", "--port", "0").returncode == 1
-    assert sandbox.ask("stop") == {"state": "stopped"}
-    for options in (tls[:2], ["--tls-cert", str(tmp_path / "none"), *tls[2:]]):
-        done = sandbox.run("start", "--port", "0", *options)
-        assert done.returncode == 1
-        assert "tls-key" in done.stderr or "certificate" in done.stderr
-
-
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["restart"], ["start", "--port", "65536"], ["start", "--port", "-1"], ["start", "--integration-key", ""]],
+    "options",
+    [
+        [],
+        ["restart"],
+        ["start"],
+        ["start", "--state-dir", ""],
+        ["start", "--state-dir", "x", "--port", "65536"],
+        ["start", "--state-dir", "x", "--port", "-1"],
+        ["start", "--state-dir", "x", "--route-label", ""],
+        ["start", "--state-dir", "x", "--merge", "both"],
+    ],
 )
-def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(arguments) == 2
+def test_wrong_options(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(options) == 2
     assert "usage:" in capsys.readouterr().err
-
-
-def test_the_default_folder() -> None:
-    assert cli.default_state_dir({"ANSIBLE_HOME": "/srv/a"}) == Path("/srv/a/flashduty/sandbox")
-    assert cli.default_state_dir({}) == Path.home() / ".ansible/flashduty/sandbox"
 
 
 def test_the_table(receiver: Receiver, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 from sandbox_client import (
     EVENT,
+    KEY,
     PATIENCE,
     Stream,
+    ask,
     push,
 )
 
@@ -158,3 +160,18 @@ def test_a_quiet_stream_says_that_it_is_alive(receiver: Receiver, monkeypatch: p
         stream.settled()
         stream.reader.readline()
         assert stream.reader.readline().startswith(b":")
+
+
+def test_a_probe_is_told_apart_and_leaves_room_for_what_was_refused(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "STRAYS", 3)
+    ask(receiver.push_url(KEY), {**EVENT, "title": ""})
+    for body in (b"{}", b" { }", b"{}\n", b"{ }"):
+        ask(receiver.push_url("wrong"), body)
+    ask(receiver.push_url("wrong"), EVENT)
+    with Stream(receiver) as stream:
+        message = stream.settled()[1][-1]
+    # Spaces inside are not what the doctor sends.
+    assert (message["stray_count"], message["probe_count"]) == (4, 2)
+    assert [stray["probe"] for stray in message["strays"]] == [False, False, False]

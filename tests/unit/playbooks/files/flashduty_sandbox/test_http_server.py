@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -25,7 +26,11 @@ from sandbox_client import (
     KEY,
     PATIENCE,
     ask,
+    push,
     raw_ask,
+    sent,
+    taken,
+    until,
 )
 
 from flashduty_sandbox import http_server, rules
@@ -68,7 +73,7 @@ def test_a_connection_carries_many_requests(receiver: Receiver) -> None:
 def test_a_body_without_a_plain_length_is_refused(receiver: Receiver, headers: str, about: str) -> None:
     target = urlsplit(receiver.push_url(KEY))
     head = f"POST {target.path}?{target.query} HTTP/1.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    reply = raw_ask(receiver, f"{head}{headers}\r\n".encode())
+    reply = raw_ask(receiver, f"{head}Host: 127.0.0.1\r\n{headers}\r\n".encode())
     assert reply.startswith(b"HTTP/1.1 400 ")
     assert about in reply.decode()
 
@@ -94,7 +99,7 @@ def test_expect_continue_is_answered(receiver: Receiver) -> None:
     body = json.dumps(EVENT).encode()
     with socket.create_connection(("127.0.0.1", receiver.port), timeout=PATIENCE) as sock:
         sock.sendall(
-            f"POST {target.path}?{target.query} HTTP/1.1\r\nContent-Type: application/json\r\n"
+            f"POST {target.path}?{target.query} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n".encode()
         )
         assert sock.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -177,3 +182,42 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     close()
     close()
     assert set(threading.enumerate()) <= before
+
+
+def test_silent_connections_stop_nobody(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "CONNECTIONS", 8)
+    with contextlib.ExitStack() as stack:
+        silent = []
+        for number in range(40):
+            silent.append(stack.enter_context(socket.create_connection(("127.0.0.1", receiver.port), timeout=PATIENCE)))
+            if number % 2:
+                silent[-1].sendall(b"POST /event/push/change/standard HTTP/1.1\r\nHost: 127")
+        taken(receiver)
+        # The oldest had to go, and hears it.
+        assert silent[0].recv(1) == b""
+
+
+def test_connections_that_are_all_busy_turn_new_ones_away(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "CONNECTIONS", 2)
+    receiver.faults.set("hang")
+    with sent(receiver), sent(receiver):
+        receiver.wait_for(lambda: len(receiver.requests()) == 2)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            push(receiver)
+        receiver.faults.clear()
+        until(lambda: _pushes(receiver))
+
+
+def _pushes(receiver: Receiver) -> bool:
+    with contextlib.suppress(ConnectionError, http.client.HTTPException):
+        return push(receiver).status == 200
+    return False
+
+
+def test_a_connection_that_says_nothing_for_long_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server.Connection, "timeout", 0.05)
+    with Receiver(tmp_path / "r.db") as running:
+        for start in (b"", b"GET / HTTP/1.1\r\n"):
+            with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as sock:
+                sock.sendall(start)
+                assert sock.recv(1) == b""

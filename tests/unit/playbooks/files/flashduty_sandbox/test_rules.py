@@ -225,9 +225,10 @@ def test_other_methods_are_refused(receiver: Receiver, method: str, path: str) -
     "path", ["/", "/event/push/change/standard/", "//event/push/change/standard", "/event/push/alert/standard", "/x"]
 )
 def test_other_paths_are_refused(receiver: Receiver, path: str) -> None:
-    reply = raw_ask(receiver, f"POST {path}?integration_key={KEY} HTTP/1.0\r\nContent-Length: 2\r\n\r\n{{}}".encode())
-    head, _separator, body = reply.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 404 ")
+    head = f"POST {path}?integration_key={KEY} HTTP/1.0\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n"
+    reply = raw_ask(receiver, f"{head}{{}}".encode())
+    answered, _separator, body = reply.partition(b"\r\n\r\n")
+    assert answered.startswith(b"HTTP/1.1 404 ")
     assert json.loads(body)["error"]["code"] == "RouteNotFound"
 
 

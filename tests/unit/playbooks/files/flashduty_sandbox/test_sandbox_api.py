@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sandbox_client import (
+    APP,
     EVENT,
+    KEY,
+    OTHER_KEY,
     Stream,
     ask,
     call,
@@ -22,7 +26,9 @@ from sandbox_client import (
 )
 
 from flashduty_sandbox import sandbox_api
-from flashduty_sandbox.receiver import Receiver
+from flashduty_sandbox.receiver import INTEGRATIONS, Receiver
+
+DENIED = (403, "AccessDenied")
 
 
 def test_what_it_holds_over_http(receiver: Receiver, tmp_path: Path) -> None:
@@ -46,13 +52,87 @@ def test_what_it_holds_over_http(receiver: Receiver, tmp_path: Path) -> None:
     assert ask(f"{receiver.url}/sandbox/status", {}).verdict == (400, "MethodNotAllowed")
 
 
-def test_other_sites_cannot_use_a_browser_against_it(receiver: Receiver) -> None:
-    for host in ("evil.example", f"127.0.0.1.evil.example:{receiver.port}", "localhost@evil.example", "[", ""):
-        reply = ask(f"{receiver.url}/sandbox/changes", method="GET", headers={"Host": host or " "})
-        assert reply.verdict == (403, "AccessDenied")
-    form = {"Content-Type": "text/plain"}
-    reply = ask(f"{receiver.url}/sandbox/faults", {"kind": "hang"}, headers=form)
-    assert reply.verdict == (400, "InvalidContentType")
+HOSTS = ("evil.example", "127.0.0.1.evil.example:1", "localhost@evil.example", "[", "", "127.0.0.2", "0.0.0.0")
+PATHS = ("/sandbox/", "/sandbox/changes", "/sandbox/stream", "/sandbox/settings", "/", "/nowhere")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_name_that_only_resolves_to_this_machine_reads_and_changes_nothing(receiver: Receiver, host: str) -> None:
+    """DNS rebinding: a page of another site that its name server has pointed at 127.0.0.1."""
+    for path in PATHS:
+        assert ask(f"{receiver.url}{path}", method="GET", headers={"Host": host or " "}).verdict == DENIED
+    assert ask(f"{receiver.url}/sandbox/changes", method="DELETE", headers={"Host": host or " "}).verdict == DENIED
+    for url in (receiver.push_url(KEY), receiver.list_url(APP)):
+        assert ask(url, EVENT, headers={"Host": host or " "}).verdict == DENIED
+    assert (receiver.requests(), receiver.events()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_pages_of_other_sites_can_ask_for_nothing(receiver: Receiver, headers: dict[str, str]) -> None:
+    tries = [("POST", f"/sandbox/{name}") for name in ("faults", "reset", "integrations", "native", "correlate")]
+    for method, path in [
+        *tries,
+        ("DELETE", "/sandbox/changes"),
+        ("DELETE", "/sandbox/faults"),
+        ("GET", "/sandbox/settings"),
+    ]:
+        assert ask(f"{receiver.url}{path}", {}, method=method, headers=headers).verdict == DENIED
+    assert ask(receiver.push_url(KEY), EVENT, headers=headers).verdict == DENIED
+    own = {"Origin": receiver.url, "Sec-Fetch-Site": "same-origin"}
+    assert ask(f"{receiver.url}/sandbox/changes", method="DELETE", headers=own).status == 200
+    for host in ("localhost", "LOCALHOST", "[::1]"):
+        own = {"Host": f"{host}:{receiver.port}", "Origin": f"http://{host}:{receiver.port}"}
+        assert ask(receiver.push_url(KEY), EVENT, headers=own).status == 200
+
+
+def test_what_changes_something_wants_json(receiver: Receiver) -> None:
+    """A form of another site cannot send it without being asked about first."""
+    for name in ("faults", "reset", "integrations", "native"):
+        reply = ask(f"{receiver.url}/sandbox/{name}", {"kind": "hang"}, headers={"Content-Type": "text/plain"})
+        assert reply.verdict == (400, "InvalidContentType")
+
+
+def test_a_second_integration_has_a_key_of_its_own(receiver: Receiver) -> None:
+    before = call(receiver, "GET", "/sandbox/settings").json
+    assert [found["push_url"] for found in before["integrations"]] == [
+        receiver.push_url(key) for key in (KEY, OTHER_KEY)
+    ]
+    assert before["app_key"] == APP
+    after = call(receiver, "POST", "/sandbox/integrations", {}).json
+    assert after["integrations"][:2] == before["integrations"]
+    (added,) = after["integrations"][2:]
+    assert re.search(r"=[0-9a-f]{32}$", added["push_url"])
+    assert ask(added["push_url"], EVENT).status == 200
+    taken(receiver)
+    assert sorted(change["integration_id"] for change in receiver.changes()) == [
+        before["integrations"][0]["integration_id"],
+        added["integration_id"],
+    ]
+
+
+def test_integrations_are_bounded(receiver: Receiver) -> None:
+    replies = [call(receiver, "POST", "/sandbox/integrations", {}).status for _number in range(INTEGRATIONS)]
+    assert replies == [200] * (INTEGRATIONS - 2) + [400] * 2
+
+
+def test_a_reset_forgets_and_renews(receiver: Receiver) -> None:
+    taken(receiver)
+    assert call(receiver, "POST", "/sandbox/reset", {}).status == 200
+    assert (receiver.changes(), receiver.requests()) == ([], [])
+    assert push(receiver).verdict == (400, "InvalidParameter")
+    assert "a reset of the sandbox replaced it" in receiver.requests()[0]["message"]
+    assert ask(receiver.push_url(), EVENT).status == 200
+    assert "a reset" not in push(receiver, "wrong").message
+    assert ask(receiver.list_url(APP), {}).status == 200
 
 
 def details(receiver: Receiver, key: str = "CHANGE-1") -> Any:
