@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sandbox_client import (
-    call,
-)
+from sandbox_client import call
 
+from flashduty_sandbox import page
 from flashduty_sandbox.receiver import Receiver
 
 
@@ -63,3 +65,34 @@ def test_pages_of_other_sites_may_link_here_and_no_more(receiver: Receiver, site
     for method, target in (("GET", "stream"), ("GET", "changes"), ("DELETE", "changes"), ("POST", "correlate")):
         assert call(receiver, method, f"/sandbox/{target}", {}, Sec_Fetch_Site=site).status == 403
     assert call(receiver, "GET", "/sandbox/changes", Sec_Fetch_Site="none").status == 200
+
+
+def _texts(language: str) -> dict[str, Any]:
+    folder = Path(page.__file__).with_name("page")
+    return dict(json.loads((folder / f"{language}.json").read_text(encoding="utf-8")))
+
+
+def _placeholders(text: object) -> set[str]:
+    return set(re.findall(r"\{\d\}", json.dumps(text)))
+
+
+def test_both_languages_say_everything() -> None:
+    english, chinese = _texts("en"), _texts("zh")
+    assert list(chinese) == list(english)
+    assert len(english) > 100
+    for name, text in english.items():
+        if isinstance(text, dict) and "other" not in text:
+            assert list(chinese[name]) == list(text), name
+        assert _placeholders(chinese[name]) == _placeholders(text), name
+        if name not in ("request", "appKey", "update"):
+            assert re.search(r"[\u4e00-\u9fff]", str(chinese[name])), name
+
+
+def test_every_text_is_used_and_every_text_that_is_used_is_there() -> None:
+    folder = Path(page.__file__).with_name("page")
+    source = "".join((folder / name).read_text(encoding="utf-8") for name in ("app.js", "index.html"))
+    named = set(re.findall(r'\bt\("(\w+)"', source)) | set(re.findall(r'data-(?:text|label|hint)="(\w+)"', source))
+    # The others are found by a name that is worked out.
+    assert named <= set(_texts("en"))
+    for name in set(_texts("en")) - named:
+        assert re.search(rf'["\s{{]{name}["\s,:]', source), name
