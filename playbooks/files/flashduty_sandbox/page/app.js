@@ -516,6 +516,8 @@ function refresh() {
   drawAxis();
   drawRows();
   for (const status of STATUSES) $(`#count-${status}`).textContent = number(counts[status]);
+  // No push can say it.
+  $("#statuses [data-status=Failed]").hidden = counts.Failed === 0 && !state.view.statuses.includes("Failed");
   $("#count").textContent = shown.length === changes.size ? t("countAll", changes.size) : t("countSome", shown.length, changes.size);
   const empty = $("#empty");
   empty.hidden = shown.length > 0;
