@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from flashduty_sandbox import merge
+from flashduty_sandbox.history import History, StoreError
 from flashduty_sandbox.http_server import ADDRESS
 from flashduty_sandbox.receiver import Receiver
 from flashduty_sandbox.state import PORT, Keys, SandboxError, State
-from flashduty_sandbox.store import History, StoreError, remove
+from flashduty_sandbox.store import remove
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0

@@ -21,8 +21,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from flashduty_sandbox.answer import Answer
+from flashduty_sandbox.history import Position
 from flashduty_sandbox.http_server import Connection
-from flashduty_sandbox.store import Position, Store
+from flashduty_sandbox.store import Store
 
 READERS = 32
 FIRST_PIECE = 100

@@ -28,8 +28,8 @@ from sandbox_client import (
 )
 
 from flashduty_sandbox import rules
+from flashduty_sandbox.history import StoreError
 from flashduty_sandbox.receiver import Receiver
-from flashduty_sandbox.store import StoreError
 
 
 def test_what_came_is_written_down(receiver: Receiver) -> None:
