@@ -206,8 +206,8 @@ def _serve(arguments: argparse.Namespace, state: State) -> int:
             receiver.start()
         except OSError as error:
             raise SandboxError(
-                f"port {arguments.port} of {ADDRESS} cannot be used ({error.strerror}). Another program, or the sandbox "
-                "of another folder, has it: choose another one with -e sandbox_port=NUMBER, or a free one with "
+                f"port {arguments.port} of {ADDRESS} cannot be used ({error.strerror}). Another program, or the "
+                "sandbox of another folder, has it: choose another one with -e sandbox_port=NUMBER, or a free one with "
                 "-e sandbox_port=0"
             ) from error
         except StoreError as error:

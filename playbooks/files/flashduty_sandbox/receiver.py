@@ -86,7 +86,6 @@ class Receiver:
         """
         self.database = Path(database).absolute()
         self.port = port
-        self.faults = Faults(refuse=lambda seconds: self._server.refuse(seconds), accept=lambda: self._server.accept())
         self.integration_keys = _in_order(integration_keys) or [new_key()]
         self.app_keys = _in_order(app_keys) or [new_key()]
         self._pushes = RateLimit(per_second, per_minute)
@@ -118,6 +117,7 @@ class Receiver:
             StoreError: the database cannot be used.
         """
         self._server = HttpServer(self.port, self._answer, _malformed, self._tls)
+        self.faults = Faults(self._server.refuse, self._server.accept)
         try:
             self._store = Store(self.database, self.merge, self.route_label)
             integrations = self._store.numbers_of("integration", self.integration_keys)
