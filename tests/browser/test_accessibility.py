@@ -105,5 +105,6 @@ def test_nothing_is_wrong_in_any_view(
     expect(page.locator("#stopped")).to_be_visible()
     views.check("stopped")
     assert {"color-contrast", "button-name", "label", "list"} <= views.seen
+    page.close()
     # The browser itself tells of connections that failed.
     opened.problems = [problem for problem in opened.problems if "net::ERR" not in problem]

@@ -350,6 +350,7 @@ def test_a_stopped_sandbox_says_how_to_start_it(sandbox: Sandbox, open_page: Ope
     expect(page.get_by_role("alert").filter(has_text="The sandbox does not answer.")).to_be_visible()
     expect(banner.locator("code")).to_have_text("ansible-playbook flashcat.flashduty.sandbox")
     expect(row(page, "C-1")).to_be_visible()
+    page.close()
     opened.problems = [problem for problem in opened.problems if "net::ERR" not in problem]
 
 
