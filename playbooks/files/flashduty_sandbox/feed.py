@@ -62,14 +62,15 @@ class Feed:
             connection.send(_HEAD, sized=False)
             connection.wfile.write(b"retry: %d\n\n" % RETRY_MILLISECONDS)
             reader = _Reader(self._store, connection, _parse(last_event_id))
-            told = time.monotonic()
+            told, writes = time.monotonic(), -1
             # Whatever a reader says is good-bye.
             while not _readable(connection.connection, 0):
-                writes = self._store.writes
-                if reader.catch_up():
-                    told = time.monotonic()
-                    if _readable(connection.connection, PAUSE_SECONDS):
-                        return
+                if writes != self._store.writes:
+                    writes = self._store.writes
+                    if reader.catch_up():
+                        told = time.monotonic()
+                        if _readable(connection.connection, PAUSE_SECONDS):
+                            return
                 elif time.monotonic() - told >= KEEPALIVE_SECONDS:
                     connection.wfile.write(b": still here\n\n")
                     told = time.monotonic()
