@@ -65,7 +65,7 @@ test: .venv/.test install-collection ## run the unit and end-to-end tests agains
 	@$(RUN) python -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
 .PHONY: test-browser
-test-browser: .venv/.browser install-collection chromium ## run the tests of the sandbox's page in the Chromium of this machine
+test-browser: .venv/.browser .build/npm/.installed install-collection chromium ## run the tests of the sandbox's page in the Chromium of this machine
 	@echo '==> testing in Chromium ($(JOBS) processes)'
 	@$(RUN) python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/browser
 
@@ -74,13 +74,24 @@ picture: .venv/.browser install-collection chromium ## take the README's picture
 	@echo '==> running the demo and taking the picture'
 	@$(RUN) python tests/browser/support/picture.py docs/images/sandbox.png
 
-# Root in a container gets it; on a machine of one's own, a person decides.
+.build/npm/.installed: tests/browser/package.json tests/browser/package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is missing: install it (Debian: apt-get install npm)' >&2; exit 1; }
+	@echo '==> installing axe-core in .build/npm'
+	@rm -rf .build/npm
+	@mkdir -p .build/npm
+	@cp tests/browser/package.json tests/browser/package-lock.json .build/npm
+	@npm ci --prefix .build/npm --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+# Root in a container gets it, and a font for the Chinese pictures; on a machine of one's own, a person decides.
 .PHONY: chromium
 chromium:
-	@if ! PYTHONPATH=tests/browser/support .venv/bin/python -c 'import chromium; chromium.find()' 2>/dev/null; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			echo '==> installing Chromium'; apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends chromium >/dev/null; \
-		else echo 'Chromium is missing: install it (Debian: apt-get install chromium), or set CHROMIUM to its path' >&2; exit 1; fi; fi
+	@wanted=; PYTHONPATH=tests/browser/support .venv/bin/python -c 'import chromium; chromium.find()' 2>/dev/null || wanted=chromium; \
+	fc-list :lang=zh 2>/dev/null | grep -q . || wanted="$$wanted fonts-wqy-zenhei"; \
+	if [ -n "$$wanted" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "==> installing $$wanted"; apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$wanted >/dev/null; \
+	elif [[ "$$wanted" = chromium* ]]; then \
+		echo 'Chromium is missing: install it (Debian: apt-get install chromium), or set CHROMIUM to its path' >&2; exit 1; fi
 
 # Mostly waiting: twice as many processes as for the other tests.
 .PHONY: test-endings
@@ -136,7 +147,7 @@ lint-ruff: .venv/.lint
 # The installed files are what the tests import; the paths in the messages are those of the sources.
 lint-mypy: .venv/.lint install-collection
 	@echo '==> mypy --strict'
-	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
+	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins $(INSTALLED)/playbooks tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
 
 # Which way imports run between the folders; the rules lie in pyproject.toml.
 lint-imports: .venv/.lint install-collection

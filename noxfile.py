@@ -37,8 +37,7 @@ BOTH_DOORS = ("tests/end_to_end/test_run.py", "tests/end_to_end/test_task.py")
 # What reads files of the repository only has nothing to do with the core: `make test` runs it once.
 # Nor has what happens behind the outbox: the courier, Flashduty's answers, disks and the sandbox do without the core.
 BEHIND_THE_OUTBOX = (
-    "tests/unit/plugins/plugin_utils/test_receiver.py",
-    "tests/unit/plugins/plugin_utils/test_receiver_page.py",
+    "tests/unit/playbooks",
     "tests/end_to_end/test_bad_disk.py",
     "tests/end_to_end/test_many_at_once.py",
     "tests/end_to_end/test_orphans.py",

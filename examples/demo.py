@@ -35,7 +35,7 @@ from typing import Any
 
 EXAMPLES = Path(__file__).resolve().parent
 SANDBOX = "flashcat.flashduty.sandbox"
-TERMINAL = ("Done", "Canceled")
+TERMINAL = ("Done", "Canceled", "Failed")
 RUN_SECONDS = 60.0
 DELIVERY_SECONDS = 20.0
 SHOWN_LABELS = ("service", "cluster", "env", "region", "team", "owner", "host", "group", "rack")
@@ -68,8 +68,9 @@ class Step:
 
 
 def says(change: Change, *words: str) -> bool:
-    description = str(change["description"]).lower()
-    return all(word.lower() in description for word in words)
+    """Whether the end of a change tells this, by its labels or in its event's own text."""
+    told = " ".join([*change["labels"].values(), change["description"], change["events"][-1]["description"]]).lower()
+    return all(word.lower() in told for word in words)
 
 
 STEPS = (
@@ -132,9 +133,8 @@ class Receiver:
     def page_url(self) -> str:
         return f"{self.url}/sandbox/"
 
-    @property
     def push_url(self) -> str:
-        return f"{self.url}/event/push/change/standard?integration_key=sandbox"
+        return str(self.get("/sandbox/settings")["integrations"][0]["push_url"])
 
     def get(self, path: str) -> Any:
         # A proxy of the environment must not be asked for 127.0.0.1.
@@ -433,13 +433,15 @@ def main() -> int:
         with workshop() as shop, receiver(shop) as sandbox:
             print(f"  see the changes arrive: {sandbox.page_url}", flush=True)
             print(f"  receiver at {sandbox.url}, everything else in {shop.folder}", flush=True)
-            shop.environment["FLASHDUTY_PUSH_URL"] = sandbox.push_url
+            shop.environment["FLASHDUTY_PUSH_URL"] = sandbox.push_url()
             results: list[tuple[Row, Change]] = []
             for step in STEPS:
                 results += zip(step.rows, run(step, shop, sandbox), strict=True)
             good = show(results)
             if arguments.keep:
                 keep(sandbox)
+        if not arguments.keep:
+            print("\nSee them on the page of the receiver, which ended with this demo: make demo-keep", flush=True)
     except DemoError as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         return 1

@@ -44,6 +44,7 @@ def _use_the_installed_collection() -> None:
     entry = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(entry)
     entry.make_importable(str(_COLLECTIONS / "ansible_collections"))
+    sys.path.append(str(plugins.parent / "playbooks" / "files"))
 
 
 def _forget_settings() -> None:

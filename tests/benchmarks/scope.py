@@ -11,8 +11,8 @@ from pathlib import Path
 from peers import CALLBACK, KEY, flashduty
 from report import Finding, Target
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.rate_limit import PER_MINUTE
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.rate_limit import PER_MINUTE
+from flashduty_sandbox.receiver import Receiver
 from playbooks import DEBUG, Folder
 
 _LEAST_OF_LIMIT = 0.9

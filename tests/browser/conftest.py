@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import chromium
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, Request, expect
-from sandbox_page import KEY, PATIENCE, Opened, OpenPage, Sandbox
+from sandbox_page import KEY, PATIENCE, SECOND_KEY, Opened, OpenPage, Sandbox
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +26,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
-    with Receiver(tmp_path / "sandbox.db", [KEY], per_second=None, per_minute=None) as receiver:
+def options() -> dict[str, Any]:
+    """What the receiver is given. A test that needs it otherwise parametrizes it."""
+    return {}
+
+
+@pytest.fixture
+def sandbox(tmp_path: Path, options: dict[str, Any]) -> Iterator[Sandbox]:
+    keys = [KEY, SECOND_KEY]
+    with Receiver(tmp_path / "sandbox.db", keys, per_second=None, per_minute=None, **options) as receiver:
         yield Sandbox(receiver)
 
 

@@ -11,10 +11,10 @@ import time
 
 import pytest
 from playwright.sync_api import Page, expect
-from sandbox_page import OpenPage, Sandbox, wait_until
+from sandbox_page import KEY, OpenPage, Sandbox, wait_until
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.rules import PUSH_PATH, Event
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.store import ACCEPTED, Received
+from flashduty_sandbox.rules import PUSH_PATH, Event
+from flashduty_sandbox.store import ACCEPTED, Received
 
 COUNT = 10_000
 STATUSES = ("Done", "Done", "Done", "Canceled", "Planned")
@@ -24,7 +24,7 @@ STATUSES = ("Done", "Done", "Done", "Canceled", "Planned")
 def crowded(sandbox: Sandbox) -> Sandbox:
     """A sandbox whose store holds COUNT changes, put there without HTTP in between."""
     now = int(time.time())
-    number_of = sandbox.receiver.integration_id("sandbox")
+    number_of = sandbox.receiver.integration_id(KEY)
     for number in range(COUNT):
         labels = {"service": f"s{number % 40}", "host": f"web{number % 300:03}", "env": "prod", "team": "web"}
         status = STATUSES[number % len(STATUSES)]

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Documents: both READMEs say the same, links lead somewhere, and what is shown is what the tools take."""
+"""Documents: both languages say the same, links lead somewhere, and what is shown is what the tools take."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from flashduty_sandbox import faults, rules, sandbox_api
 
 ROOT = Path(__file__).parents[2]
 HIDDEN_OR_BUILT = re.compile(r"(^|/)(\.(?!github)|changelogs/|CHANGELOG)")
@@ -72,14 +74,22 @@ def _structure(name: str) -> dict[str, Any]:
             if line.startswith(("| `", "|-"))
         ],
         "list items": [indent for indent, _mark in re.findall(r"^( *)(-|\d+\.) ", prose, re.MULTILINE)],
-        # Each README links to the other.
-        "links": [link for link in links if not link.startswith("README")],
+        # Each links to the other; the guides may have a page in each language, too.
+        "links": [link for link in map(_in_english, links) if link != _in_english(Path(name).name)],
         "code": sorted(set(re.findall(r"`([^`\n]+)`", prose))),
     }
 
 
-def test_both_readmes_have_the_same_structure() -> None:
-    english, chinese = _structure("README.md"), _structure("README.zh-CN.md")
+def _in_english(link: str) -> str:
+    return link.replace(".zh-CN.md", ".md")
+
+
+TRANSLATED = [name for name in DOCUMENTS if name.endswith(".zh-CN.md")]
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_both_languages_have_the_same_structure(name: str) -> None:
+    english, chinese = _structure(_in_english(name)), _structure(name)
     for part in english:
         assert chinese[part] == english[part], part
 
@@ -197,6 +207,28 @@ def test_versions_agree() -> None:
     released = set(yaml.safe_load(_text("changelogs/changelog.yaml"))["releases"])
     fragments = list((ROOT / "changelogs" / "fragments").glob("*.yml"))
     assert galaxy["version"] in released or fragments
+
+
+def _first_cells(name: str, heading: str) -> list[str]:
+    """What stands as code in the first column of the tables under a heading."""
+    section = _prose(name).split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^\| `([^`]+)`", section, re.MULTILINE)
+
+
+def test_the_sandbox_page_names_every_switch_fault_and_endpoint() -> None:
+    (play,) = yaml.safe_load(_text("playbooks/sandbox.yml"))
+    checked = [entry["name"] for entry in play["tasks"][0]["loop"]]
+    assert _first_cells("docs/sandbox.md", "Switches") == checked
+    assert {f"sandbox_{name}" for name in re.findall(r"^# sandbox_(\w+)", _text("playbooks/sandbox.yml"), re.M)} == set(
+        checked
+    )
+    table = re.findall(r"^\| (\w+) \|", str(faults.__doc__), re.MULTILINE)[1:]
+    assert sorted(_first_cells("docs/sandbox.md", "Faults")) == sorted(table)
+    served = re.findall(r"(/sandbox/\w*)", str(sandbox_api.__doc__))
+    # The page's own, and the program's.
+    own = {"/sandbox/stream", "/sandbox/change", "/sandbox/request", "/sandbox/correlate", "/sandbox/stop"}
+    endpoints = _first_cells("docs/sandbox.md", "Endpoints")
+    assert set(endpoints) == set(served) - own | {rules.PUSH_PATH, rules.LIST_PATH}
 
 
 def _documentation(kind: str, name: str) -> dict[str, Any]:

@@ -16,16 +16,23 @@ import pytest
 if TYPE_CHECKING:
     from control_node import ControlNode
 
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+    from flashduty_sandbox.merge import Mode
+    from flashduty_sandbox.receiver import Receiver
 
 
 @pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    from control_node import KEY
+def merge() -> Mode:
+    """How the receiver makes changes of events. A test that needs it otherwise parametrizes it."""
+    return "first"
 
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
 
-    with Receiver(tmp_path / "receiver.sqlite3", integration_keys={KEY}) as running:
+@pytest.fixture
+def receiver(tmp_path: Path, merge: Mode) -> Iterator[Receiver]:
+    from control_node import APP_KEY, KEY
+
+    from flashduty_sandbox.receiver import Receiver
+
+    with Receiver(tmp_path / "receiver.sqlite3", integration_keys={KEY}, app_keys={APP_KEY}, merge=merge) as running:
         yield running
 
 

@@ -15,11 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+import pytest
+
+from flashduty_sandbox.receiver import Receiver
 
 # What ansible-core says of anything that it will drop, and what Python says of our files.
 DEPRECATIONS = re.compile(r"\[DEPRECATION WARNING\]|flashcat/flashduty/\S+:\d+: \w+Warning")
 KEY = "8f3c0ad5e1b24c67"
+APP_KEY = "5d0b7e92c4f14a38"
+# For a test that looks for the outcome in the text of the end, or sends one status twice in a second: only this reading
+# of the API shows both.
+LAST_TEXT_WINS = pytest.mark.parametrize("merge", ["last"])
 INVENTORY = """
 [web]
 web1

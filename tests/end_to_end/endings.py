@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from control_node import KEY, ControlNode
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 # Seconds after the end of ansible-playbook. What is promised, and what a machine with much else to do is given.
 PROMISED = 5.0

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from control_node import ControlNode
+from control_node import APP_KEY, ControlNode
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 TASK = """
 - hosts: all
@@ -34,7 +34,7 @@ def nodes(tmp_path: Path, receiver: Receiver) -> list[ControlNode]:
         folder.mkdir()
         node = ControlNode(folder, receiver)
         del node.environment["ANSIBLE_CALLBACKS_ENABLED"]
-        node.environment["FLASHDUTY_APP_KEY"] = "sandbox-app"
+        node.environment["FLASHDUTY_APP_KEY"] = APP_KEY
         (folder / "inventory").write_text(
             f"[all]\nweb[1:12]\n[all:vars]\nansible_connection=local\nansible_python_interpreter={sys.executable}\n"
         )
@@ -46,7 +46,7 @@ def _changed(node: ControlNode, status: str, *arguments: str) -> int:
     """On how many hosts the task changed something."""
     code, output = node.run("--forks", "12", *arguments, node.write(f"{status}.yml", TASK.format(status=status)))
     assert code == 0, output
-    assert "sandbox-app" not in output
+    assert APP_KEY not in output
     return output.count("changed: [")
 
 

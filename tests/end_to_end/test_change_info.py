@@ -10,9 +10,8 @@ import json
 from typing import Any
 
 import pytest
-from control_node import ControlNode
+from control_node import APP_KEY, ControlNode
 
-APP_KEY = "sandbox-app"
 PLAYBOOK = """
 - hosts: web1
   gather_facts: false

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_node import KEY, ControlNode
+from control_node import APP_KEY, KEY, ControlNode
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 OTHER = "another-integration"
 HOUR = 3600
@@ -25,7 +25,7 @@ FLUSH = "flashcat.flashduty.flush"
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    with Receiver(tmp_path / "receiver.sqlite3", integration_keys=[OTHER, KEY]) as running:
+    with Receiver(tmp_path / "receiver.sqlite3", integration_keys=[OTHER, KEY], app_keys=[APP_KEY]) as running:
         yield running
 
 
@@ -55,7 +55,7 @@ def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, re
     _report(receiver, "still running", 5)
     _report(receiver, "abandoned", 7, OTHER)
     _report(receiver, "not of the callback", 7, source="a script")
-    control.environment["FLASHDUTY_APP_KEY"] = "sandbox-app"
+    control.environment["FLASHDUTY_APP_KEY"] = APP_KEY
     options = ("-e", f"stale_after=6h stale_integration_id={ours}")
 
     code, output = control.run(FLUSH, "--check", *options)
@@ -97,7 +97,7 @@ def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, re
     ],
 )
 def test_what_cannot_be_done_is_said(control: ControlNode, options: str, expected: str) -> None:
-    app_key = "" if "flashduty_app_key" in options else " flashduty_app_key=sandbox-app"
+    app_key = "" if "flashduty_app_key" in options else f" flashduty_app_key={APP_KEY}"
     code, output = control.run(FLUSH, "-e", options + app_key)
     assert code == 2
     assert expected in " ".join(output.split())

@@ -19,8 +19,8 @@ from control_node import ControlNode
 
 from ansible_collections.flashcat.flashduty import plugins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import BUILT_IN
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import correlation
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import HEADING
+from flashduty_sandbox import correlation
 
 PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:^`(?P<file>[\w./]+)`\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -10,7 +10,7 @@ import os
 import re
 
 import pytest
-from control_node import KEY, ControlNode
+from control_node import APP_KEY, KEY, ControlNode
 
 REPORT, DOCTOR = "flashcat.flashduty.report", "flashcat.flashduty.doctor"
 
@@ -56,7 +56,7 @@ def _findings(output: str) -> dict[str, str]:
 
 
 def test_doctor_finds_nothing_wrong_and_creates_nothing(control: ControlNode) -> None:
-    control.environment["FLASHDUTY_APP_KEY"] = "sandbox-app"
+    control.environment["FLASHDUTY_APP_KEY"] = APP_KEY
     for arguments in ((), ("--check",)):
         code, output = control.run(DOCTOR, *arguments)
         assert code == 0, output

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from control_node import KEY, ControlNode
+from control_node import KEY, LAST_TEXT_WINS, ControlNode
 
 PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
 FAIL = "    - ansible.builtin.fail: {msg: no}\n      when: inventory_hostname == 'web2'\n"
@@ -67,6 +67,7 @@ def test_a_playbook_that_is_not_reported_counts_as_through(control: ControlNode)
     assert control.statuses() == ["Processing", "Done"]
 
 
+@LAST_TEXT_WINS
 def test_labels_and_the_failed_task(control: ControlNode) -> None:
     named = FAIL.replace("- ansible", "- name: Migrate\n      ansible")
     control.run(control.write("site.yml", PLAY.format(hosts="web") + named))
@@ -83,6 +84,7 @@ def test_check_mode_is_silent(control: ControlNode) -> None:
     assert not (control.folder / "home" / "flashduty").exists()
 
 
+@LAST_TEXT_WINS
 @pytest.mark.parametrize(
     ("number", "whole_group", "reason"),
     [(signal.SIGINT, True, "Interrupted"), (signal.SIGTERM, False, "killed"), (signal.SIGKILL, True, "killed")],

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from control_node import PATIENCE, ControlNode
+from control_node import LAST_TEXT_WINS, PATIENCE, ControlNode
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS
 
@@ -44,6 +44,7 @@ def _ends(control: ControlNode) -> dict[str, str]:
     return {name: change["change_status"] for name, change in _changes(control).items()}
 
 
+@LAST_TEXT_WINS
 def test_each_host_has_its_own_truth(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     ignored = FAILS % "web1" + "      ignore_errors: true\n"
@@ -69,6 +70,7 @@ def test_each_host_has_its_own_truth(control: ControlNode) -> None:
     assert changes["db1"]["description"].startswith("Unreachable: db1 at task")
 
 
+@LAST_TEXT_WINS
 @pytest.mark.parametrize(
     ("play", "reason"),
     [
@@ -87,6 +89,7 @@ def test_what_the_run_never_came_to_is_cancelled_and_says_so(control: ControlNod
     assert reason in changes["db1"]["description"]
 
 
+@LAST_TEXT_WINS
 def test_where_no_task_ran_nothing_is_done(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     tagged = PLAY.format(name="One", hosts="web") + OK + "      tags: never\n"
@@ -112,6 +115,7 @@ def test_forgiven_hosts_are_done(control: ControlNode) -> None:
     assert _ends(control) == {"web1": "Done", "web2": "Done", "db1": "Canceled"}
 
 
+@LAST_TEXT_WINS
 def test_each_group_has_its_own_truth(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "group"
     named = PLAY.format(name="Deploy", hosts="web:db:&env_prod") + FAILS % "web2"
@@ -260,6 +264,7 @@ def test_a_preview_shows_all_and_sends_nothing(control: ControlNode, arguments: 
     assert not (control.folder / "home" / "flashduty").exists()
 
 
+@LAST_TEXT_WINS
 def test_templates_are_worked_out_at_start_and_end(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     variables = {
@@ -317,6 +322,7 @@ SECRETIVE = {
 }
 
 
+@LAST_TEXT_WINS
 @pytest.mark.parametrize("case", SECRETIVE)
 def test_what_must_not_be_told_is_not_told(control: ControlNode, case: str) -> None:
     control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
@@ -327,6 +333,7 @@ def test_what_must_not_be_told_is_not_told(control: ControlNode, case: str) -> N
     assert "Failed: web1 at" in control.only_change()["description"]
 
 
+@LAST_TEXT_WINS
 def test_the_message_is_told_where_it_is_asked_for(control: ControlNode) -> None:
     control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
     message = "no space\\nleft {{ lookup('env', 'FLASHDUTY_PUSH_URL') }}"

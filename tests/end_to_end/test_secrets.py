@@ -23,7 +23,7 @@ import pytest
 from control_node import ControlNode
 from endings import Stage
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 # What can be spelled in one way only, among what cannot.
 CORE, APP_CORE = "Zk7Qw9XvB3nM5pL2", "Hd4Ty8RcU6sJ1gW0"

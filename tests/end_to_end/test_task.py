@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from control_node import ControlNode
+from control_node import LAST_TEXT_WINS, ControlNode
 
 TASK = """
 - hosts: {hosts}
@@ -98,6 +98,7 @@ def test_fail_and_queue(control: ControlNode) -> None:
     assert control.statuses() == ["Done"]
 
 
+@LAST_TEXT_WINS
 def test_a_task_without_a_key_joins_the_run(control: ControlNode) -> None:
     control.environment["ANSIBLE_CALLBACKS_ENABLED"] = "flashcat.flashduty.flashduty_change"
     path = control.write(

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import pytest
-from control_node import ControlNode
+from control_node import LAST_TEXT_WINS, ControlNode
 
 PATIENCE = 40.0
 
@@ -52,6 +52,7 @@ OK = "- ansible.builtin.debug: {msg: fine}\n"
 FAILS_ON_WEB2 = "- name: Work\n  ansible.builtin.fail: {msg: The disk is full.}\n  when: inventory_hostname == 'web2'\n"
 
 
+@LAST_TEXT_WINS
 def test_all_hosts_are_one_change(control: ControlNode) -> None:
     code, output = control.run(_role(control, OK))
     assert code == 0, output
@@ -63,6 +64,7 @@ def test_all_hosts_are_one_change(control: ControlNode) -> None:
     assert change["labels"] == {"service": "storefront"}
 
 
+@LAST_TEXT_WINS
 @pytest.mark.parametrize("serial", [1, 2])
 def test_batches_are_one_change(control: ControlNode, serial: int) -> None:
     code, output = control.run(_role(control, OK, play=f"  serial: {serial}\n"))
@@ -70,6 +72,7 @@ def test_batches_are_one_change(control: ControlNode, serial: int) -> None:
     assert (control.statuses(), _ended(control)["description"]) == (["Processing", "Done"], "3 of 3 hosts done.")
 
 
+@LAST_TEXT_WINS
 def test_a_failed_host_fails_as_without_the_role(control: ControlNode) -> None:
     code, output = control.run(_role(control, FAILS_ON_WEB2))
     assert code == 2
@@ -79,6 +82,7 @@ def test_a_failed_host_fails_as_without_the_role(control: ControlNode) -> None:
     assert change["description"] == "Failed: web2: task Work (ansible.builtin.fail).\n2 of 3 hosts done."
 
 
+@LAST_TEXT_WINS
 def test_rollback_and_message(control: ControlNode) -> None:
     control.write("back.yml", "- ansible.builtin.command: touch {{ playbook_dir }}/rolled-back\n")
     path = _role(
@@ -95,6 +99,7 @@ def test_rollback_and_message(control: ControlNode) -> None:
     assert last == "Minor release"
 
 
+@LAST_TEXT_WINS
 def test_a_rollback_that_fails_and_a_task_with_no_log(control: ControlNode) -> None:
     control.write("back.yml", "- name: Back\n  ansible.builtin.fail: {msg: cannot}\n")
     secret = FAILS_ON_WEB2 + "  no_log: true\n"
@@ -103,6 +108,7 @@ def test_a_rollback_that_fails_and_a_task_with_no_log(control: ControlNode) -> N
     assert text.startswith("Failed: web2: a task with no_log. The rollback failed at task Back.")
 
 
+@LAST_TEXT_WINS
 def test_an_unreachable_host(control: ControlNode) -> None:
     with (control.folder / "inventory").open("a") as inventory:
         inventory.write(
@@ -116,6 +122,7 @@ def test_an_unreachable_host(control: ControlNode) -> None:
     assert "Not finished: web3" in change["description"]
 
 
+@LAST_TEXT_WINS
 def test_hosts_that_take_no_part_do_not_make_it_a_failure(control: ControlNode) -> None:
     path = _role(control, OK)
     text = (control.folder / "site.yml").read_text()
@@ -180,6 +187,7 @@ TASKS = """
 """
 
 
+@LAST_TEXT_WINS
 def test_a_change_left_open_is_canceled_at_the_end(control: ControlNode) -> None:
     code, _output = control.run(control.write("site.yml", TASKS.format(cancel="true", command="/bin/false")))
     assert code == 2

@@ -16,11 +16,13 @@ from urllib.parse import quote
 
 from playwright.sync_api import Page
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import rules
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox import rules
+from flashduty_sandbox.receiver import Receiver
 
 PATIENCE = 20.0
-KEY = "sandbox"
+KEY = "1f2e3d4c5b6a79880a1b2c3d4e5f6071"
+SECOND_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+LABELS = {"service": "storefront", "cluster": "nj", "env": "prod", "host": "web01,web02"}
 OpenPage = Callable[..., Page]
 
 
@@ -43,6 +45,11 @@ class Sandbox:
         event.setdefault("event_time", int(time.time() - ago))
         return self.ask(f"{rules.PUSH_PATH}?integration_key={quote(key)}", event)
 
+    def native(self, change_key: str, change_status: str, **fields: Any) -> int:
+        """Put in an event of a native integration; the HTTP status."""
+        event = {"change_key": change_key, "change_status": change_status, "title": change_key, **fields}
+        return self.ask("/sandbox/native", event)
+
     def run(self, change_key: str, status: str = "Done", *, ago: int, took: int, **fields: Any) -> None:
         """Push a change that began `ago` seconds ago and came to `status` `took` seconds later."""
         assert self.push(change_key, "Processing", ago=ago, **fields) == 200
@@ -63,3 +70,12 @@ def wait_until(condition: Callable[[], object], what: str = "it") -> None:
     while not condition():
         assert time.monotonic() < deadline, f"still not so: {what}"
         time.sleep(0.05)
+
+
+def fill(sandbox: Sandbox) -> None:
+    """One change of each status that can be pushed."""
+    sandbox.push("PLAN-1", "Planned", ago=500, title="Move the database", labels={**LABELS, "service": "orders"})
+    sandbox.push("READY-1", "Ready", ago=-300, title="New kernel", labels={"cluster": "nj"})
+    sandbox.push("RUN-1", "Processing", ago=120, title="Warm the caches", labels=LABELS, link="https://t.example/RUN-1")
+    sandbox.run("DONE-1", ago=400, took=200, title="Deploy storefront", labels=LABELS, description="All 2 hosts ok")
+    sandbox.run("STOP-1", "Canceled", ago=300, took=60, title="Change the schema", labels={"service": "orders"})

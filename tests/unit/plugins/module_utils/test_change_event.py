@@ -26,7 +26,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     plain_text,
     shortened,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver import rules
+from flashduty_sandbox import rules
 
 NOW = 1_800_000_000.0
 MINIMUM: dict[str, Any] = {"change_status": "Done", "change_key": "CHG-1", "title": "deploy"}

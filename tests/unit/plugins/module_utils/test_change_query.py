@@ -25,7 +25,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 KEY, APP_KEY = "k3y-of-the-integration", "app/k3y+of a 'user'"
 APP_KEY = APP_KEY.replace(" ", "-")

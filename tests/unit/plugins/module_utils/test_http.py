@@ -19,7 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 KEY = "k3y/of+this 'one'\"ü"
 PATIENCE = 20.0

@@ -27,7 +27,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.server import Receiver
+from flashduty_sandbox.receiver import Receiver
 
 KEY = "k3y/of+this 'one'\"ü"
 PATIENCE = 20.0

@@ -1,380 +1,38 @@
-<!DOCTYPE html>
-<!--
+/*
 Copyright (c) 2026, the flashcat.flashduty contributors
 GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 SPDX-License-Identifier: GPL-3.0-or-later
+*/
 
-The page of the sandbox: what page.py serves and feed.py keeps up to date. Everything shown comes from strangers and
-is put in as text; the Content-Security-Policy leaves no other way.
--->
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Flashduty sandbox</title>
-<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='%230b5cad' d='M1 2h9v3H1zm3 5h9v3H4zm3 5h8v3H7z'/%3E%3C/svg%3E">
-<style>
-:root {
-  color-scheme: light dark;
-  --ground: light-dark(#ffffff, #101418);
-  --raised: light-dark(#f5f7f9, #181e24);
-  --hover: light-dark(#eef3f8, #1d252d);
-  --line: light-dark(#d9dee3, #2c353e);
-  --edge: light-dark(#7a848e, #75818d);
-  --text: light-dark(#1a2026, #e4e8ec);
-  --quiet: light-dark(#55606b, #9aa6b2);
-  --accent: light-dark(#0b5cad, #7db8f5);
-  --on-accent: light-dark(#ffffff, #101418);
-  --good: light-dark(#d9f0de, #143d22);
-  --planned: light-dark(#55606b, #9aa6b2);
-  --ready: light-dark(#6b3fb5, #bfa3f7);
-  --processing: light-dark(#0b5cad, #6fb1f5);
-  --done: light-dark(#1a6b35, #63c583);
-  --canceled: light-dark(#b3261e, #ff958a);
-  --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
-  --row: 3.25rem;
-  --columns: 6.75rem minmax(0, 5fr) 11.5rem minmax(0, 4fr);
-  font: 0.875rem/1.4 system-ui, -apple-system, "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", sans-serif;
-}
-:root[data-theme=light] { color-scheme: light; }
-:root[data-theme=dark] { color-scheme: dark; }
-* { box-sizing: border-box; }
-[hidden] { display: none !important; }
-body { margin: 0; background: var(--ground); color: var(--text); overflow-wrap: anywhere; }
-h1, h2, h3, p, ol, ul, dl, dd, figure { margin: 0; padding: 0; }
-ol, ul { list-style: none; }
-h1 { font-size: 1rem; }
-h2 { font-size: 1rem; }
-h3 { font-size: inherit; font-weight: 600; min-width: 0; }
-a { color: var(--accent); }
-button, input, select, textarea { font: inherit; color: inherit; }
-input, select, textarea, .button {
-  background: var(--ground); border: 1px solid var(--edge); border-radius: 4px; padding: 0.25rem 0.5rem; min-width: 0;
-}
-.button { cursor: pointer; }
-.button:hover { background: var(--hover); }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
-.spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
-.quiet { color: var(--quiet); }
-.mono { font-family: var(--mono); font-size: 0.8125rem; }
-.data { unicode-bidi: isolate; }
-.skip { position: absolute; left: 0.5rem; top: -4rem; z-index: 9; background: var(--ground); padding: 0.5rem; }
-.skip:focus { top: 0.5rem; }
-
-header { display: flex; flex-wrap: wrap; align-items: center; gap: 0.25rem 1rem; padding: 0.5rem 1rem; background: var(--raised); border-bottom: 1px solid var(--line); }
-header nav { display: flex; flex-wrap: wrap; gap: 0.25rem; flex: 1; }
-header nav a { padding: 0.25rem 0.625rem; border-radius: 4px; text-decoration: none; color: var(--text); }
-header nav a:hover { background: var(--hover); }
-header nav a[aria-current] { background: var(--accent); color: var(--on-accent); }
-.settings { display: flex; gap: 0.5rem; align-items: center; }
-#link-state { display: inline-flex; align-items: center; gap: 0.375rem; }
-#link-state::before { content: ""; width: 0.5rem; height: 0.5rem; border: 1.5px solid var(--canceled); }
-#link-state[data-state=live]::before { border-radius: 50%; border-color: var(--done); background: var(--done); }
-main { padding: 0.75rem 1rem 3rem; }
-main > section { max-width: 100rem; margin: 0 auto; }
-
-.filters { display: flex; flex-wrap: wrap; gap: 0.5rem 0.75rem; align-items: center; margin-bottom: 0.5rem; }
-.filters input[type=search] { width: 14rem; flex: 0 1 14rem; }
-#label-input { width: 12.5rem; }
-.statuses { display: flex; flex-wrap: wrap; gap: 0.25rem; border: 0; padding: 0; margin: 0; min-width: 0; }
-.statuses label { position: relative; display: inline-flex; align-items: center; gap: 0.3rem; padding: 0.1875rem 0.5rem; border: 1px solid var(--line); border-radius: 4px; cursor: pointer; }
-.statuses label:hover { background: var(--hover); }
-.statuses label:has(:checked) { border-color: var(--accent); background: var(--hover); box-shadow: inset 0 0 0 1px var(--accent); }
-.statuses label:has(:focus-visible) { outline: 2px solid var(--accent); outline-offset: 1px; }
-.statuses input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer; }
-.chips { display: flex; gap: 0.25rem; min-width: 0; }
-.chip {
-  font: inherit; font-size: 0.75rem; line-height: 1.3; border: 1px solid var(--line); border-radius: 3px; padding: 0 0.3125rem;
-  background: var(--raised); color: var(--text); white-space: nowrap; max-width: 100%; overflow: hidden; text-overflow: ellipsis;
-}
-button.chip { cursor: pointer; }
-button.chip:hover { border-color: var(--accent); }
-.chip b { font-weight: 400; color: var(--quiet); }
-.chip.on { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
-
-.status { display: inline-flex; align-items: center; gap: 0.375rem; white-space: nowrap; }
-svg.icon { width: 1em; height: 1em; flex: none; fill: none; stroke: currentColor; stroke-width: 1.75; stroke-linecap: round; stroke-linejoin: round; }
-[data-status=Planned] { --tone: var(--planned); }
-[data-status=Ready] { --tone: var(--ready); }
-[data-status=Processing] { --tone: var(--processing); }
-[data-status=Done] { --tone: var(--done); }
-[data-status=Canceled] { --tone: var(--canceled); }
-.status { color: var(--tone); }
-
-.axis { position: sticky; top: 0; z-index: 2; background: var(--ground); border-bottom: 1px solid var(--edge); display: grid; grid-template-columns: var(--columns); gap: 0 0.75rem; padding: 0.25rem 0.5rem; color: var(--quiet); font-size: 0.75rem; align-items: end; }
-.scale { position: relative; height: 1.125rem; overflow: hidden; }
-.scale span { position: absolute; translate: -50% 0; white-space: nowrap; font-variant-numeric: tabular-nums; }
-#changes { position: relative; overflow-anchor: none; }
-.row { position: absolute; left: 0; right: 0; border-bottom: 1px solid var(--line); }
-.line { height: calc(var(--row) - 1px); display: grid; grid-template-columns: var(--columns); grid-template-rows: 1fr 1fr; gap: 0 0.75rem; padding: 0.25rem 0.5rem; align-items: center; cursor: pointer; }
-.line:hover, .row.open > .line { background: var(--hover); }
-.line > .status { grid-area: 1 / 1; }
-.line > .refused { grid-area: 2 / 1; color: var(--canceled); font-size: 0.75rem; white-space: nowrap; }
-.line > .what { grid-area: 1 / 2; display: flex; gap: 0.5rem; align-items: baseline; min-width: 0; }
-.line > .about { grid-area: 2 / 2; display: flex; gap: 0.625rem; align-items: baseline; min-width: 0; }
-.about .chips { overflow: hidden; }
-.about .chip { flex: none; max-width: 16rem; }
-.line > .when { grid-area: 1 / 3; font-variant-numeric: tabular-nums; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.line > .took { grid-area: 2 / 3; font-variant-numeric: tabular-nums; font-size: 0.8125rem; color: var(--quiet); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
-.line > .track { grid-area: 1 / 4 / 3 / 5; }
-.title { all: unset; cursor: pointer; display: block; max-width: 100%; box-sizing: border-box; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; border-radius: 2px; }
-.title:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
-.about .key { color: var(--quiet); white-space: nowrap; overflow: hidden; text-overflow: ellipsis; flex: none; max-width: 45%; }
-.what a { flex: none; font-size: 0.8125rem; white-space: nowrap; }
-.track { position: relative; height: 100%; overflow: hidden; background-image: var(--ticks); }
-.bar { position: absolute; top: calc(50% - 0.5rem); height: 1rem; min-width: 0.75rem; color: var(--tone); forced-color-adjust: none; }
-[data-status=Planned] .bar { border: 2px dashed; border-radius: 0.5rem; min-width: 1rem; }
-[data-status=Ready] .bar { border: 2px solid; border-radius: 0.5rem; min-width: 1rem; background: radial-gradient(circle, currentColor 1.5px, transparent 2px) center / 6px 6px; }
-[data-status=Processing] .bar { background: linear-gradient(115deg, #fff5 25%, #0000 25% 50%, #fff5 50% 75%, #0000 75%) 0 0 / 1rem 1rem, currentColor; clip-path: polygon(0 0, calc(100% - 0.5rem) 0, 100% 50%, calc(100% - 0.5rem) 100%, 0 100%); animation: flow 1.2s linear infinite; }
-[data-status=Done] .bar { background: currentColor; border-radius: 2px; }
-[data-status=Canceled] .bar { border: 2px solid; border-radius: 2px; background: repeating-linear-gradient(45deg, currentColor 0 2px, transparent 2px 5px); }
-@keyframes flow { to { background-position: 1rem 0, 0 0; } }
-.fresh > .line { animation: fresh 1.6s ease-out; }
-@keyframes fresh { from { background: var(--good); } }
-
-.detail { padding: 0.25rem 0.75rem 0.75rem 1rem; border-left: 3px solid var(--tone); background: var(--raised); }
-.detail > * + * { margin-top: 0.5rem; }
-.detail .chips { flex-wrap: wrap; }
-.detail .chip { white-space: normal; text-align: start; }
-.facts { display: flex; flex-wrap: wrap; gap: 0.125rem 1.25rem; }
-.facts div { display: flex; gap: 0.375rem; min-width: 0; }
-.facts dt { color: var(--quiet); }
-.says { white-space: pre-wrap; max-width: 75rem; }
-.arrivals > li { display: grid; grid-template-columns: minmax(0, 22rem) minmax(0, 1fr); gap: 0.25rem 1rem; padding: 0.5rem 0; border-top: 1px solid var(--line); }
-.arrivals .facts { flex-direction: column; font-size: 0.8125rem; }
-.refusal { color: var(--canceled); font-weight: 600; }
-pre { margin: 0; font-family: var(--mono); font-size: 0.75rem; line-height: 1.45; white-space: pre-wrap; background: var(--ground); border: 1px solid var(--line); border-radius: 4px; padding: 0.375rem 0.5rem; max-height: 24rem; overflow: auto; }
-.empty { padding: 2.5rem 1rem; text-align: center; color: var(--quiet); }
-.empty p + p { margin-top: 0.5rem; }
-code { font-family: var(--mono); font-size: 0.8125rem; }
-
-.try { display: grid; grid-template-columns: minmax(0, 24rem) minmax(0, 1fr); gap: 1.5rem; align-items: start; }
-.try form { display: grid; gap: 0.75rem; }
-.try form label, .field { display: grid; gap: 0.25rem; }
-.try textarea { width: 100%; min-height: 9rem; font-family: var(--mono); font-size: 0.8125rem; resize: vertical; }
-.pair { display: flex; gap: 0.5rem; }
-.pair > :first-child { flex: 1; }
-.rule { border-top: 1px solid var(--line); padding-top: 0.75rem; display: grid; gap: 0.5rem; font-size: 0.8125rem; color: var(--quiet); }
-.rule dt { font-weight: 600; color: var(--text); }
-.problem { color: var(--canceled); }
-.matches { margin: 0.5rem 0 1.5rem; counter-reset: rank; border-top: 1px solid var(--line); }
-.matches > li { display: grid; grid-template-columns: 2rem minmax(0, 1fr); padding: 0.5rem 0; border-bottom: 1px solid var(--line); }
-.matches > li::before { counter-increment: rank; content: counter(rank); font-variant-numeric: tabular-nums; color: var(--quiet); font-size: 1rem; }
-.matches.unranked > li::before { content: "·"; }
-.matches .what { display: flex; flex-wrap: wrap; gap: 0 0.625rem; align-items: center; }
-.matches .chips { flex-wrap: wrap; margin-top: 0.25rem; }
-.matches .chip { white-space: normal; text-align: start; }
-mark.chip { background: var(--good); border-color: var(--done); font-weight: 600; }
-mark.chip::before { content: "= "; }
-.chip.differs { border-style: dashed; border-color: var(--canceled); }
-.chip.differs::before { content: "≠ "; color: var(--canceled); }
-.strays > li { padding: 0.5rem 0; border-bottom: 1px solid var(--line); }
-.strays summary { cursor: pointer; }
-.strays pre { margin-top: 0.375rem; }
-
-@media (max-width: 48rem) {
-  :root { --row: 8.25rem; --columns: minmax(0, 1fr) auto; }
-  main { padding: 0.5rem 0.5rem 3rem; }
-  header { padding: 0.5rem; gap: 0.5rem; }
-  .settings { flex-wrap: wrap; }
-  .filters input[type=search], #label-input { flex: 1 1 9rem; width: auto; }
-  .axis { grid-template-columns: 1fr; padding: 0.25rem 0; }
-  .axis > :not(.scale) { display: none; }
-  .line { grid-template-rows: auto auto auto auto 1.375rem; padding: 0.25rem 0; gap: 0 0.5rem; align-content: space-between; }
-  .line > .status { grid-area: 1 / 1; }
-  .line > .refused { grid-area: 1 / 2; justify-self: end; }
-  .line > .what { grid-area: 2 / 1 / 3 / 3; }
-  .line > .when { grid-area: 3 / 1; }
-  .line > .took { grid-area: 3 / 2; }
-  .line > .about { grid-area: 4 / 1 / 5 / 3; }
-  .line > .track { grid-area: 5 / 1 / 6 / 3; }
-  .detail { padding: 0.25rem 0.25rem 0.75rem 0.5rem; }
-  .arrivals > li, .try { grid-template-columns: minmax(0, 1fr); }
-}
-@media (prefers-reduced-motion: reduce) {
-  *, *::before, *::after { animation: none !important; transition: none !important; }
-}
-@media (forced-colors: active) {
-  header nav a[aria-current], .statuses label:has(:checked) { outline: 2px solid; }
-}
-</style>
-</head>
-<body>
-<svg hidden aria-hidden="true">
-  <symbol id="icon-Planned" viewBox="0 0 16 16"><rect x="2.5" y="2.5" width="11" height="11" rx="5.5" stroke-dasharray="3.2 2.6"/></symbol>
-  <symbol id="icon-Ready" viewBox="0 0 16 16"><circle cx="8" cy="8" r="5.5"/><circle cx="8" cy="8" r="1" fill="currentColor"/></symbol>
-  <symbol id="icon-Processing" viewBox="0 0 16 16"><path d="M4.5 2.5 12.5 8l-8 5.5z" fill="currentColor"/></symbol>
-  <symbol id="icon-Done" viewBox="0 0 16 16"><path d="m2.5 8.5 3.75 4L13.5 4"/></symbol>
-  <symbol id="icon-Canceled" viewBox="0 0 16 16"><path d="m3.5 3.5 9 9m0-9-9 9"/></symbol>
-</svg>
-<a class="skip" href="#main" data-text="skip"></a>
-<header>
-  <h1 data-text="title"></h1>
-  <nav data-label="views">
-    <a data-view="timeline"></a>
-    <a data-view="correlate"></a>
-    <a data-view="refused"></a>
-  </nav>
-  <div class="settings">
-    <span id="link-state" class="quiet"></span>
-    <select id="language" data-label="language">
-      <option value="en" lang="en">English</option>
-      <option value="zh" lang="zh-CN">中文</option>
-    </select>
-    <select id="theme" data-label="theme">
-      <option value="auto" data-text="themeAuto"></option>
-      <option value="light" data-text="themeLight"></option>
-      <option value="dark" data-text="themeDark"></option>
-    </select>
-  </div>
-</header>
-<noscript><p class="empty">This page needs JavaScript. Without it: ansible-playbook flashcat.flashduty.sandbox -e sandbox_state=shown</p></noscript>
-<div id="news" class="spoken" role="status" aria-live="polite"></div>
-<main id="main" tabindex="-1">
-  <section data-page="timeline" aria-labelledby="timeline-heading">
-    <h2 id="timeline-heading" class="spoken" data-text="timeline"></h2>
-    <div class="filters" role="search" data-label="filters">
-      <input type="search" id="search" data-label="search" data-hint="search" autocomplete="off" spellcheck="false">
-      <fieldset class="statuses" id="statuses" data-label="status"></fieldset>
-      <form id="label-form"><input id="label-input" data-label="addLabel" data-hint="addLabel" list="label-list" autocomplete="off" spellcheck="false"></form>
-      <datalist id="label-list"></datalist>
-      <select id="range" data-label="range"></select>
-      <ul class="chips" id="chosen" data-label="chosen"></ul>
-      <button type="button" class="button" id="clear" data-text="clear"></button>
-      <span id="count" class="quiet"></span>
-    </div>
-    <div class="axis" aria-hidden="true"><span data-text="status"></span><span data-text="change"></span><span data-text="when"></span><div class="scale" id="scale"></div></div>
-    <p id="hint" class="spoken" data-text="hint"></p>
-    <ol id="changes" data-label="timeline" aria-describedby="hint"></ol>
-    <div class="empty" id="empty"></div>
-  </section>
-  <section data-page="correlate" aria-labelledby="correlate-heading" hidden>
-    <div class="try">
-      <form id="alert">
-        <h2 id="correlate-heading" data-text="correlate"></h2>
-        <p class="quiet" data-text="correlateWhat"></p>
-        <label><span data-text="alertLabels"></span><textarea id="alert-labels" spellcheck="false" autocomplete="off" aria-describedby="alert-help alert-problem"></textarea></label>
-        <p id="alert-help" class="quiet" data-text="alertHelp"></p>
-        <p id="alert-problem" class="problem" role="alert"></p>
-        <div class="field">
-          <label for="alert-time" data-text="alertTime"></label>
-          <div class="pair"><input type="datetime-local" step="1" id="alert-time"><button type="button" class="button" id="alert-now" data-text="now"></button></div>
-        </div>
-        <label><span data-text="window"></span><select id="window"></select></label>
-        <dl class="rule">
-          <dt data-text="published"></dt><dd data-text="publishedWhat"></dd>
-          <dt data-text="assumed"></dt><dd data-text="assumedWhat"></dd>
-        </dl>
-      </form>
-      <div id="result" aria-live="polite"></div>
-    </div>
-  </section>
-  <section data-page="refused" aria-labelledby="refused-heading" hidden>
-    <h2 id="refused-heading" data-text="refused"></h2>
-    <p class="quiet" data-text="refusedWhat"></p>
-    <ol class="strays" id="strays" aria-labelledby="refused-heading"></ol>
-    <p class="empty" id="no-strays" data-text="noStrays"></p>
-  </section>
-</main>
-<script type="module">
-const STATUSES = ["Planned", "Ready", "Processing", "Done", "Canceled"];
-const ENDED = ["Done", "Canceled"];
+const PAGES = ["timeline", "correlate", "refused", "connect"];
+const STATUSES = ["Planned", "Ready", "Processing", "Done", "Canceled", "Failed"];
+const ENDED = ["Done", "Canceled", "Failed"];
+const ENDED_BADLY = ["Canceled", "Failed"];
+// What the labels of the end say of why it was not Done.
+const OUTCOME = ["result", "failed_host", "failed_task"];
 const RANGES = { auto: 0, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400, "7d": 604800 };
 const WINDOWS = { "1h": 3600, "6h": 21600, "1d": 86400, "3d": 259200, "7d": 604800 };
 // The labels that alerts usually have come first; the others follow by name.
 const FIRST_LABELS = ["service", "host", "cluster", "env", "region", "team", "owner", "group", "job", "instance", "ident"];
 const OVERSCAN = 8;
 const YEAR = 366 * 86400;
-
-const TEXTS = {
-  en: {
-    title: "Flashduty sandbox", skip: "Skip to the changes", views: "Views", language: "Language", theme: "Colours",
-    themeAuto: "System", themeLight: "Light", themeDark: "Dark",
-    timeline: "Timeline", correlate: "Try correlation", refused: "Refused",
-    live: "live", lost: "not connected, trying again", paused: "paused",
-    filters: "Filters", search: "Search key, title, text", status: "Status", addLabel: "Filter by label key=value",
-    range: "Time shown", chosen: "Labels filtered by", clear: "Clear filters", change: "Change", when: "Start, end, duration",
-    remove: (label) => `Remove the filter ${label}`,
-    count: (shown, all) => (shown === all ? `${number(all)} ${all === 1 ? "change" : "changes"}` : `${number(shown)} of ${number(all)} changes`),
-    hint: "Arrow keys move from change to change, Enter opens and closes one.",
-    ranges: { auto: "All times", "15m": "Last 15 minutes", "1h": "Last hour", "6h": "Last 6 hours", "1d": "Last 24 hours", "7d": "Last 7 days" },
-    windows: { "1h": "1 hour", "6h": "6 hours", "1d": "24 hours", "3d": "3 days", "7d": "7 days" },
-    nothing: "No change yet.", nothingHelp: "Run a playbook with the settings that ansible-playbook flashcat.flashduty.sandbox printed: its change appears here by itself.",
-    noMatch: "No change fits the filters.", loading: "Reading the changes…",
-    Planned: "Planned", Ready: "Ready", Processing: "Processing", Done: "Done", Canceled: "Canceled",
-    filed: "filed", plannedFor: "planned for", since: "since", soFar: (text) => `${text} so far`,
-    link: "Link", noLink: "not a web address", key: "Key", start: "Start", end: "End", duration: "Duration", labels: "Labels", description: "Description",
-    integration: "Integration", events: "Events",
-    refusedHere: (count) => `${count} refused`, details: (title) => `Events of ${title}`,
-    happened: "Happened", arrived: "Arrived", later: (text) => `${text} later`, request: "request_id", answer: "Answer", client: "Client", fault: "Fault", noAnswer: "none",
-    refusedAs: (code) => `Refused: ${code}`, notTaken: "Not taken: a fault of the sandbox", body: "Body as it was sent", noBody: "no body",
-    cut: (count) => `… ${number(count)} more characters`, omitted: (count) => `${number(count)} earlier requests are not shown.`,
-    failed: "The details could not be read.",
-    updates: (count) => `${count} changes updated`, update: (title, status) => `${title}: ${status}`,
-    correlateWhat: "Which changes would Flashduty bring up for an alert? Enter one, and tune the labels of your changes by what you see.",
-    alertLabels: "Labels of the alert", alertHelp: "One key=value a line, {key=\"value\"} as Prometheus writes it, or JSON.",
-    alertTime: "Time of the alert (empty: now)", now: "Now", window: "Look this far around it",
-    unreadable: (line) => `Line ${line} is not key=value.`, badJson: "This JSON is no object of labels.",
-    published: "What Flashduty publishes", publishedWhat: "Changes relate to an incident by labels that both have and by closeness in time. An incident has the labels of its first alert.",
-    assumed: "What is assumed here", assumedWhat: "Flashduty publishes neither weights nor a window. Here a label is shared when key and value are equal, case included; more shared labels come first, and among as many, the change that is closer in time; a change in progress is close as long as it is open.",
-    brought: (count) => `${number(count)} ${count === 1 ? "change shares" : "changes share"} a label with this alert`, of: (count) => `of ${number(count)} in that time`,
-    nearly: "Nearly: same label, value not equal", nearlyWhat: "Not brought up. A value that the change joins by commas with others is another value; one change per host or group (scope) or a more general label would meet it.",
-    noAlert: "Enter the labels of an alert.", noneShared: "No change in that time shares a label with this alert.",
-    shared: (count) => `${count} shared ${count === 1 ? "label" : "labels"}`,
-    before: (text) => `ended ${text} before the alert`, during: "under way at the alert", after: (text) => `started ${text} after the alert`,
-    toldBefore: (text) => `reported ${text} before the alert`, dueAfter: (text) => `due ${text} after the alert`,
-    alertSays: (value) => `alert: ${value}`, missing: "Only the alert has", asListed: "one of several values", asCase: "only case or spaces differ",
-    refusedWhat: "Requests that belong to no change here: the last 100. Those with the key of a change are shown with it.", noStrays: "Nothing was refused.",
-    units: { d: "d", h: "h", min: "min", s: "s" },
-  },
-  zh: {
-    title: "Flashduty 沙箱", skip: "跳到变更列表", views: "视图", language: "语言", theme: "配色",
-    themeAuto: "跟随系统", themeLight: "浅色", themeDark: "深色",
-    timeline: "时间线", correlate: "试算关联", refused: "被拒请求",
-    live: "实时", lost: "连接中断，正在重试", paused: "已暂停",
-    filters: "筛选", search: "搜索 key、标题、描述", status: "状态", addLabel: "按标签筛选 key=value",
-    range: "时间范围", chosen: "筛选中的标签", clear: "清除筛选", change: "变更", when: "开始、结束、时长",
-    remove: (label) => `移除筛选 ${label}`,
-    count: (shown, all) => (shown === all ? `共 ${number(all)} 个变更` : `${number(shown)} / ${number(all)} 个变更`),
-    hint: "方向键在变更之间移动，回车键展开或收起。",
-    ranges: { auto: "全部时间", "15m": "最近 15 分钟", "1h": "最近 1 小时", "6h": "最近 6 小时", "1d": "最近 24 小时", "7d": "最近 7 天" },
-    windows: { "1h": "1 小时", "6h": "6 小时", "1d": "24 小时", "3d": "3 天", "7d": "7 天" },
-    nothing: "还没有变更。", nothingHelp: "按 ansible-playbook flashcat.flashduty.sandbox 打印的设置运行一个 playbook，变更会自动出现在这里。",
-    noMatch: "没有符合筛选条件的变更。", loading: "正在读取变更…",
-    Planned: "已提单", Ready: "即将开始", Processing: "进行中", Done: "已完成", Canceled: "已取消",
-    filed: "提单于", plannedFor: "计划于", since: "始于", soFar: (text) => `已进行 ${text}`,
-    link: "链接", noLink: "不是网页地址", key: "变更 key", start: "开始", end: "结束", duration: "时长", labels: "标签", description: "描述",
-    integration: "集成", events: "事件",
-    refusedHere: (count) => `${count} 次被拒`, details: (title) => `${title} 的事件`,
-    happened: "发生", arrived: "到达", later: (text) => `晚 ${text}`, request: "request_id", answer: "响应", client: "客户端", fault: "故障注入", noAnswer: "无",
-    refusedAs: (code) => `被拒：${code}`, notTaken: "未接收：沙箱注入的故障", body: "原始请求体", noBody: "无请求体",
-    cut: (count) => `…… 其余 ${number(count)} 个字符`, omitted: (count) => `更早的 ${number(count)} 个请求未显示。`,
-    failed: "无法读取详情。",
-    updates: (count) => `${count} 个变更有更新`, update: (title, status) => `${title}：${status}`,
-    correlateWhat: "一条告警会让 Flashduty 关联出哪些变更？在这里输入告警，对照结果调整变更的标签。",
-    alertLabels: "告警的标签", alertHelp: "每行一个 key=value，或 Prometheus 写法 {key=\"value\"}，或 JSON。",
-    alertTime: "告警时间（留空为现在）", now: "现在", window: "前后查看多久",
-    unreadable: (line) => `第 ${line} 行不是 key=value。`, badJson: "这段 JSON 不是标签对象。",
-    published: "Flashduty 公布的规则", publishedWhat: "变更与故障通过共有的标签和时间上的接近相关联；故障的标签等于其首条告警的标签。",
-    assumed: "这里的假设", assumedWhat: "Flashduty 没有公布权重和时间窗口。这里认为：key 与 value 完全相等（区分大小写）才算共有标签；共有标签多的在前，一样多时时间更近的在前；进行中的变更在关闭之前一直算作接近。",
-    brought: (count) => `${number(count)} 个变更与该告警有共有标签`, of: (count) => `该时段共 ${number(count)} 个`,
-    nearly: "差一点：标签相同，值不相等", nearlyWhat: "不会被关联。变更用逗号连接的多个值是另一个值；按主机或分组各报一个变更（scope），或使用更通用的标签，才能匹配。",
-    noAlert: "请输入告警的标签。", noneShared: "该时段没有变更与该告警有共有标签。",
-    shared: (count) => `${count} 个共有标签`,
-    before: (text) => `在告警前 ${text}结束`, during: "告警时正在进行", after: (text) => `在告警后 ${text}开始`,
-    toldBefore: (text) => `在告警前 ${text}上报`, dueAfter: (text) => `计划在告警后 ${text}开始`,
-    alertSays: (value) => `告警：${value}`, missing: "只有告警才有", asListed: "多个值之一", asCase: "仅大小写或空格不同",
-    refusedWhat: "不属于任何变更的请求，最近 100 个。带有某个变更 key 的请求显示在该变更中。", noStrays: "没有被拒的请求。",
-    units: { d: "天", h: "小时", min: "分", s: "秒" },
-  },
-};
+// What lies ahead gets at most this share of what lies behind.
+const AHEAD = 0.25;
 
 // ---- small things
 
 const $ = (selector) => document.querySelector(selector);
 const state = { lang: "en", offset: 0, complete: false, view: null };
-const t = (name) => TEXTS[state.lang][name];
 const number = (value) => value.toLocaleString(state.lang);
+
+/** A text in the language of the page, its {0}, {1}, … filled in; where it has plural forms, the first one decides. */
+function t(name, ...values) {
+  const entry = TEXTS[state.lang][name];
+  if (!values.length) return entry;
+  const text = entry.other ? (entry[new Intl.PluralRules(state.lang).select(values[0])] ?? entry.other) : entry;
+  return text.replace(/\{(\d)\}/g, (_whole, index) => (typeof values[index] === "number" ? number(values[index]) : values[index]));
+}
+
 const now = () => Date.now() / 1000 + state.offset;
 
 /** An element with these properties and children; strings become text, nothing is ever parsed as markup. */
@@ -431,6 +89,60 @@ function labelsInOrder(labels) {
   return Object.entries(labels).sort(([a], [b]) => place(a) - place(b) || (a < b ? -1 : 1));
 }
 
+// ---- copying, and what there is to copy
+
+let settings = { integrations: [], app_key: "" };
+
+function copyButton(text, name = t("copy"), of = text) {
+  const button = make("button", { type: "button", className: "button copy" });
+  const say = (word) => {
+    button.textContent = word;
+    button.setAttribute("aria-label", `${word}: ${of}`);
+  };
+  say(name);
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      say(t("copied"));
+    } catch {
+      const shown = button.parentNode.querySelector("code");
+      if (shown) getSelection().selectAllChildren(shown);
+      say(t("copyFailed"));
+    }
+    setTimeout(say, 2000, name);
+  });
+  return button;
+}
+
+const copyable = (text) => make("span", { className: "copyable" }, make("code", { className: "data" }, text), copyButton(text));
+
+/** How a shell is pointed at this sandbox: one line where it runs as a program. */
+function shellLines() {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  if (settings.shell) return settings.shell;
+  const [first] = settings.integrations;
+  return ["export ANSIBLE_CALLBACKS_ENABLED=flashcat.flashduty.flashduty_change", `export FLASHDUTY_PUSH_URL=${quoted(first?.push_url ?? "")}`, `export FLASHDUTY_APP_KEY=${quoted(settings.app_key)}`].join("\n");
+}
+
+async function loadSettings() {
+  try {
+    settings = await ask("settings");
+  } catch {
+    return;
+  }
+  drawConnect();
+  touch();
+}
+
+function drawConnect() {
+  $("#shell").replaceChildren(copyable(shellLines()));
+  const urls = settings.integrations.map(({ integration_id: id, push_url: url }) => make("div", {}, make("dt", {}, t("pushUrl", id)), make("dd", {}, copyable(url))));
+  $("#keys").replaceChildren(...urls, make("div", {}, make("dt", {}, t("appKey")), make("dd", {}, copyable(settings.app_key))));
+  const rules = [t(settings.merge === "last" ? "mergeLast" : "mergeFirst"), settings.route_label ? t("routed", settings.route_label) : t("notRouted")];
+  $("#rules").replaceChildren(...rules.map((text) => make("p", {}, text)));
+  $("#start-command").replaceChildren(copyable(settings.start ?? "ansible-playbook flashcat.flashduty.sandbox"));
+}
+
 // ---- time
 
 let clocks = {};
@@ -480,7 +192,7 @@ function duration(seconds) {
 const endOf = (change) => (change.change_status === "Processing" ? Math.max(now(), change.start_time) : change.last_time);
 const took = (change) => {
   if (ENDED.includes(change.change_status)) return duration(change.end_time - change.start_time);
-  return change.change_status === "Processing" ? t("soFar")(duration(now() - change.start_time)) : "";
+  return change.change_status === "Processing" ? t("soFar", duration(now() - change.start_time)) : "";
 };
 const span = (change) => {
   if (ENDED.includes(change.change_status)) return [timeElement(change.start_time, clock(change.start_time)), " – ", timeElement(change.end_time, clock(change.end_time))];
@@ -494,7 +206,8 @@ function readAddress() {
   const query = new URLSearchParams(location.search);
   const one = (name, allowed, otherwise) => (allowed.includes(query.get(name)) ? query.get(name) : otherwise);
   return {
-    page: one("view", ["timeline", "correlate", "refused"], "timeline"),
+    page: one("view", PAGES, "timeline"),
+    change: query.get("change") ?? "",
     q: query.get("q") ?? "",
     statuses: query.getAll("status").filter((status) => STATUSES.includes(status)),
     labels: [...new Set(query.getAll("label"))],
@@ -508,6 +221,7 @@ function readAddress() {
 function addressOf(view) {
   const query = new URLSearchParams();
   if (view.page !== "timeline") query.set("view", view.page);
+  if (view.change) query.set("change", view.change);
   if (view.q) query.set("q", view.q);
   for (const status of view.statuses) query.append("status", status);
   for (const label of view.labels) query.append("label", label);
@@ -545,9 +259,16 @@ function go(changed, field = null) {
 const changes = new Map();
 let strays = [];
 let strayCount = 0;
+let probeCount = 0;
+/** The changes of one key and integration: more than one where routes led their events into several channels. */
+let ofKey = new Map();
 let shown = [];
 let dirty = true;
 const fresh = new Set();
+
+const keyOf = (change) => `${change.integration_id} ${change.change_key}`;
+const siblings = (change) => ofKey.get(keyOf(change)) ?? [change];
+const addressOfChange = (id) => new URL(addressOf({ ...state.view, page: "timeline", change: id, q: "", statuses: [], labels: [], range: "auto" }), location.href).href;
 
 function haystack(change) {
   change.haystack ??= [change.change_key, change.title, change.description].join("\n").toLocaleLowerCase();
@@ -590,6 +311,8 @@ function fitAxis() {
     // One change of a far year must not make all others a dot.
     to = Math.max(to, Math.min(endOf(change), time + YEAR));
   }
+  // Nor one of the next hours; its bar ends at the edge then.
+  if (from < time) to = Math.min(to, time + Math.max(10, AHEAD * (time - from)));
   to = Math.max(to, from + 10);
   const margin = (to - from) * 0.02;
   axis = { from: seconds ? from : from - margin, to: to + margin };
@@ -626,6 +349,7 @@ function drawBar(row) {
   const right = Math.max(left, Math.min(100, place(endOf(row.change))));
   row.bar.style.left = `min(${left}%, 100% - 1rem)`;
   row.bar.style.width = `${right - left}%`;
+  row.bar.classList.toggle("beyond", row.change.start_time > axis.to);
   row.took.textContent = took(row.change);
 }
 
@@ -679,17 +403,21 @@ function makeRow(change) {
   row.key = make("span", { className: "key mono data" });
   row.what = make("div", { className: "what" }, make("h3", {}, row.title));
   row.refused = make("span", { className: "refused" });
+  row.why = make("span", { className: "why data" });
+  row.channel = make("span", { className: "channel data" });
   row.chips = make("div", { className: "chips" });
   row.when = make("div", { className: "when" });
-  row.took = make("div", { className: "took" });
+  row.took = make("span");
+  row.discarded = make("span", { className: "discarded" });
   row.bar = make("div", { className: "bar" });
-  row.line = make("div", { className: "line" }, row.status, row.what, row.when, row.took, row.refused, make("div", { className: "about" }, row.key, row.chips), make("div", { className: "track", "aria-hidden": "true" }, row.bar));
+  row.line = make("div", { className: "line" }, row.status, row.what, row.when, make("div", { className: "took" }, row.took, row.discarded), row.refused, make("div", { className: "about" }, row.why, row.key, row.channel, row.chips), make("div", { className: "track", "aria-hidden": "true" }, row.bar));
   row.element = make("li", { className: "row", "data-id": row.id }, row.line);
   return row;
 }
 
 function fillRow(row, change) {
-  const stamp = `${change.revision} ${state.lang} ${state.view.labels.join("\n")}`;
+  const split = siblings(change).length;
+  const stamp = `${change.revision} ${split} ${state.lang} ${state.view.labels.join("\n")}`;
   if (row.stamp === stamp) return;
   row.change = change;
   row.stamp = stamp;
@@ -703,7 +431,11 @@ function fillRow(row, change) {
   if (href) row.what.append(make("a", { href, target: "_blank", rel: "noopener noreferrer", tabIndex: -1, title: change.link }, `${t("link")} ↗`));
   row.when.replaceChildren(...span(change));
   row.chips.replaceChildren(...labelsInOrder(change.labels).slice(0, 8).map(([key, value]) => chip(key, value, false)));
-  row.refused.textContent = change.refused_count ? t("refusedHere")(change.refused_count) : "";
+  row.why.textContent = ENDED_BADLY.includes(change.change_status) ? OUTCOME.map((name) => change.labels[name]).filter(Boolean).join(" · ") : "";
+  row.channel.textContent = change.channel_name || split > 1 ? t("inChannel", change.channel_name || t("noChannel")) : "";
+  row.channel.classList.toggle("split", split > 1);
+  row.refused.textContent = change.refused_count ? t("refusedHere", change.refused_count) : "";
+  row.discarded.textContent = change.discarded_count ? t("discardedHere", change.discarded_count) : "";
   if (fresh.delete(change.change_id)) flash(row.element);
 }
 
@@ -774,6 +506,7 @@ function anchored(update) {
 }
 
 function refresh() {
+  ofKey = Map.groupBy(changes.values(), keyOf);
   const { found, counts } = select(changes.values(), state.view, now());
   anchored(() => {
     shown = found;
@@ -783,16 +516,19 @@ function refresh() {
   drawAxis();
   drawRows();
   for (const status of STATUSES) $(`#count-${status}`).textContent = number(counts[status]);
-  $("#count").textContent = t("count")(shown.length, changes.size);
+  // No push can say it.
+  $("#statuses [data-status=Failed]").hidden = counts.Failed === 0 && !state.view.statuses.includes("Failed");
+  $("#count").textContent = shown.length === changes.size ? t("countAll", changes.size) : t("countSome", shown.length, changes.size);
   const empty = $("#empty");
   empty.hidden = shown.length > 0;
   if (changes.size) empty.replaceChildren(make("p", {}, t("noMatch")));
   else if (!state.complete) empty.replaceChildren(make("p", {}, t("loading")));
-  else empty.replaceChildren(make("p", {}, t("nothing")), make("p", {}, t("nothingHelp")));
+  else empty.replaceChildren(make("p", {}, t("nothing")), make("p", {}, t("nothingHelp")), make("p", {}, copyable(shellLines())));
   for (const [page, count] of [["timeline", changes.size], ["refused", strayCount]]) {
     $(`nav [data-view=${page}]`).textContent = `${t(page)} (${number(count)})`;
   }
-  $("nav [data-view=correlate]").textContent = t("correlate");
+  for (const page of ["correlate", "connect"]) $(`nav [data-view=${page}]`).textContent = t(page);
+  $("#actions").hidden = changes.size + strayCount + probeCount === 0;
   dirty = false;
 }
 
@@ -847,7 +583,7 @@ function closeDetail(id) {
 
 async function ask(path, options) {
   const answer = await fetch(path, options);
-  if (!answer.ok) throw new Error(String(answer.status));
+  if (!answer.ok) throw new Error((await answer.json().catch(() => null))?.error?.message ?? String(answer.status));
   return answer.json();
 }
 
@@ -876,7 +612,7 @@ function fillDetail(detail) {
   const { change, arrivals, omitted } = detail.found;
   const { element } = detail;
   element.dataset.status = change.change_status;
-  element.setAttribute("aria-label", t("details")(change.title));
+  element.setAttribute("aria-label", t("details", change.title));
   const facts = make(
     "dl",
     { className: "facts" },
@@ -886,11 +622,14 @@ function fillDetail(detail) {
     ENDED.includes(change.change_status) ? fact(t("duration"), duration(change.end_time - change.start_time)) : null,
     change.link ? fact(t("link"), linkTo(change.link)) : null,
     fact(t("integration"), change.integration_name),
+    change.channel_name || siblings(change).length > 1 ? fact(t("channel"), change.channel_name || t("noChannel")) : null,
   );
   const labels = make("div", { className: "chips", role: "group", "aria-label": t("labels") }, ...labelsInOrder(change.labels).map(([key, value]) => chip(key, value, true)));
-  const parts = [facts, labels];
-  if (change.description) parts.splice(1, 0, make("p", { className: "says data" }, change.description));
-  if (omitted > 0) parts.push(make("p", { className: "quiet" }, t("omitted")(omitted)));
+  const actions = make("div", { className: "row-actions" }, copyButton(addressOfChange(change.change_id), t("copyAddress"), change.title), copyButton(JSON.stringify(change, null, 2), t("copyJson"), change.title));
+  const parts = [make("p", { className: "headline data" }, change.title), facts];
+  if (change.description) parts.push(make("p", { className: "says data" }, change.description));
+  parts.push(labels, ...splitNote(change), actions);
+  if (omitted > 0) parts.push(make("p", { className: "quiet" }, t("omitted", omitted)));
   // Whoever reads one of the events keeps it under the fingers: those already there stay.
   const old = detail.lang === state.lang ? element.querySelector(".arrivals") : null;
   const events = old ?? make("ol", { className: "arrivals", "aria-label": t("events") });
@@ -911,22 +650,39 @@ function fillDetail(detail) {
   }
 }
 
+/** Where the key has changes in other channels: why, and the way to them. */
+function splitNote(change) {
+  const all = siblings(change);
+  if (all.length < 2) return [];
+  const others = all.filter((other) => other.change_id !== change.change_id);
+  const links = others.flatMap((other) => [" ", make("a", { href: addressOfChange(other.change_id), "data-change": other.change_id }, t("inChannel", other.channel_name || t("noChannel")))]);
+  return [make("p", { className: "split" }, t("split", all.length), ...links)];
+}
+
+/** What became of an event that was taken: discarded, or with fields that its change does not show. */
+function fateOf(arrival) {
+  if (arrival.discarded) return [make("p", { className: "fate" }, make("b", {}, t("discarded")), " ", t("discardedWhat"))];
+  const late = arrival.ignored.filter((name) => ["change_status", "labels"].includes(name));
+  const text = arrival.ignored.filter((name) => !late.includes(name));
+  return [["ignoredText", text], ["ignoredLate", late]].filter(([, names]) => names.length).map(([name, names]) => make("p", { className: "fate" }, t(name, names.join(", "))));
+}
+
 function arrivalParts(arrival) {
   const taken = arrival.verdict === "accepted";
   const status = taken ? statusOf(arrival.body) : null;
-  const head = taken ? statusMark(status ?? "Planned") : make("span", { className: "refusal" }, arrival.verdict === "fault" ? t("notTaken") : t("refusedAs")(arrival.verdict));
+  const head = taken ? statusMark(status ?? "Planned") : make("span", { className: "refusal" }, arrival.verdict === "fault" ? t("notTaken") : t("refusedAs", arrival.verdict));
   const late = arrival.event_time === null || arrival.event_time === undefined ? 0 : arrival.received - arrival.event_time;
   const facts = make(
     "dl",
     { className: "facts" },
     taken ? fact(t("happened"), timeElement(arrival.event_time)) : null,
-    fact(t("arrived"), timeElement(arrival.received), late >= 2 ? ` (${t("later")(duration(late))})` : ""),
+    fact(t("arrived"), timeElement(arrival.received), late >= 2 ? ` (${t("later", duration(late))})` : ""),
     fact(t("request"), make("span", { className: "mono" }, arrival.request_id)),
     taken ? null : fact(t("answer"), arrival.status === null ? t("noAnswer") : `HTTP ${arrival.status}`),
     arrival.fault ? fact(t("fault"), arrival.fault) : null,
     arrival.user_agent ? fact(t("client"), arrival.user_agent) : null,
   );
-  const left = make("div", {}, head, arrival.message ? make("p", { className: "data" }, arrival.message) : null, facts);
+  const left = make("div", {}, head, ...fateOf(arrival), arrival.message ? make("p", { className: "data" }, arrival.message) : null, facts);
   return [left, bodyOf(arrival)];
 }
 
@@ -942,7 +698,7 @@ function statusOf(body) {
 function bodyOf(arrival) {
   if (!arrival.body) return make("p", { className: "quiet" }, t("noBody"));
   const rest = arrival.body_characters - arrival.body.length;
-  return make("pre", { tabIndex: 0, className: "data", "aria-label": t("body"), role: "group" }, readable(arrival.body) + (rest > 0 ? `\n${t("cut")(rest)}` : ""));
+  return make("pre", { tabIndex: 0, className: "data", "aria-label": t("body"), role: "group" }, readable(arrival.body) + (rest > 0 ? `\n${t("cut", rest)}` : ""));
 }
 
 /** JSON with line breaks; anything else as it came, and so are numbers that JavaScript would change. */
@@ -961,8 +717,11 @@ function drawStrays() {
   const ol = $("#strays");
   const known = new Map([...ol.children].map((child) => [child.dataset.number, child]));
   const stamp = (stray) => `${stray.number} ${state.lang}`;
-  ol.replaceChildren(...strays.map((stray) => known.get(stamp(stray)) ?? strayItem(stray, stamp(stray))));
-  $("#no-strays").hidden = strays.length > 0;
+  const listed = strays.filter((stray) => !stray.probe || $("#show-probes").checked);
+  ol.replaceChildren(...listed.map((stray) => known.get(stamp(stray)) ?? strayItem(stray, stamp(stray))));
+  $("#no-strays").hidden = listed.length > 0;
+  $("#probes").hidden = probeCount === 0;
+  $("#probes-text").textContent = t("showProbes", probeCount);
 }
 
 function strayItem(stray, stamp) {
@@ -972,6 +731,8 @@ function strayItem(stray, stamp) {
     {},
     make("span", { className: "refusal" }, `${stray.status ?? ""} ${code}`.trim()),
     " ",
+    ...(stray.probe ? [make("span", { className: "chip" }, t("probe")), " "] : []),
+    ...(stray.change_key ? [make("b", { className: "mono data" }, stray.change_key), " "] : []),
     timeElement(stray.received, clock(stray.received)),
     " ",
     make("span", { className: "mono data" }, `${stray.method} ${stray.path}`),
@@ -1019,7 +780,7 @@ function parseLabels(text) {
   lines.forEach((line, index) => {
     if (!line.trim()) return;
     const [, key, value] = /^\s*([^=:\s]+)\s*[=:]\s*(.*?)\s*,?\s*$/.exec(line) ?? [];
-    if (key === undefined) throw new Unreadable(t("unreadable")(index + 1));
+    if (key === undefined) throw new Unreadable(t("unreadable", index + 1));
     labels[key] = /^".*"$/.test(value) ? value.slice(1, -1) : value;
   });
   return labels;
@@ -1071,7 +832,7 @@ function drawMatches() {
   const { found, labels } = lastAnswer;
   if (!found) return;
   const { matches, near_misses: near } = found;
-  const parts = [make("h2", {}, t("brought")(matches.total), " ", make("span", { className: "quiet" }, t("of")(found.considered)))];
+  const parts = [make("h2", {}, t("brought", matches.total), " ", make("span", { className: "quiet" }, t("of", found.considered)))];
   if (matches.total) parts.push(make("ol", { className: "matches" }, ...matches.items.map((match) => matchItem(match, labels))));
   else parts.push(make("p", { className: "empty" }, t("noneShared")));
   if (near.total) {
@@ -1084,7 +845,7 @@ function matchItem(match, labels) {
   const { change } = match;
   const waiting = ["Planned", "Ready"].includes(change.change_status);
   const words = { before: waiting ? "toldBefore" : "before", after: waiting ? "dueAfter" : "after" };
-  const away = match.moment === "during" ? t("during") : t(words[match.moment])(duration(match.gap));
+  const away = match.moment === "during" ? t("during") : t(words[match.moment], duration(match.gap));
   const differing = new Map(match.differences.map((difference) => [difference.key, difference]));
   const note = { listed: t("asListed"), case: t("asCase"), other: null };
   const chips = labelsInOrder(change.labels)
@@ -1094,14 +855,14 @@ function matchItem(match, labels) {
       const difference = differing.get(key);
       if (!difference) return make("span", { className: "chip data" }, ...chipText(key, value));
       const why = note[difference.resemblance];
-      return make("span", { className: "chip differs data" }, ...chipText(key, value), ` (${t("alertSays")(difference.alert)}${why ? `; ${why}` : ""})`);
+      return make("span", { className: "chip differs data" }, ...chipText(key, value), ` (${t("alertSays", difference.alert)}${why ? `; ${why}` : ""})`);
     });
   const missing = Object.keys(labels).filter((key) => !Object.hasOwn(change.labels, key));
   const body = make(
     "div",
     {},
     make("div", { className: "what" }, statusMark(change.change_status), make("h3", { className: "data" }, change.title), make("span", { className: "mono quiet data" }, change.change_key)),
-    make("p", {}, `${t("shared")(match.shared.length)} · ${away}`, make("span", { className: "quiet" }, " · ", ...span(change))),
+    make("p", {}, `${t("shared", match.shared.length)} · ${away}`, make("span", { className: "quiet" }, " · ", ...span(change))),
     make("div", { className: "chips" }, ...chips),
     missing.length ? make("p", { className: "quiet" }, `${t("missing")}: ${missing.map((key) => `${key}=${labels[key]}`).join(", ")}`) : null,
   );
@@ -1117,7 +878,11 @@ let announced = [];
 function connect() {
   if (stream || document.hidden) return;
   stream = new EventSource(`stream${lastId ? `?after=${encodeURIComponent(lastId)}` : ""}`);
-  stream.addEventListener("open", () => setLink("live"));
+  stream.addEventListener("open", () => {
+    // What runs now may have other keys.
+    if (state.link === "lost") loadSettings();
+    setLink("live");
+  });
   stream.addEventListener("changes", (event) => receive(JSON.parse(event.data), event.lastEventId));
   stream.addEventListener("error", () => {
     setLink("lost");
@@ -1139,12 +904,14 @@ function setLink(name) {
   state.link = name;
   $("#link-state").dataset.state = name;
   $("#link-state").textContent = t(name);
+  $("#stopped").hidden = name !== "lost";
 }
 
 function receive(message, id) {
   state.offset = message.now - Date.now() / 1000;
   lastId = id;
   if (message.reset) {
+    if (state.complete) loadSettings();
     changes.clear();
     state.complete = false;
   }
@@ -1161,10 +928,13 @@ function receive(message, id) {
   if (message.complete && !state.complete) {
     state.complete = true;
     for (const open of [...opened.keys()]) if (!changes.has(open)) closeDetail(open);
+    // The page's address names it: it is opened once all are there.
+    requestAnimationFrame(() => showChange(state.view.change));
   }
   if (message.strays) {
     strays = message.strays;
     strayCount = message.stray_count;
+    probeCount = message.probe_count;
     drawStrays();
   }
   suggestLabels();
@@ -1177,7 +947,7 @@ function announce() {
   const [change] = announced;
   const same = announced.every((other) => other.change_id === change.change_id);
   const last = announced[announced.length - 1];
-  $("#news").textContent = same ? t("update")(last.title, t(last.change_status)) : t("updates")(new Set(announced.map((other) => other.change_id)).size);
+  $("#news").textContent = same ? t("update", last.title, t(last.change_status)) : t("updates", new Set(announced.map((other) => other.change_id)).size);
   announced = [];
 }
 
@@ -1197,6 +967,16 @@ function suggestLabels() {
 
 // ---- putting it together
 
+/** Open a change and bring it into view; what the filters hide stays hidden. */
+function showChange(id) {
+  if (!changes.has(id)) return;
+  if (dirty) refresh();
+  const index = shown.findIndex((change) => change.change_id === id);
+  if (index < 0) return;
+  if (!opened.has(id)) toggle(id);
+  focusRow(index);
+}
+
 function showView() {
   const { view } = state;
   for (const section of document.querySelectorAll("[data-page]")) section.hidden = section.dataset.page !== view.page;
@@ -1214,7 +994,7 @@ function showView() {
   set("#alert-time", view.at ? localTime(Number(view.at)) : "");
   set("#window", view.window);
   for (const status of STATUSES) $(`#status-${status}`).checked = view.statuses.includes(status);
-  $("#chosen").replaceChildren(...view.labels.map((label) => make("li", {}, make("button", { type: "button", className: "chip on data", "data-filter": label, "aria-label": t("remove")(label) }, `${label} ×`))));
+  $("#chosen").replaceChildren(...view.labels.map((label) => make("li", {}, make("button", { type: "button", className: "chip on data", "data-filter": label, "aria-label": t("remove", label) }, `${label} ×`))));
   $("#chosen").hidden = view.labels.length === 0;
   $("#clear").hidden = !(view.q || view.statuses.length || view.labels.length || view.range !== "auto");
   refresh();
@@ -1242,7 +1022,9 @@ function setLanguage(lang) {
   $("#statuses").replaceChildren(
     ...STATUSES.map((status) => make("label", { "data-status": status }, make("input", { type: "checkbox", id: `status-${status}`, value: status }), statusMark(status), make("span", { id: `count-${status}`, className: "quiet" }, "0"))),
   );
-  setLink(state.link ?? "lost");
+  for (const id of ["#search", "#label-input"]) $(id).size = [...$(id).placeholder].reduce((sum, letter) => sum + (letter > "\u2e80" ? 2 : 1), 1);
+  drawConnect();
+  if (state.link) setLink(state.link);
   for (const detail of opened.values()) if (detail.found) fillDetail(detail);
 }
 
@@ -1290,6 +1072,12 @@ list.addEventListener("keydown", (event) => {
   focusRow(target);
 });
 list.addEventListener("click", (event) => {
+  const other = event.target.closest("[data-change]");
+  if (other && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    go({ page: "timeline", change: other.dataset.change, q: "", statuses: [], labels: [], range: "auto" });
+    return showChange(other.dataset.change);
+  }
   const chosen = event.target.closest("[data-filter]");
   if (chosen) return toggleLabel(chosen.dataset.filter);
   const line = event.target.closest(".line");
@@ -1329,7 +1117,7 @@ $("header nav").addEventListener("click", (event) => {
   const link = event.target.closest("[data-view]");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  go({ page: link.dataset.view });
+  go({ page: link.dataset.view, change: "" });
   window.scrollTo({ top: 0, behavior: "instant" });
 });
 $("#search").addEventListener("input", (event) => go({ q: event.target.value }, "search"));
@@ -1359,6 +1147,27 @@ $("#alert-time").addEventListener("input", (event) => {
 });
 $("#alert-now").addEventListener("click", () => go({ at: String(Math.floor(now())) }));
 $("#window").addEventListener("change", (event) => go({ window: event.target.value }));
+$("#show-probes").addEventListener("change", drawStrays);
+$("#add-integration").addEventListener("click", async () => {
+  try {
+    settings = await ask("integrations", { method: "POST", headers: { "Content-Type": "application/json" }, body: "{}" });
+    drawConnect();
+    $("#connect-problem").textContent = "";
+  } catch (error) {
+    $("#connect-problem").textContent = error.message;
+  }
+});
+for (const [name, sure] of [["#forget", true], ["#forget-no", false]]) {
+  $(name).addEventListener("click", () => {
+    $("#forget-sure").hidden = !sure;
+    $(sure ? "#forget-no" : "#forget").focus();
+  });
+}
+$("#forget-yes").addEventListener("click", async () => {
+  await ask("changes", { method: "DELETE" });
+  $("#forget-sure").hidden = true;
+  $("#search").focus();
+});
 $("#language").addEventListener("change", (event) => {
   setLanguage(kept("flashduty-language", event.target.value) ?? event.target.value);
   showView();
@@ -1374,9 +1183,7 @@ setLanguage(wished.startsWith("zh") ? "zh" : "en");
 rowHeight = measureRow();
 showView();
 drawStrays();
+await loadSettings();
 connect();
 setInterval(tick, 1000);
 setInterval(announce, 3000);
-</script>
-</body>
-</html>

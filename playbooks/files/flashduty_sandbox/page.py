@@ -2,29 +2,32 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The page that shows the changes to a person: page.html, which is one file and loads nothing from elsewhere.
+"""The page that shows the changes to a person: the files of page/ as one, which loads nothing from elsewhere.
 
 The browser is told to run this one script and this one style and to ask this receiver only; and it may turn no text
 into markup (Trusted Types), whatever the script tries.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.connection import Answer
+from flashduty_sandbox.answer import Answer
 
-_FILE = Path(__file__).with_name("page.html")
+LANGUAGES = ("en", "zh")
+_FOLDER = Path(__file__).with_name("page")
 
 
 def load() -> Answer:
     """Read the page. Raises OSError."""
-    html = _FILE.read_text(encoding="utf-8")
+    texts = {language: json.loads(_read(f"{language}.json")) for language in LANGUAGES}
+    script = f"\nconst TEXTS = {json.dumps(texts, ensure_ascii=False)};\n{_read('app.js')}"
+    html = _read("index.html").replace("></style>", f">\n{_read('style.css')}</style>")
+    html = html.replace("></script>", f">{script}</script>")
     policy = "; ".join(
         (
             "default-src 'none'",
@@ -48,6 +51,10 @@ def load() -> Answer:
         ("X-Content-Type-Options", "nosniff"),
     )
     return Answer(200, html.encode("utf-8"), "text/html; charset=utf-8", headers)
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _hash(html: str, element: str) -> str:

@@ -7,14 +7,11 @@
 The rules are written down here a second time on purpose: the client has its own, and each checks the other.
 Source: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event for pushing and
 https://docs.flashcat.cloud/en/api-reference/on-call/changes/change-read-list for reading.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
@@ -36,6 +33,8 @@ HTTP_STATUS: Mapping[str, int] = {
     "InternalError": 500,
 }
 CHANGE_STATUSES = ("Planned", "Ready", "Processing", "Canceled", "Done")
+# Shown of a native integration's changes only; the specification of a push does not know it.
+NATIVE_STATUSES = (*CHANGE_STATUSES, "Failed")
 REQUIRED_FIELDS = ("change_status", "change_key", "title")
 OPTIONAL_FIELDS = ("event_time", "description", "link", "labels")
 LIST_FIELDS = (
@@ -59,6 +58,8 @@ LABEL_KEY_CHARACTERS = 128
 BODY_BYTES = 4 * 1024 * 1024
 LIST_LIMIT = 100
 LIST_LIMIT_DEFAULT = 10
+LIST_REACH = 10_000
+LIST_TOTAL = 1000
 LIST_WINDOW_SECONDS = 31 * 24 * 3600
 LIST_WINDOW_DEFAULT_SECONDS = 3600
 CORRELATE_WINDOW_SECONDS = 24 * 3600
@@ -102,6 +103,7 @@ class Request:
     user_agent: str = ""
     accept: str = ""
     last_event_id: str = ""
+    origin: str = ""
     fetch_site: str = ""
 
 
@@ -121,7 +123,7 @@ class Event:
 
 @dataclass(frozen=True)
 class ListQuery:
-    """An accepted question for changes. Times are Unix seconds, both inclusive; None means no filter."""
+    """An accepted question for changes. Times are Unix seconds, both inclusive; None and "" mean no filter."""
 
     start_time: int
     end_time: int
@@ -129,7 +131,7 @@ class ListQuery:
     limit: int
     ascending: bool
     order_by: OrderBy
-    pattern: re.Pattern[str] | None
+    text: str
     integration_ids: frozenset[int] | None
     channel_ids: frozenset[int] | None
     include_events: bool
@@ -176,7 +178,7 @@ def check_app_key(request: Request, app_keys: Mapping[str, int]) -> None:
         raise Refused("Unauthorized", message.format(key), message.format("***"))
 
 
-def judge_push(request: Request, now: float) -> Event:
+def judge_push(request: Request, now: float, statuses: Sequence[str] = CHANGE_STATUSES) -> Event:
     """Judge content type and body of a push at `now`, in Unix seconds. Raises Refused for the first rule broken."""
     fields = json_object(request)
     for name in REQUIRED_FIELDS:
@@ -186,8 +188,8 @@ def judge_push(request: Request, now: float) -> Event:
             _refuse(f"{name} must not be empty")
     _refuse_unknown(fields, REQUIRED_FIELDS + OPTIONAL_FIELDS)
     status = fields["change_status"]
-    if status not in CHANGE_STATUSES:
-        _refuse(f"change_status must be one of {', '.join(CHANGE_STATUSES)}, not {status!r}")
+    if status not in statuses:
+        _refuse(f"change_status must be one of {', '.join(statuses)}, not {status!r}")
 
     event_time: int | None = None
     if "event_time" in fields:
@@ -235,15 +237,18 @@ def judge_list(request: Request, now: float) -> ListQuery:
             order_by = "last_time"
         case other:
             _refuse(f"orderby must be start_time or last_time, not {other!r}")
-    query = _string("query", fields["query"]) if "query" in fields else ""
+    page = _integer("p", fields.get("p", 1), 1)
+    limit = _integer("limit", fields.get("limit", LIST_LIMIT_DEFAULT), 1, LIST_LIMIT)
+    if page * limit > LIST_REACH:
+        _refuse(f"p times limit must be at most {LIST_REACH}, not {page * limit}")
     return ListQuery(
         start_time=start,
         end_time=end,
-        page=_integer("p", fields.get("p", 1), 1),
-        limit=_integer("limit", fields.get("limit", LIST_LIMIT_DEFAULT), 1, LIST_LIMIT),
+        page=page,
+        limit=limit,
         ascending=_boolean("asc", fields.get("asc", False)),
         order_by=order_by,
-        pattern=_pattern(query) if query else None,
+        text=_string("query", fields["query"]) if "query" in fields else "",
         integration_ids=_integers("integration_ids", fields.get("integration_ids", [])),
         channel_ids=_integers("channel_ids", fields.get("channel_ids", [])),
         include_events=_boolean("include_events", fields.get("include_events", False)),
@@ -396,10 +401,3 @@ def _labels(value: object) -> dict[str, str]:
             _refuse(f"a label key has {len(key)} characters, 1 to {LABEL_KEY_CHARACTERS} are allowed")
         _string(f"the value of label {key!r}", text)
     return value
-
-
-def _pattern(query: str) -> re.Pattern[str]:
-    try:
-        return re.compile(query)
-    except (re.error, RecursionError, OverflowError):
-        return re.compile(re.escape(query))

@@ -7,8 +7,6 @@
 A reader gets everything first, the latest start first and in pieces, and then what is new, at most four times a second
 however much arrives. A piece that brings it up to date carries an id; who comes back with that id gets the rest only.
 Each reader has a thread of its own and no lock while it is written to, so one that does not read delays nobody.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
@@ -22,8 +20,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.connection import Answer, Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._receiver.store import History, Position
+from flashduty_sandbox.answer import Answer
+from flashduty_sandbox.history import Position
+from flashduty_sandbox.http_server import Connection
+from flashduty_sandbox.store import Store
 
 READERS = 32
 FIRST_PIECE = 100
@@ -31,6 +31,7 @@ PIECE = 500
 STRAYS = 100
 BODY_CHARACTERS = 100_000
 PAUSE_SECONDS = 0.25
+LOOK_SECONDS = 0.5
 KEEPALIVE_SECONDS = 15.0
 STALLED_SECONDS = 30.0
 RETRY_MILLISECONDS = 2000
@@ -44,83 +45,73 @@ _FULL = Answer(
 
 
 class Feed:
-    """The streams of one receiver. Safe to use from many threads."""
+    """The streams of one sandbox. Safe to use from many threads."""
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._lock = threading.Lock()
-        self._wakers: set[socket.socket] = set()
-
-    def wake(self) -> None:
-        """Tell every reader that something was written. Returns at once."""
-        with self._lock:
-            for waker in self._wakers:
-                try:
-                    waker.send(b".")
-                except BlockingIOError:
-                    # It has not even seen the former ones.
-                    pass
+        self._readers = 0
 
     def serve(self, connection: Connection, last_event_id: str) -> None:
         """Stream to a reader from that id on, until it goes or the connection is shut down. Raises OSError."""
-        with self._subscription() as woken:
-            if woken is None:
-                connection.send(_FULL, keep_alive=False)
+        with self._place() as admitted:
+            if not admitted:
+                connection.send(_FULL)
                 return
-            connection.socket.settimeout(STALLED_SECONDS)
-            connection.send_head(_HEAD)
-            reader = _Reader(self._history, connection, _parse(last_event_id))
-            connection.socket.sendall(b"retry: %d\n\n" % RETRY_MILLISECONDS)
-            reader.catch_up()
+            connection.connection.settimeout(STALLED_SECONDS)
+            connection.send(_HEAD, sized=False)
+            connection.wfile.write(b"retry: %d\n\n" % RETRY_MILLISECONDS)
+            reader = _Reader(self._store, connection, _parse(last_event_id))
+            told, writes = time.monotonic(), -1
             # Whatever a reader says is good-bye.
-            while connection.socket not in _readable(PAUSE_SECONDS, connection.socket):
-                ready = _readable(KEEPALIVE_SECONDS, connection.socket, woken)
-                if connection.socket in ready:
-                    return
-                if woken in ready:
-                    _drain(woken)
-                    reader.catch_up()
-                else:
-                    connection.socket.sendall(b": still here\n\n")
+            while not _readable(connection.connection, 0):
+                if writes != self._store.writes:
+                    writes = self._store.writes
+                    if reader.catch_up():
+                        told = time.monotonic()
+                        if _readable(connection.connection, PAUSE_SECONDS):
+                            return
+                elif time.monotonic() - told >= KEEPALIVE_SECONDS:
+                    connection.wfile.write(b": still here\n\n")
+                    told = time.monotonic()
+                self._store.wait_for_write(writes, min(LOOK_SECONDS, KEEPALIVE_SECONDS))
 
     @contextmanager
-    def _subscription(self) -> Iterator[socket.socket | None]:
-        waker, woken = socket.socketpair()
-        waker.setblocking(False)
-        woken.setblocking(False)
-        with waker, woken:
+    def _place(self) -> Iterator[bool]:
+        with self._lock:
+            admitted = self._readers < READERS
+            self._readers += admitted
+        try:
+            yield admitted
+        finally:
             with self._lock:
-                admitted = len(self._wakers) < READERS
-                if admitted:
-                    self._wakers.add(waker)
-            try:
-                yield woken if admitted else None
-            finally:
-                with self._lock:
-                    self._wakers.discard(waker)
+                self._readers -= admitted
 
 
 class _Reader:
     """One stream: what its reader has seen, and how it gets the rest."""
 
-    def __init__(self, history: History, connection: Connection, position: Position | None) -> None:
-        self._history = history
+    def __init__(self, store: Store, connection: Connection, position: Position | None) -> None:
+        self._store = store
         self._connection = connection
         self._position = position
         self._strays: Sequence[Any] | None = None
+        self._sent = 0
 
-    def catch_up(self) -> None:
-        """Send everything that the reader has not seen. Raises OSError."""
+    def catch_up(self) -> bool:
+        """Send everything that the reader has not seen; False where there was nothing. Raises OSError."""
+        before = self._sent
         while self._position is None or not self._send_news(self._position):
             self._position = self._send_all()
+        return self._sent > before
 
     def _send_all(self) -> Position:
-        position = self._history.position()
+        position = self._store.position()
         self._strays = None
         before: tuple[int, int] | None = None
         limit = FIRST_PIECE
         while True:
-            changes = self._history.newest(before, limit)
+            changes = self._store.newest(before, limit)
             more = len(changes) == limit
             self._send({"reset": before is None, "complete": not more, "changes": changes})
             if not more:
@@ -132,7 +123,7 @@ class _Reader:
         """Send what came after `position`; False where all was forgotten and a new numbering began."""
         more = True
         while more:
-            news = self._history.since(position, PIECE)
+            news = self._store.since(position, PIECE)
             if news.position.generation != position.generation:
                 return False
             more = news.more
@@ -146,17 +137,18 @@ class _Reader:
 
     def _stray_requests(self) -> dict[str, Any]:
         """The refused requests that belong to no change, where they are others than the reader knows."""
-        count, strays = self._history.strays(STRAYS)
-        known = [count, *(stray["number"] for stray in strays)]
+        count, probes, strays = self._store.strays(STRAYS)
+        known = [count, probes, *(stray["number"] for stray in strays)]
         if known == self._strays:
             return {}
         self._strays = known
-        return {"strays": strays, "stray_count": count}
+        return {"strays": strays, "stray_count": count - probes, "probe_count": probes}
 
     def _send(self, message: Mapping[str, Any], position: Position | None = None) -> None:
         identity = "" if position is None else f"id: {position.generation}-{position.number}\n"
         text = json.dumps({"now": time.time(), **message}, separators=(",", ":"))
-        self._connection.socket.sendall(f"{identity}event: changes\ndata: {text}\n\n".encode("ascii"))
+        self._connection.wfile.write(f"{identity}event: changes\ndata: {text}\n\n".encode("ascii"))
+        self._sent += 1
 
 
 def _parse(last_event_id: str) -> Position | None:
@@ -164,16 +156,7 @@ def _parse(last_event_id: str) -> Position | None:
     return Position(generation, int(number)) if dash and number.isascii() and number.isdigit() else None
 
 
-def _readable(seconds: float, *sockets: socket.socket) -> list[object]:
+def _readable(sock: socket.socket, seconds: float) -> bool:
     with selectors.DefaultSelector() as selector:
-        for sock in sockets:
-            selector.register(sock, selectors.EVENT_READ)
-        return [key.fileobj for key, _events in selector.select(seconds)]
-
-
-def _drain(woken: socket.socket) -> None:
-    try:
-        while woken.recv(4096):
-            pass
-    except BlockingIOError:
-        pass
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(seconds))

@@ -22,8 +22,6 @@ with `times` is a script.
 | redirect | a redirect to `location` with this HTTP status (302) | location, status |
 
 Every kind but refuse also takes `times` (then it is over), `key` (only this change_key) and `endpoint` (push or list).
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
@@ -120,8 +118,9 @@ class Fault:
             raise ValueError("seconds must not be negative or endless, times must be at least 1")
         if fault.endpoint not in (None, "push", "list"):
             raise ValueError("endpoint must be push or list")
-        if any(ord(character) < 32 for character in f"{fault.location}{fault.retry_after}"):
-            raise ValueError("a header value must not hold control characters")
+        header = f"{fault.location}{fault.retry_after}"
+        if not (header.isascii() and header.isprintable()):
+            raise ValueError("a header value must be printable ASCII")
         return fault
 
     @property
@@ -156,6 +155,8 @@ class Active:
             if self._over.is_set():
                 return
             self._held.add(connection)
+        # It stays, however long its client says nothing.
+        connection.settimeout(None)
         try:
             while connection.recv(65536):
                 pass

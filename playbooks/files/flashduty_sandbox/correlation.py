@@ -9,8 +9,6 @@ incident has the labels of its first alert (https://docs.flashcat.cloud/en/on-ca
 https://developer.flashcat.cloud/zh/flashduty/event-api/change-event). It publishes neither weights nor a window. What
 is assumed here: a label is shared when key and value are equal, case included; more shared labels come first, and
 among as many, the change that is closer in time; the window is the caller's.
-
-Private to this collection; may change in any release.
 """
 
 from __future__ import annotations

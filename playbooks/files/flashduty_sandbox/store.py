@@ -1,0 +1,354 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the sandbox keeps what it holds: a SQLite file that one process writes.
+
+Keys are not stored, only salted digests of them, by which an integration keeps its number over a restart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flashduty_sandbox.history import IS_STRAY, History, StoreError, digest
+from flashduty_sandbox.merge import DISCARDED, Merged, Mode
+from flashduty_sandbox.rules import Event
+
+ACCEPTED = "accepted"
+SCHEMA_VERSION = 3
+
+_SCHEMA = """
+CREATE TABLE salt (value TEXT NOT NULL);
+CREATE TABLE generation (value TEXT NOT NULL);
+CREATE TABLE keys (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE
+);
+CREATE TABLE requests (
+    id INTEGER PRIMARY KEY,
+    received REAL NOT NULL,
+    request_id TEXT NOT NULL,
+    method TEXT NOT NULL,
+    path TEXT NOT NULL,
+    integration_id INTEGER,
+    verdict TEXT NOT NULL,
+    status INTEGER,
+    message TEXT NOT NULL,
+    fault TEXT,
+    user_agent TEXT NOT NULL,
+    body TEXT NOT NULL,
+    change_key TEXT,
+    change INTEGER REFERENCES changes (id)
+);
+CREATE INDEX requests_by_change ON requests (change) WHERE change IS NOT NULL;
+CREATE INDEX stray_requests ON requests (change_key) WHERE change IS NULL AND verdict <> 'accepted';
+CREATE TABLE channels (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+INSERT INTO channels VALUES (0, '');
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY,
+    change_id TEXT NOT NULL UNIQUE,
+    integration_id INTEGER NOT NULL REFERENCES keys (id),
+    change_key TEXT NOT NULL,
+    channel_id INTEGER NOT NULL REFERENCES channels (id),
+    change_status TEXT NOT NULL,
+    title TEXT NOT NULL,
+    description TEXT NOT NULL,
+    link TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    start_time INTEGER NOT NULL,
+    last_time INTEGER NOT NULL,
+    started INTEGER NOT NULL,
+    event_count INTEGER NOT NULL DEFAULT 0,
+    discarded_count INTEGER NOT NULL DEFAULT 0,
+    refused_count INTEGER NOT NULL DEFAULT 0,
+    revision INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (integration_id, change_key, channel_id)
+);
+CREATE VIEW shown_changes AS
+    SELECT changes.*, keys.kind, channels.name AS channel_name FROM changes
+    JOIN keys ON keys.id = changes.integration_id
+    JOIN channels ON channels.id = changes.channel_id;
+CREATE INDEX changes_by_start ON changes (start_time);
+CREATE INDEX changes_by_key ON changes (change_key);
+CREATE INDEX changes_by_revision ON changes (revision);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    change INTEGER NOT NULL REFERENCES changes (id),
+    received REAL NOT NULL,
+    request_id TEXT NOT NULL,
+    change_status TEXT NOT NULL,
+    event_time INTEGER NOT NULL,
+    discarded TEXT,
+    ignored TEXT NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX recorded_events ON events (change, change_status, event_time);
+"""
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request and what became of it.
+
+    `received` is in Unix seconds; `verdict` is ACCEPTED, an error code, or "fault"; `status` is the HTTP status of the
+    answer, None where there was none; `path` has no query string, since that holds a key; `change_key` is the one that
+    the body names, refused or not.
+    """
+
+    received: float
+    request_id: str
+    method: str
+    path: str
+    integration_id: int | None
+    verdict: str
+    status: int | None
+    message: str
+    fault: str | None
+    user_agent: str
+    body: str
+    change_key: str | None = None
+
+
+class Store(History):
+    """A store open for writing. Safe to use from many threads of one process; one process at a time."""
+
+    def __init__(self, database: Path, merge: Mode = "first", route_label: str | None = None) -> None:
+        """Open `database`, or create it, readable by its owner only.
+
+        Args:
+            database: the file.
+            merge: how events become changes; see merge.
+            route_label: the label whose value is the channel that an event belongs to; None: there is one channel.
+
+        Raises:
+            StoreError: the file cannot be used.
+        """
+        super().__init__(database)
+        self._merge = merge
+        self._route_label = route_label
+        self._news = threading.Condition()
+        self.writes = 0
+        self._writing = threading.Lock()
+        try:
+            os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+            self._connection = sqlite3.connect(database, isolation_level=None, check_same_thread=False, timeout=10)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreError(f"{database} cannot be opened: {error}") from error
+        try:
+            self._connection.row_factory = sqlite3.Row
+            self._prepare()
+        except (sqlite3.Error, StoreError) as error:
+            self._connection.close()
+            raise StoreError(f"{database} cannot be used: {error}") from error
+
+    def _prepare(self) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # The receiver answers for nobody's data: what a power cut takes can be sent again.
+        self._connection.execute("PRAGMA synchronous = OFF")
+        if version == 0:
+            self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+            self._connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_hex(16),))
+            self._connection.execute("INSERT INTO generation VALUES (?)", (secrets.token_hex(8),))
+        elif version != SCHEMA_VERSION:
+            raise StoreError(f"it has format {version}, this version reads {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close the file. Further use raises sqlite3.ProgrammingError."""
+        with self._writing:
+            self._connection.close()
+
+    def numbers_of(self, kind: str, keys: Collection[str]) -> dict[str, int]:
+        """Return each of these keys with its number, a new one where it was never seen."""
+        numbers: dict[str, int] = {}
+        with self._transaction() as connection:
+            for key in keys:
+                hashed = digest(connection, kind, key)
+                connection.execute("INSERT OR IGNORE INTO keys (kind, digest) VALUES (?, ?)", (kind, hashed))
+                (numbers[key],) = connection.execute("SELECT id FROM keys WHERE digest = ?", (hashed,)).fetchone()
+        return numbers
+
+    def native_integration(self) -> int:
+        """The number of the integration that stands for Flashduty's own ones, such as AWX or Jenkins."""
+        return self.numbers_of("native", ("native",))["native"]
+
+    def record(self, received: Received) -> None:
+        """Keep a request that brought no event."""
+        with self._transaction() as connection:
+            change = None if received.verdict == ACCEPTED else _meant(connection, received)
+            number = _insert_request(connection, received, change)
+            if change is not None:
+                connection.execute(
+                    "UPDATE changes SET refused_count = refused_count + 1, revision = ? WHERE id = ?", (number, change)
+                )
+
+    def accept(self, received: Received, integration_id: int, event: Event) -> None:
+        """Keep a request and merge the event that it brought into its change, or discard it."""
+        event_time = int(received.received) if event.event_time is None else event.event_time
+        with self._transaction() as connection:
+            channel_id = self._channel(connection, event)
+            change, merged, discarded = self._take(connection, integration_id, channel_id, event, event_time)
+            number = _insert_request(connection, received, change)
+            connection.execute("UPDATE changes SET revision = ? WHERE id = ?", (number, change))
+            ignored = json.dumps([] if discarded else merged.ignored(event))
+            connection.execute(
+                "INSERT INTO events (change, received, request_id, change_status, event_time, discarded, ignored, body)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    change,
+                    received.received,
+                    received.request_id,
+                    event.change_status,
+                    event_time,
+                    discarded,
+                    ignored,
+                    json.dumps(dict(event.body)),
+                ),
+            )
+
+    def _channel(self, connection: sqlite3.Connection, event: Event) -> int:
+        if self._route_label is None:
+            return 0
+        name = (event.labels or {}).get(self._route_label, "")
+        connection.execute("INSERT OR IGNORE INTO channels (name) VALUES (?)", (name,))
+        return int(connection.execute("SELECT id FROM channels WHERE name = ?", (name,)).fetchone()["id"])
+
+    def _take(
+        self, connection: sqlite3.Connection, integration_id: int, channel_id: int, event: Event, event_time: int
+    ) -> tuple[int, Merged, str | None]:
+        """Return the row of the event's change, what it amounts to, and why the event was discarded, None if not."""
+        row = connection.execute(
+            "SELECT * FROM changes WHERE integration_id = ? AND change_key = ? AND channel_id = ?",
+            (integration_id, event.change_key, channel_id),
+        ).fetchone()
+        if row is None:
+            merged = Merged.begin(event, event_time)
+            cursor = connection.execute(
+                "INSERT INTO changes (change_id, integration_id, change_key, channel_id, change_status, title, "
+                "description, link, labels, start_time, last_time, started, event_count) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                (
+                    f"{int(time.time()):08x}{secrets.token_hex(8)}",
+                    integration_id,
+                    event.change_key,
+                    channel_id,
+                    *_columns(merged),
+                ),
+            )
+            change = int(cursor.lastrowid or 0)
+            _adopt(connection, change, integration_id, event.change_key)
+            return change, merged, None
+        change, merged = int(row["id"]), _merged(row)
+        if self._merge == "first" and _is_recorded(connection, change, event.change_status, event_time):
+            connection.execute("UPDATE changes SET discarded_count = discarded_count + 1 WHERE id = ?", (change,))
+            return change, merged, DISCARDED
+        merged = merged.take(event, event_time, self._merge)
+        connection.execute(
+            "UPDATE changes SET change_status = ?, title = ?, description = ?, link = ?, labels = ?, start_time = ?, "
+            "last_time = ?, started = ?, event_count = event_count + 1 WHERE id = ?",
+            (*_columns(merged), change),
+        )
+        return change, merged, None
+
+    def reset(self) -> None:
+        """Forget every request, event and change."""
+        with self._transaction() as connection:
+            for table in ("events", "changes", "requests"):
+                connection.execute(f"DELETE FROM {table}")
+            connection.execute("UPDATE generation SET value = ?", (secrets.token_hex(8),))
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> None:
+        """Return once `condition` holds, which is asked anew after each write.
+
+        Raises:
+            TimeoutError: it does not hold after `timeout` seconds.
+        """
+        with self._news:
+            if not self._news.wait_for(condition, timeout):
+                raise TimeoutError(f"still not so after {timeout:g} seconds")
+
+    def wait_for_write(self, seen: int, timeout: float) -> None:
+        """Return once `writes`, which counts what was written, is no longer `seen`, or after `timeout` seconds."""
+        with self._news:
+            self._news.wait_for(lambda: self.writes != seen, timeout)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._writing:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        with self._news:
+            self.writes += 1
+            self._news.notify_all()
+
+
+def remove(database: Path) -> None:
+    """Delete a store that no process uses, with the files that SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+
+
+def _insert_request(connection: sqlite3.Connection, received: Received, change: int | None) -> int:
+    values = vars(received) | {"change": change}
+    marks = ", ".join("?" * len(values))
+    cursor = connection.execute(f"INSERT INTO requests ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+    return int(cursor.lastrowid or 0)
+
+
+def _meant(connection: sqlite3.Connection, received: Received) -> int | None:
+    """Return the change that a refused request names. One whose integration is unknown may mean any integration's."""
+    row = connection.execute(
+        "SELECT id FROM changes WHERE change_key = :key AND (:integration IS NULL OR integration_id = :integration)"
+        " ORDER BY id LIMIT 1",
+        {"key": received.change_key, "integration": received.integration_id},
+    ).fetchone()
+    return None if row is None else int(row["id"])
+
+
+def _adopt(connection: sqlite3.Connection, change: int, integration_id: int, change_key: str) -> None:
+    """Give a new change the refused requests that named it before it was there."""
+    cursor = connection.execute(
+        f"UPDATE requests SET change = ? WHERE {IS_STRAY} AND change_key = ?"
+        " AND (integration_id IS NULL OR integration_id = ?)",
+        (change, change_key, integration_id),
+    )
+    connection.execute("UPDATE changes SET refused_count = ? WHERE id = ?", (cursor.rowcount, change))
+
+
+def _merged(row: sqlite3.Row) -> Merged:
+    values = {name: row[name] for name in Merged.__dataclass_fields__}
+    return Merged(**values | {"labels": json.loads(row["labels"]), "started": bool(row["started"])})
+
+
+def _columns(merged: Merged) -> tuple[Any, ...]:
+    values = dataclasses.asdict(merged) | {"labels": json.dumps(dict(merged.labels))}
+    return tuple(values.values())
+
+
+def _is_recorded(connection: sqlite3.Connection, change: int, change_status: str, event_time: int) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM events WHERE change = ? AND change_status = ? AND event_time = ? AND discarded IS NULL LIMIT 1",
+        (change, change_status, event_time),
+    )
+    return found.fetchone() is not None
