@@ -21,7 +21,7 @@ description:
     C(duration) (in seconds), C(hosts) and C(groups) (lists of names), C(counts) (how many hosts there are, C(hosts),
     and how many were C(ok), C(changed), C(failed), C(unreachable), C(stopped) and C(not_reached)), C(failed) (a list of
     maps of C(host), C(task), C(module) and C(path)), C(change_key), C(scope), C(target) (the host or group with these
-    scopes), C(check_mode), C(play), C(playbook), C(user), C(controller), C(system), C(job), C(job_url), C(branch) and
+    scopes), C(check_mode), C(play), C(playbook), C(actor), C(controller), C(system), C(job), C(job_url), C(branch) and
     C(revision).
   - A process of its own, the courier, talks to Flashduty. A slow or dead API costs the tasks nothing; what could not be
     delivered waits in the outbox for the next run or for the playbook C(flashcat.flashduty.flush).

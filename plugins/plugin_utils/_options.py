@@ -32,7 +32,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     MissingKey,
     usable_path,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _state_dir
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables
 
 CALLBACK = "flashcat.flashduty.flashduty_change"
 _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.flashduty_change")
@@ -115,7 +115,7 @@ def state_dir(options: Mapping[str, Any]) -> str:
 
     :raises InvalidConnection: where there can be no such path.
     """
-    return usable_path("state_dir", _state_dir.state_dir(options.get("state_dir")))
+    return usable_path("state_dir", str(options.get("state_dir") or os.path.join(C.ANSIBLE_HOME, "flashduty")))
 
 
 def with_task_options(options: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:

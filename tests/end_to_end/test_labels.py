@@ -64,15 +64,15 @@ def test_a_bad_pattern_is_one_warning(control: ControlNode) -> None:
 @pytest.mark.parametrize("place", ["environment", "ansible.cfg"])
 def test_fixed_labels_can_be_set_as_text(control: ControlNode, place: str) -> None:
     if place == "environment":
-        control.environment["FLASHDUTY_LABELS"] = '{"service": "checkout", "user": null}'
+        control.environment["FLASHDUTY_LABELS"] = '{"service": "checkout", "actor": null}'
     else:
-        section = "[callback_flashduty_change]\nlabels = service=checkout, user=\n"
+        section = "[callback_flashduty_change]\nlabels = service=checkout, actor=\n"
         control.environment["ANSIBLE_CONFIG"] = control.write("ansible.cfg", section)
     code, output = control.run(control.write("site.yml", play("web")))
     assert code == 0, output
     labels = control.only_change()["labels"]
     assert labels["service"] == "checkout"
-    assert "user" not in labels
+    assert "actor" not in labels
 
 
 INVENTORY = """

@@ -47,7 +47,7 @@ def test_a_job_under_ansible_runner_is_one_change_named_after_it(control: Contro
     assert control.statuses() == ["Processing", "Done"]
     change = control.only_change()
     assert "4711" in change["change_key"]
-    assert change["labels"]["user"] == "alice"
+    assert change["labels"]["actor"] == "alice"
     kept = "".join(path.read_text(errors="replace") for path in (folder / "artifacts").rglob("*") if path.is_file())
     key = injected["FLASHDUTY_PUSH_URL"].rpartition("=")[2]
     assert key not in output

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From the names of inventory groups to labels: ``env_prod`` says ``env=prod``.
+"""The entries of ``label_groups``: which names of inventory groups give which labels.
 
 Private to this collection; may change in any release.
 """
@@ -10,14 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
-
-# Nothing stops a regular expression of Python once it runs, so it gets no longer text than names of groups have.
-_NAME_MAX = 255
-_STAR_VALUE = "value"
-_LITERALS = r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]"
-_MARKS = r"(?P<open>\()|(?P<close>\))|(?P<repeat>[*+]|\{\d*,\d*\})|(?P<or>\|)"
 
 
 class InvalidPattern(ValueError):
@@ -25,76 +18,59 @@ class InvalidPattern(ValueError):
 
 
 class GroupPattern(NamedTuple):
-    """Which names of groups give which labels. Make it with :meth:`from_text`.
+    """A name with or without a star, and the label that it gives.
 
-    :ivar regex: matches the whole name.
-    :ivar labels: each label with the group of the regular expression that holds its value.
-    :ivar value: the value instead, whatever the regular expression holds.
+    :ivar before: what a name begins with; the whole name where there is no star.
+    :ivar after: what it ends with.
+    :ivar star: whether there is a star, which stands for one or more characters.
+    :ivar value: the label's value; empty for what the star stands for, or the whole name.
     """
 
-    regex: re.Pattern[str]
+    label: str
+    before: str
+    star: bool
+    after: str
+    value: str
+
+    def of(self, name: str) -> str:
+        """The value of the label that the name of a group gives; empty where it gives none."""
+        if not self.star:
+            return (self.value or name) if name == self.before else ""
+        end = len(name) - len(self.after)
+        if end <= len(self.before) or not (name.startswith(self.before) and name.endswith(self.after)):
+            return ""
+        return self.value or name[len(self.before) : end]
+
+
+class GroupExpression(NamedTuple):
+    """A regular expression that matches the whole name of a group.
+
+    :ivar labels: each label with the named group of the expression that holds its value.
+    """
+
+    text: str
     labels: tuple[tuple[str, str], ...]
-    value: str = ""
 
-    @classmethod
-    def from_text(cls, text: str) -> GroupPattern:
-        """The pattern that an entry of ``label_groups`` stands for.
 
-        :param text: a regular expression with named groups (``env_(?P<env>.+)``), a name with a star
-            (``env_*=env``), a whole name (``prod=env``), or either with a value (``production=env=prod``).
-        :raises InvalidPattern: for anything else, and for what could take for ever.
-        """
-        if "(?P<" in text:
-            return cls._from_regex(text)
-        name, *rest = (part.strip() for part in text.split("=", 2))
-        label, value = rest[0] if rest else "", rest[1] if len(rest) > 1 else ""
-        if not name or not label or (len(rest) > 1 and not value):
-            raise InvalidPattern("give name=label, name=label=value or a regular expression with (?P<label>...)")
-        if name.count("*") > 1:
-            raise InvalidPattern("only one star is possible, give a regular expression with (?P<label>...)")
-        before, star, after = map(re.escape, name.partition("*"))
-        regex = f"{before}(?P<{_STAR_VALUE}>.+){after}" if star else f"(?P<{_STAR_VALUE}>{before})"
-        return cls(re.compile(regex), ((label, _STAR_VALUE),), value)
+def parsed(text: str) -> GroupPattern | GroupExpression:
+    """What an entry of ``label_groups`` stands for.
 
-    @classmethod
-    def _from_regex(cls, text: str) -> GroupPattern:
+    :param text: a regular expression with named groups (``env_(?P<env>.+)``), a name with a star (``env_*=env``), a
+        whole name (``prod=env``), or one of the latter with a value (``production=env=prod``).
+    :raises InvalidPattern: for anything else.
+    """
+    if "(?P<" in text:
         try:
-            regex = re.compile(text)
+            names = re.compile(text).groupindex
         except (re.error, OverflowError, RecursionError) as error:
             hint = "; in ansible.cfg and in the environment a comma begins the next entry" if "{" in text else ""
             raise InvalidPattern(f"as a regular expression it has an error: {error}{hint}") from None
-        if _repeats_what_varies(text):
-            raise InvalidPattern(
-                "it repeats a part that itself repeats or has alternatives, which can take for ever;"
-                " write it without the outer repetition"
-            )
-        return cls(regex, tuple((name, name) for name in regex.groupindex))
-
-    def of(self, name: str) -> Iterator[tuple[str, str]]:
-        """The labels and values that the name of a group gives."""
-        match = self.regex.fullmatch(name) if len(name) <= _NAME_MAX else None
-        for label, group in self.labels:
-            value = match and (self.value or match[group])
-            if value:
-                yield label, value
-
-
-def _repeats_what_varies(regex: str) -> bool:
-    """Whether a part is repeated that has a repetition or alternatives in it, such as ``(a+)+`` or ``(a|ab)*``.
-
-    :param regex: one that compiles.
-    """
-    text, marks = re.sub(_LITERALS, "x", regex), re.compile(_MARKS)
-    varies = [False]
-    for mark in marks.finditer(text):
-        if mark["open"]:
-            varies.append(False)
-        elif mark["close"]:
-            inner = varies.pop()
-            follows = marks.match(text, mark.end())
-            if inner and follows and follows["repeat"]:
-                return True
-            varies[-1] |= inner
-        else:
-            varies[-1] = True
-    return False
+        return GroupExpression(text, tuple((name, name) for name in names))
+    name, *rest = (part.strip() for part in text.split("=", 2))
+    label, value = rest[0] if rest else "", rest[1] if len(rest) > 1 else ""
+    if not name or not label or (len(rest) > 1 and not value):
+        raise InvalidPattern("give name=label, name=label=value or a regular expression with (?P<label>...)")
+    if name.count("*") > 1:
+        raise InvalidPattern("only one star is possible, give a regular expression with (?P<label>...)")
+    before, star, after = name.partition("*")
+    return GroupPattern(label, before, bool(star), after, value)

@@ -47,7 +47,6 @@ _BARE_NAME = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 # list or other literal.
 _WORD = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.:/@ -]*[A-Za-z0-9])?|[0-9]+(?:\.[0-9]+){3}(?:[:/][0-9]+)?")
 _CONSTANTS = frozenset({"True", "False", "None"})
-_COMPILED_MAX = 1024
 _MARKS = ("{{", "{%", "{#")
 # ansible-core 2.18 and older: what `default(omit)` leaves behind.
 _OMITTED = "__omit_place_holder__"
@@ -133,29 +132,6 @@ def _substituted(template: str, inputs: Mapping[str, Any]) -> str | None:
     return text if _WORD.fullmatch(text) and text not in _CONSTANTS else None
 
 
-def _compiling_once(templar: Any) -> Any:
-    """The templar, which compiles each template once instead of each time: that is most of what a template costs."""
-    # The attribute of the Templar itself is deprecated from ansible-core 2.19 on.
-    environment = getattr(getattr(templar, "_engine", templar), "environment", None)
-    if not isinstance(environment, Environment):
-        return templar
-    compiled: dict[object, Any] = {}
-    inherited = type(environment).compile
-
-    def compile_once(self: Environment, *arguments: Any, **named: Any) -> Any:
-        # Overlays, which may have other delimiters, are of this class too.
-        if self is not environment or named or not all(isinstance(argument, str) for argument in arguments):
-            return inherited(self, *arguments, **named)
-        if arguments not in compiled:
-            if len(compiled) >= _COMPILED_MAX:
-                compiled.clear()
-            compiled[arguments] = inherited(self, *arguments)
-        return compiled[arguments]
-
-    environment.__class__ = type("CompilingOnce", (type(environment),), {"compile": compile_once})
-    return templar
-
-
 class Renderer:
     """Turns raw variables of many hosts into plain values.
 
@@ -173,7 +149,7 @@ class Renderer:
         self.asked = 0
         self._limit = limit
         self._notices = notices
-        self._templar = _compiling_once(Templar(loader=loader, variables={}))
+        self._templar = Templar(loader=loader, variables={})
         self._names: dict[str, frozenset[str] | None] = {}
         self._texts: dict[int, tuple[str, ...]] = {}
         self._results: dict[object, Any] = {}

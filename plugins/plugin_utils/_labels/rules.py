@@ -16,7 +16,6 @@ Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -32,20 +31,20 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     shortened,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.group_patterns import (
+    GroupExpression,
     GroupPattern,
     InvalidPattern,
+    parsed,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 LABELS_VARIABLE = "flashduty_labels"
 # Labels that are built in, the most useful first: under the limit of 50 the last ones go first.
-BUILT_IN = ("host", "check_mode", "group", "playbook", "user", "source", "limit", "controller", "tags", "skip_tags")
+BUILT_IN = ("host", "check_mode", "group", "playbook", "actor", "source", "limit", "controller", "tags", "skip_tags")
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NUMBER = re.compile("([0-9]+)")
 _SHOWN_NAMES = 10
-# CPU seconds that the names of all groups may take; 10,000 groups and ten patterns take a twentieth of it.
-_MATCHING_MAX = 1.0
 
 # The items of one host's label; none where the rule says that there is to be no such label.
 _Items = tuple[str, ...]
@@ -104,15 +103,15 @@ def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX) -> str:
 
 def built_in_labels(
     *,
-    user: str,
+    actor: str,
     controller: str,
     limit: str | None = None,
     tags: Iterable[str] = (),
     skip_tags: Iterable[str] = (),
 ) -> dict[str, str]:
-    """The built-in labels that are known before any play: ``source``, ``user``, ``controller`` and the command line's.
+    """The built-in labels that are known before any play: ``source``, ``actor``, ``controller`` and the command line's.
 
-    :param user: who runs the playbook.
+    :param actor: who runs the playbook.
     :param controller: host name of the control node.
     :param limit: ``--limit`` as given.
     :param tags: ``--tags``; ``all``, which Ansible assumes where none are given, makes no label.
@@ -120,7 +119,7 @@ def built_in_labels(
     """
     values = {
         "source": "ansible",
-        "user": user,
+        "actor": actor,
         "controller": controller,
         "limit": limit or "",
         "tags": joined(sorted(set(tags) - {"all"}, key=natural)),
@@ -132,43 +131,58 @@ def built_in_labels(
 class _GroupLabels:
     """The labels that names of groups give to a host; each name is looked at once."""
 
-    def __init__(self, patterns: Sequence[GroupPattern], notices: Notices) -> None:
-        self._patterns = patterns
+    def __init__(self, entries: Iterable[GroupPattern | GroupExpression], notices: Notices) -> None:
+        entries = list(entries)
+        self._patterns = [entry for entry in entries if isinstance(entry, GroupPattern)]
+        self._expressions = [entry for entry in entries if isinstance(entry, GroupExpression)]
         self._notices = notices
-        self._spent = 0.0
-        self._of_name: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._of_name: dict[str, list[tuple[str, str]]] = {}
         self._of_names: dict[tuple[str, ...], dict[str, _Items]] = {}
 
     def of(self, names: tuple[str, ...]) -> dict[str, _Items]:
-        """The labels of a host in the groups of these names."""
+        """The labels of a host in the groups of these names, which :meth:`read` has seen."""
         if names not in self._of_names:
             found: dict[str, set[str]] = {}
-            for name in names if self._patterns else ():
-                for label, value in self._of_one(name):
-                    found.setdefault(label, set()).add(value)
-            self._of_names[names] = {label: tuple(sorted(values, key=natural)) for label, values in found.items()}
+            for name in names:
+                for label, value in self._of_name.get(name, ()):
+                    found.setdefault(label, set()).update(_one(value))
+            labels = {label: tuple(sorted(values, key=natural)) for label, values in found.items() if values}
+            self._of_names[names] = labels
         return self._of_names[names]
 
-    def _of_one(self, name: str) -> tuple[tuple[str, str], ...]:
-        if name not in self._of_name:
-            if self._spent > _MATCHING_MAX:
-                self._notices.warning(
-                    f"label_groups: names of groups are not looked at any more, {len(self._of_name)} of them took"
-                    f" {self._spent:.1f} s; simpler patterns are faster",
-                    subject="label_groups too slow",
-                )
-                return ()
-            started = time.thread_time()
-            given = [found for pattern in self._patterns for found in pattern.of(name)]
-            self._of_name[name] = tuple((label, text) for label, value in given for text in _one(value))
-            self._spent += time.thread_time() - started
-        return self._of_name[name]
+    def read(self, hosts: Iterable[TargetHost]) -> None:
+        """Look at the names of the groups of these hosts."""
+        of_hosts = {group for groups in {host.groups for host in hosts} for group in groups}
+        names = sorted(of_hosts.difference(self._of_name))
+        for name in names:
+            values = ((pattern.label, pattern.of(name)) for pattern in self._patterns)
+            self._of_name[name] = [(label, value) for label, value in values if value]
+        if names and self._expressions:
+            self._match(names)
+
+    def _match(self, names: Sequence[str]) -> None:
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.expressions import (
+            PROCESSOR_SECONDS,
+            matches,
+        )
+
+        found = matches([expression.text for expression in self._expressions], names)
+        for expression, of_names in zip(self._expressions, found, strict=False):
+            for name, groups in zip(names, of_names, strict=True):
+                values = ((label, groups.get(group, "")) for label, group in expression.labels)
+                self._of_name[name] += [(label, value) for label, value in values if value]
+        if len(found) < len(self._expressions):
+            self._notices.warning(
+                f"label_groups: {self._expressions[len(found)].text!r} and what comes after it give no labels: it took"
+                f" more than {PROCESSOR_SECONDS} s of a processor for {len(names)} names of groups. Write it without"
+                " repetitions that can divide a name in many ways, or as a name with a star"
+            )
 
 
 class LabelRules(NamedTuple):
     """Which labels a host has. Make it with :meth:`from_options`.
 
-    :ivar groups: labels by names of groups; all that match one host count.
+    :ivar groups: labels by names of groups; all that match one host count. It reads the groups of the hosts first.
     :ivar variables: inventory variables that give labels; of several for one label, a host's first decides.
     :ivar fixed: the option ``labels``: the same for every host, above all else.
     """
@@ -183,16 +197,16 @@ class LabelRules(NamedTuple):
     ) -> LabelRules:
         """The rules that the options ask for; what makes no sense in them is left out and told.
 
-        :param label_groups: see :meth:`GroupPattern.from_text`.
+        :param label_groups: see :func:`parsed`.
         :param label_vars: names of variables, each alone (``service``) or with the label it gives
             (``cluster=k8s_cluster``).
         :param labels: label keys and values, as a map or as text: ``key=value,key=value``, or a map in YAML or JSON. A
             null or empty value means that there is to be no such label.
         """
-        groups = [_group_pattern(entry, notices) for entry in _entries(label_groups)]
+        groups = [_group_entry(entry, notices) for entry in _entries(label_groups)]
         variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
         return cls(
-            _GroupLabels([pattern for pattern in groups if pattern is not None], notices),
+            _GroupLabels((entry for entry in groups if entry is not None), notices),
             tuple(variable for variable in variables if variable is not None),
             _map_items(_label_map(labels, notices), "labels", notices),
         )
@@ -248,6 +262,8 @@ class RunLabels:
 
         :param playbook: file name of the playbook, without its folders.
         """
+        hosts = list(hosts)
+        self._rules.groups.read(hosts)
         of_all = {**self._built_in, "playbook": _one(playbook)} if playbook else self._built_in
         # Hosts that share their values share the very map, so each map is worked out once, and each combination of
         # it with groups.
@@ -325,14 +341,17 @@ def _entries(given: Iterable[Any]) -> Iterator[str]:
     return (text for entry in given if (text := plain_text(str(entry)).strip()))
 
 
-def _group_pattern(entry: str, notices: Notices) -> GroupPattern | None:
+def _group_entry(text: str, notices: Notices) -> GroupPattern | GroupExpression | None:
     try:
-        pattern = GroupPattern.from_text(entry)
+        entry = parsed(text)
     except InvalidPattern as error:
-        notices.warning(f"label_groups: {entry!r} is left out, {error}")
+        notices.warning(f"label_groups: {text!r} is left out, {error}")
         return None
-    labels = [(key, group) for label, group in pattern.labels if (key := _clean_key(label, notices)) is not None]
-    return pattern._replace(labels=tuple(labels))
+    if isinstance(entry, GroupPattern):
+        key = _clean_key(entry.label, notices)
+        return None if key is None else entry._replace(label=key)
+    labels = [(key, group) for label, group in entry.labels if (key := _clean_key(label, notices)) is not None]
+    return entry._replace(labels=tuple(labels))
 
 
 def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:

@@ -256,11 +256,13 @@ class Claims:
                 )
         return RetryState(int(tries or 0), bool(failures))
 
-    def is_stuck(self, integration: str, run: str, before: RetryState, until: float) -> bool:
+    def is_stuck(self, integration: str, run: str, before: RetryState | None, until: float) -> bool:
         """Whether it is in vain to wait for the events of a run until then, Unix seconds.
 
-        :param before: what :meth:`try_now` said. Where the API was down by then, one more try tells that it still is.
+        :param before: what :meth:`try_now` said; None where it could not be asked. Where the API was down by then, one
+            more try shows that it still is.
         """
+        before = before or RetryState(0, False)
         tries, paused_until = self._database.rows(
             f"SELECT (SELECT max(tries - (state = 'sending')) FROM events WHERE integration = ? AND {PENDING}"
             " AND run = ?), (SELECT until FROM pauses WHERE integration = ?)",

@@ -24,76 +24,12 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_fi
 
 FILE_NAME = "outbox.sqlite3"
 SALT_NAME = "salt"
-SCHEMA_VERSION = 1
-# SQLite's write-ahead log needs memory that the writers share, which these do not offer across machines.
-_NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2"}
-    | {"gfs2", "fuse.sshfs", "fuse.glusterfs", "fuse.cephfs", "fuse.s3fs"}
-)
+SCHEMA_VERSION = 1  # of schema.py
 _JOURNAL_MAX = 4 << 20
 _SALT_SIZE = 16
 # What SQLite itself adds to the file's name.
 COMPANIONS = ("-wal", "-shm", "-journal")
 _OTHER_FORMAT = re.compile("no such (table|column)|has no column")
-
-_SCHEMA = """
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    uid TEXT NOT NULL UNIQUE,
-    integration TEXT NOT NULL,
-    change_key TEXT NOT NULL,
-    body TEXT,
-    fingerprint TEXT NOT NULL,
-    event_time INTEGER NOT NULL,
-    change_status TEXT NOT NULL,
-    run TEXT,
-    state TEXT NOT NULL DEFAULT 'waiting',
-    put_at REAL NOT NULL,
-    expires_at REAL,
-    tries INTEGER NOT NULL DEFAULT 0,
-    next_try REAL NOT NULL DEFAULT 0,
-    claimed_by TEXT,
-    claimed_until REAL,
-    settled_at REAL,
-    request_id TEXT,
-    http_status INTEGER,
-    error_code TEXT,
-    error TEXT,
-    shown INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX events_by_key ON events (integration, change_key, id);
-CREATE INDEX events_pending ON events (integration, id) WHERE state IN ('waiting', 'sending');
-CREATE INDEX events_sending ON events (integration, claimed_until) WHERE state = 'sending';
-CREATE INDEX events_expiring ON events (integration, expires_at) WHERE state = 'waiting' AND expires_at IS NOT NULL;
-CREATE INDEX events_of_run ON events (run) WHERE run IS NOT NULL;
-CREATE TABLE runs (
-    id TEXT PRIMARY KEY,
-    integration TEXT NOT NULL,
-    process TEXT NOT NULL,
-    courier TEXT,
-    vanished_text TEXT NOT NULL,
-    opened_at REAL NOT NULL,
-    seen_at REAL NOT NULL,
-    closed_at REAL
-);
-CREATE TABLE parts (
-    run TEXT NOT NULL,
-    host TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    text TEXT NOT NULL,
-    at REAL NOT NULL,
-    PRIMARY KEY (run, host)
-);
-CREATE TABLE pauses (integration TEXT PRIMARY KEY, failures INTEGER NOT NULL, until REAL NOT NULL, error TEXT);
-CREATE TABLE sendings (integration TEXT NOT NULL, at REAL NOT NULL);
-CREATE INDEX sendings_by_time ON sendings (integration, at);
-"""
-# What matters of a damaged file: the runs, whatever is not settled, and all events of a run that is not closed.
-_WORTH_RESCUING = (
-    ("runs", "TRUE"),
-    ("parts", "TRUE"),
-    ("events", "state IN ('waiting', 'sending') OR run IN (SELECT id FROM runs WHERE closed_at IS NULL)"),
-)
 
 
 class OutboxError(Exception):
@@ -302,7 +238,9 @@ class Database:
             if version < SCHEMA_VERSION:
                 # Of several that change the journal's mode at once, SQLite refuses some without waiting.
                 with _locked(os.path.join(self.folder, "creation.lock"), self._patience):
-                    self._create(database)
+                    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import create
+
+                    create(database, self.folder)
             self._has_log = database.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
             database.execute(f"PRAGMA synchronous = {'FULL' if self._durable and not self._has_log else 'NORMAL'}")
             database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_MAX}")
@@ -310,22 +248,6 @@ class Database:
             database.close()
             raise
         self._database = database
-
-    def _create(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        if not is_on_network(self.folder):
-            database.execute("PRAGMA journal_mode = WAL")
-        try:
-            database.execute("BEGIN IMMEDIATE")
-            if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-                for statement in _SCHEMA.split(";"):
-                    database.execute(statement)
-                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
 
     def _replace(self) -> None:
         """Set the damaged file aside, under a name of its own, and save into a new one what can still be read."""
@@ -343,7 +265,9 @@ class Database:
                     self.set_aside = name
                 self._connect()
                 if self.set_aside is not None and self._database is not None:
-                    _rescue(self.set_aside, self._database)
+                    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.rescue import rescue
+
+                    rescue(self.set_aside, self._database)
         except (OSError, sqlite3.Error) as error:
             raise OutboxError(f"{self.path}: {error}") from None
         finally:
@@ -353,23 +277,6 @@ class Database:
 def _is_damage(error: sqlite3.Error) -> bool:
     # Exactly this class: its subclasses are locks, full disks and the like.
     return error.__class__ is sqlite3.DatabaseError or bool(_OTHER_FORMAT.search(str(error)))
-
-
-def _rescue(damaged: str, database: sqlite3.Connection) -> None:
-    try:
-        old = sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)
-    except sqlite3.Error:
-        return
-    try:
-        for table, condition in _WORTH_RESCUING:
-            try:
-                for row in old.execute(f"SELECT * FROM {table} WHERE {condition}"):
-                    marks = ", ".join("?" * len(row))
-                    database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", tuple(row))
-            except sqlite3.Error:
-                continue
-    finally:
-        old.close()
 
 
 def _inode_of(path: str) -> int:
@@ -385,23 +292,3 @@ def _locked(path: str, patience: float) -> Iterator[None]:
         if not got:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         yield
-
-
-def is_on_network(folder: str, mounts: str = "/proc/self/mounts") -> bool:
-    """Whether the folder lies on a file system that several machines may share; False where that cannot be told."""
-    folder = os.path.realpath(folder)
-    found = kind = ""
-    try:
-        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                # A later line of the same mount point covers the earlier one.
-                point, system = _unescaped(line.split()[1]), line.split()[2]
-                if len(point) >= len(found) and (folder + "/").startswith(point.rstrip("/") + "/"):
-                    found, kind = point, system
-    except (OSError, IndexError):
-        return False
-    return kind in _NETWORK_FILE_SYSTEMS
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match.group(1), 8)), text)

@@ -9,13 +9,13 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim, Claims
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     FILE_NAME,
     Database,
@@ -23,8 +23,12 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
     salt_of,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events, PutResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import is_private, spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Runs, Watch
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim, Claims
 
 # Seconds that a writer waits for the others.
 PATIENCE = 10.0
@@ -56,12 +60,18 @@ class Outbox:
         self.database = Database(folder, durable, patience, create, alone)
         self.events = Events(self.database, now)
         self.runs = Runs(self.database, self.events, now)
-        self.claims = Claims(self.database, now)
+        self._now = now
 
     @staticmethod
     def exists(folder: str) -> bool:
         """Whether there is an outbox in the folder."""
         return os.path.exists(os.path.join(folder, FILE_NAME))
+
+    @staticmethod
+    def spools(configured: str) -> list[str]:
+        """The folders in which there is a spool of the outbox in ``configured``."""
+        folders = spool_folders(configured)
+        return [folder for folder in folders if Outbox.exists(folder) and is_private(os.path.dirname(folder))]
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -72,6 +82,13 @@ class Outbox:
     def close(self) -> None:
         """Close the file."""
         self.database.close()
+
+    @functools.cached_property
+    def claims(self) -> Claims:
+        """For those who send: the start of a run does not load it."""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claims
+
+        return Claims(self.database, self._now)
 
     @property
     def path(self) -> str:

@@ -15,13 +15,15 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Set
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Conclusion, Part, described
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 
 # A run of another machine or container is taken for vanished when its courier has not been heard of for so many
 # seconds.
@@ -131,7 +133,7 @@ class Runs:
             fields = ChangeEvent.from_json(row["body"]).to_dict()
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
             if parts:
-                fields.update(_concluded(Conclusion.of(parts), ChangeEvent.from_json(row["body"]), moment))
+                fields.update(_concluded(parts, ChangeEvent.from_json(row["body"]), moment))
             canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
         return canceled
 
@@ -236,6 +238,10 @@ class Runs:
 
     def _parts(self, run: str) -> list[Part]:
         rows = self._database.rows("SELECT host, outcome, text, at FROM parts WHERE run = ? ORDER BY at, host", (run,))
+        if not rows:
+            return []
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
+
         return [Part(**row) for row in rows]
 
     def _insert(
@@ -256,7 +262,10 @@ class Runs:
         )
 
 
-def _concluded(conclusion: Conclusion, event: ChangeEvent, moment: float) -> Mapping[str, Any]:
+def _concluded(parts: Iterable[Part], event: ChangeEvent, moment: float) -> Mapping[str, Any]:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Conclusion, described
+
+    conclusion = Conclusion.of(parts)
     moment = conclusion.at if conclusion.change_status == "Done" else moment
     text = described(conclusion.text, event.description)
     return {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}

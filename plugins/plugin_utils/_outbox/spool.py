@@ -14,11 +14,8 @@ hold in it. What it shares with the first one (the runs of a process that began 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
-import stat
-import tempfile
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
@@ -26,27 +23,14 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
     OutboxError,
     salt_of,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import is_private
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
-# In memory, so that a full disk leaves it alone.
-_MEMORY = "/dev/shm"
 # Seconds to wait for an outbox that is to be read, and for one that is to take the spool in.
 _PATIENCE = 5.0
 _PATIENCE_TAKING_IN = 0.1
 _TABLES = (("runs", "id"), ("events", "uid"), ("parts", "run, host"))
-
-
-def spools(configured: str) -> list[str]:
-    """The folders in which there is a spool of the outbox."""
-    return [folder for folder in places(configured) if Outbox.exists(folder) and _is_ours(folder)]
-
-
-def places(configured: str) -> list[str]:
-    """The folders in which there may be a spool of the outbox, the best first."""
-    own = hashlib.sha256(os.path.realpath(configured).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    roots = dict.fromkeys((tempfile.gettempdir(), *([_MEMORY] if os.path.isdir(_MEMORY) else [])))
-    return [os.path.join(root, f"flashduty-{os.getuid()}", own) for root in roots]
 
 
 def make(folder: str, configured: str, connection: Connection, process: Process | None) -> None:
@@ -57,7 +41,7 @@ def make(folder: str, configured: str, connection: Connection, process: Process 
     """
     parent = os.path.dirname(folder)
     os.makedirs(parent, mode=0o700, exist_ok=True)
-    if not _is_private(parent):
+    if not is_private(parent):
         raise OutboxError(f"{parent}: it belongs to somebody else, or others may write to it")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     salt_of(folder, like=configured)
@@ -136,15 +120,3 @@ def _copy(
                 f" ON CONFLICT ({key}) DO UPDATE SET {newer}{older[table]}",
                 tuple(values.values()),
             )
-
-
-def _is_ours(folder: str) -> bool:
-    try:
-        return _is_private(os.path.dirname(folder))
-    except OSError:  # it has just been removed
-        return False
-
-
-def _is_private(folder: str) -> bool:
-    state = os.lstat(folder)
-    return stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o077

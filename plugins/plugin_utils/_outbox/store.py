@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, salt_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
@@ -65,7 +65,7 @@ class Store:
     @property
     def exists(self) -> bool:
         """Whether there is an outbox, or a spool."""
-        return Outbox.exists(self.configured) or bool(spool.spools(self.configured))
+        return Outbox.exists(self.configured) or bool(Outbox.spools(self.configured))
 
     def take_notices(self) -> list[str]:
         """What to tell the user about the outbox since the last call."""
@@ -125,7 +125,9 @@ class Store:
     def take_in(self) -> list[str]:
         """Take what lies in the spool into the outbox; returns the folders of what the outbox could not take."""
         left = []
-        for folder in spool.spools(self.configured) if not self._only_look else ():
+        for folder in Outbox.spools(self.configured) if not self._only_look else ():
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool
+
             try:
                 spool.take_in(folder, self.configured, self._connection)
             except (OSError, OutboxError):  # whoever opens the outbox next tries again
@@ -149,7 +151,9 @@ class Store:
         return answer
 
     def _turn_to_the_spool(self, error: OutboxError) -> bool:
-        for folder in spool.places(self.configured):
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool
+
+        for folder in spool_folders(self.configured):
             try:
                 spool.make(folder, self.configured, self._connection, self._process)
             except (OSError, OutboxError):

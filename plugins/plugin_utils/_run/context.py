@@ -48,7 +48,7 @@ class RunContext(NamedTuple):
     """Where a run comes from.
 
     :ivar system: awx, gitea, forgejo, github, gitlab, azure, buildkite, jenkins or shell.
-    :ivar user: who started it; never empty.
+    :ivar actor: who started it; never empty.
     :ivar controller: host name of the control node; never empty.
     :ivar job_url: address of the job.
     :ivar job_name: the job's name as that system shows it.
@@ -58,7 +58,7 @@ class RunContext(NamedTuple):
     """
 
     system: str
-    user: str
+    actor: str
     controller: str
     job_url: str | None = None
     job_name: str | None = None
@@ -218,7 +218,7 @@ def _awx(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     host = env["AWX_HOST"].rstrip("/")
     return context._replace(
         system="awx",
-        user=value("user_name") or value("schedule_name") or context.user,
+        actor=value("user_name") or value("schedule_name") or context.actor,
         job_url=f"{host}/#/jobs/playbook/{job}",
         job_name=template or f"job {job}",
         change_key=_key("awx", (urlsplit(host).hostname or "job", job)) if _parses(host) else _key("awx", ("job", job)),
@@ -244,7 +244,7 @@ def _actions(system: str, run_in_url: str) -> Callable[[RunContext, _Texts, _Tex
         repository, run, job = env["GITHUB_REPOSITORY"], env["GITHUB_RUN_ID"], env["GITHUB_JOB"]
         return context._replace(
             system=system,
-            user=env.first("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR") or context.user,
+            actor=env.first("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR") or context.actor,
             job_url=f"{env['GITHUB_SERVER_URL'].rstrip('/')}/{repository}/actions/runs/{env[run_in_url]}",
             job_name=" / ".join(part for part in (env["GITHUB_WORKFLOW"], job) if part),
             change_key=_key(system, (repository, run, job)),
@@ -260,7 +260,7 @@ def _gitlab(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     job = env["CI_JOB_NAME"]
     return context._replace(
         system="gitlab",
-        user=env.first("GITLAB_USER_LOGIN", "GITLAB_USER_NAME") or context.user,
+        actor=env.first("GITLAB_USER_LOGIN", "GITLAB_USER_NAME") or context.actor,
         job_url=env.first("CI_JOB_URL", "CI_PIPELINE_URL"),
         job_name=job,
         change_key=_key("gitlab", (env["CI_PROJECT_PATH"], env["CI_PIPELINE_ID"], job)),
@@ -279,7 +279,7 @@ def _azure(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     branch = env.first("SYSTEM_PULLREQUEST_SOURCEBRANCH", "BUILD_SOURCEBRANCH")
     return context._replace(
         system="azure",
-        user=env.first("BUILD_REQUESTEDFOR", "BUILD_QUEUEDBY") or context.user,
+        actor=env.first("BUILD_REQUESTEDFOR", "BUILD_QUEUEDBY") or context.actor,
         job_url=f"{collection}/{quote(project)}/_build/results?buildId={build}",
         job_name=" / ".join(part for part in (env["BUILD_DEFINITIONNAME"], *names) if part),
         change_key=_key("azure", (project, build, *names)),
@@ -294,7 +294,7 @@ def _buildkite(context: RunContext, env: _Texts, variables: _Texts) -> RunContex
     pipeline = "/".join(part for part in (env["BUILDKITE_ORGANIZATION_SLUG"], env["BUILDKITE_PIPELINE_SLUG"]) if part)
     return context._replace(
         system="buildkite",
-        user=env.first("BUILDKITE_BUILD_CREATOR", "BUILDKITE_BUILD_AUTHOR") or context.user,
+        actor=env.first("BUILDKITE_BUILD_CREATOR", "BUILDKITE_BUILD_AUTHOR") or context.actor,
         job_url=env["BUILDKITE_BUILD_URL"] + (f"#{job}" if job else ""),
         job_name=env.first("BUILDKITE_LABEL", "BUILDKITE_PIPELINE_NAME"),
         change_key=_key(
@@ -316,7 +316,7 @@ def _jenkins(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
     # BUILD_USER_ID comes from the plugin build-user-vars.
     return context._replace(
         system="jenkins",
-        user=env.first("BUILD_USER_ID", "BUILD_USER", "CHANGE_AUTHOR") or context.user,
+        actor=env.first("BUILD_USER_ID", "BUILD_USER", "CHANGE_AUTHOR") or context.actor,
         job_url=env["BUILD_URL"],
         job_name=env["JOB_NAME"],
         change_key=_key("jenkins", (env["JOB_NAME"], env["BUILD_NUMBER"])),

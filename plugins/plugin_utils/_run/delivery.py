@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import CourierClient
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import RetryState
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import RetryState
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
 
@@ -142,13 +144,13 @@ class RunDelivery:
             return False
         return True
 
-    def _try_now(self) -> RetryState:
+    def _try_now(self) -> RetryState | None:
         try:
             return self.store.look(lambda outbox, integration: outbox.claims.try_now(integration, self._run))
         except OutboxError:  # in use for now; the courier is woken in any case
-            return RetryState(0, False)
+            return None
 
-    def _is_over(self, before: RetryState, until: float) -> Callable[[Outbox, str], bool]:
+    def _is_over(self, before: RetryState | None, until: float) -> Callable[[Outbox, str], bool]:
         def is_over(outbox: Outbox, integration: str) -> bool:
             if not outbox.events.pending(integration, self._run):
                 return True

@@ -120,7 +120,7 @@ class Events:
             "check_mode": settings.is_check,
             "play": change.play.name,
             "playbook": change.play.playbook,
-            "user": where.user,
+            "actor": where.actor,
             "controller": where.controller,
             "system": where.system,
             "job": where.job_name or "",

@@ -269,6 +269,7 @@ class Run:
         self._outcome.play_starts(name, [host.name for host in hosts])
         # The first play is the run's beginning, milliseconds after it.
         began = time.time() if reporting.changes.all else self._started
+        settings.rules.groups.read(targets)
         changes = reporting.changes.add_play(play.hosts, hosts, targets, texts, began)
         if settings.scope == "run":
             self._expect(settings, changes[0], play, playbook)

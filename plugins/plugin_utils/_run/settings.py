@@ -80,7 +80,7 @@ class Settings(NamedTuple):
         where = RunContext.detect(os.environ, extra_vars, playbook=playbook)
         is_check = bool(arguments.get("check") and options["report_check_mode"])
         built_in = built_in_labels(
-            user=where.user,
+            actor=where.actor,
             controller=where.controller,
             limit=arguments.get("subset"),
             tags=arguments.get("tags") or (),

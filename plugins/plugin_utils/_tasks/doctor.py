@@ -32,10 +32,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, is_on_network
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.spool import spools
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
 _CORE_LEAST, _CORE_TESTED = (2, 16), (2, 21)
@@ -252,7 +252,7 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
         yield Finding("outbox", "warn", text, "Set state_dir to a local folder")
     if Outbox.exists(state_dir):
         yield from _state_of(state_dir)
-    for folder in spools(state_dir):
+    for folder in Outbox.spools(state_dir):
         yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
         yield from _state_of(folder)
     aside = glob.glob(os.path.join(glob.escape(state_dir), f"{FILE_NAME}.corrupt-*"))

@@ -52,7 +52,7 @@ class English(Messages):
         job = f", job {where.job_name}" if where.job_name else ""
         branch = f" ({where.branch})" if where.branch else ""
         revision = f", revision {short_revision(where)}{branch}" if where.revision else ""
-        return f"Started by {where.user} on {where.controller}{job}{revision}."
+        return f"Started by {where.actor} on {where.controller}{job}{revision}."
 
     def vanished(self) -> str:
         return "ansible-playbook was killed before it could finish."

@@ -52,7 +52,7 @@ class Chinese(Messages):
         job = f"，作业：{where.job_name}" if where.job_name else ""
         branch = f"（{where.branch}）" if where.branch else ""
         revision = f"，代码版本：{short_revision(where)}{branch}" if where.revision else ""
-        return f"由 {where.user} 在 {where.controller} 上发起{job}{revision}。"
+        return f"由 {where.actor} 在 {where.controller} 上发起{job}{revision}。"
 
     def vanished(self) -> str:
         return "ansible-playbook 被强制终止，未能执行完成。"

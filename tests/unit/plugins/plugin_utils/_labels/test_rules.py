@@ -31,7 +31,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 LABEL_VARS = ("service", "cluster", "team", "owner", "env", "region")
-BUILT_IN = {"source": "ansible", "user": "alice", "controller": "deploy01"}
+BUILT_IN = {"source": "ansible", "actor": "alice", "controller": "deploy01"}
 
 
 def host(name: str, *groups: str, **variables: Any) -> TargetHost:
@@ -70,7 +70,7 @@ def test_hosts_groups_playbook_and_usual_variables_become_labels() -> None:
         "region": "bj,nj",
         "group": "prod,web",
         "playbook": "deploy.yml",
-        "user": "alice",
+        "actor": "alice",
         "source": "ansible",
         "controller": "deploy01",
     }
@@ -78,30 +78,30 @@ def test_hosts_groups_playbook_and_usual_variables_become_labels() -> None:
 
 
 def test_the_highest_rule_decides_for_each_host() -> None:
-    collected = Collected(label_vars=["service", "user"], labels={"env": "prod", "source": "release"})
+    collected = Collected(label_vars=["service", "actor"], labels={"env": "prod", "source": "release"})
     collected.add(
         host("web1", service="by variable", flashduty_labels={"service": "by map", "env": "test"}),
-        host("web2", service="by variable", user="bob"),
+        host("web2", service="by variable", actor="bob"),
     )
     assert collected.labels["service"] == "by map,by variable"
     assert collected.labels["env"] == "prod"
     assert collected.labels["source"] == "release"
     # web1 has no user of its own, so what is built in holds for it.
-    assert collected.labels["user"] == "alice,bob"
+    assert collected.labels["actor"] == "alice,bob"
 
 
 def test_a_built_in_label_that_every_host_replaces_is_gone() -> None:
     collected = Collected().add(
-        host("web1", "web", flashduty_labels={"user": "bob", "host": "w1.example.com", "group": "shop"}),
-        host("web2", "web", flashduty_labels={"user": "bob", "host": "w2.example.com", "group": "shop"}),
+        host("web1", "web", flashduty_labels={"actor": "bob", "host": "w1.example.com", "group": "shop"}),
+        host("web2", "web", flashduty_labels={"actor": "bob", "host": "w2.example.com", "group": "shop"}),
     )
-    assert collected.labels["user"] == "bob"
+    assert collected.labels["actor"] == "bob"
     assert collected.labels["host"] == "w1.example.com,w2.example.com"
     assert collected.labels["group"] == "shop"
 
 
 def test_null_and_empty_values_take_a_label_away() -> None:
-    collected = Collected(labels={"controller": None, "user": "", "tags": []}, built_in={**BUILT_IN, "tags": "app"})
+    collected = Collected(labels={"controller": None, "actor": "", "tags": []}, built_in={**BUILT_IN, "tags": "app"})
     collected.add(host("web1", service="shop", team="", flashduty_labels={"service": None, "source": ""}))
     assert collected.labels == {"host": "web1"}
     assert collected.told() == []
@@ -153,7 +153,7 @@ def test_names_of_groups_stand_between_what_is_built_in_and_variables() -> None:
         host("web3", "env_none", "region_none", flashduty_labels={"env": None, "region": None}),
     )
     labels = collected.labels
-    assert labels["user"] == "alice,bob"
+    assert labels["actor"] == "alice,bob"
     assert labels["env"] == "by variable,test"
     assert labels["region"] == "nj"
     assert labels["host"] == "w1,web2,web3"
@@ -317,17 +317,17 @@ def test_a_play_without_hosts_still_has_the_built_in_labels() -> None:
 
 def test_the_command_line_is_built_in() -> None:
     labels = built_in_labels(
-        user="alice", controller="c1", limit="web*:!web3", tags=("app", "all", "a10", "a2"), skip_tags={"slow", "db"}
+        actor="alice", controller="c1", limit="web*:!web3", tags=("app", "all", "a10", "a2"), skip_tags={"slow", "db"}
     )
     assert labels == {
         "source": "ansible",
-        "user": "alice",
+        "actor": "alice",
         "controller": "c1",
         "limit": "web*:!web3",
         "tags": "a2,a10,app",
         "skip_tags": "db,slow",
     }
-    assert built_in_labels(user="alice", controller="c1", tags=("all",)).keys() == {"source", "user", "controller"}
+    assert built_in_labels(actor="alice", controller="c1", tags=("all",)).keys() == {"source", "actor", "controller"}
 
 
 def test_more_than_fifty_labels_go_by_their_rank_and_that_is_told_once() -> None:
@@ -350,10 +350,10 @@ def test_more_than_fifty_labels_go_by_their_rank_and_that_is_told_once() -> None
 
 
 def test_built_in_labels_go_from_the_least_useful_one() -> None:
-    command_line = built_in_labels(user="alice", controller="c1", limit="web", tags=("a",), skip_tags=("b",))
+    command_line = built_in_labels(actor="alice", controller="c1", limit="web", tags=("a",), skip_tags=("b",))
     collected = Collected(labels={f"fixed{number}": number for number in range(46)}, built_in=command_line)
     labels = collected.add(host("web1", "web"), playbook="deploy.yml").labels
-    assert {key for key in labels if not key.startswith("fixed")} == {"host", "group", "playbook", "user"}
+    assert {key for key in labels if not key.startswith("fixed")} == {"host", "group", "playbook", "actor"}
 
 
 def test_a_long_list_is_cut_at_a_whole_item() -> None:

@@ -292,7 +292,7 @@ def test_a_template_sees_the_group_that_wins(tmp_path: Path) -> None:
     assert Run(tmp_path).values() == {"web1": {"cluster": "INNER"}}
 
 
-def test_many_hosts_share_one_compiled_template(tmp_path: Path) -> None:
+def test_templates_and_text_that_looks_like_one_are_kept_apart(tmp_path: Path) -> None:
     hosts = {f"web{number}": {"dc": f"dc {number}"} for number in range(20)}
     other = "#jinja2: variable_start_string: '[%', variable_end_string: '%]'\n"
     write(

@@ -23,9 +23,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
     DamagedOutbox,
     NewerOutbox,
     OutboxError,
-    is_on_network,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:

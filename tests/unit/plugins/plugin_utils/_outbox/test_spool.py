@@ -24,7 +24,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.spool import spools
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 CONNECTION = Connection("http://127.0.0.1:1", "the key")
@@ -56,7 +55,7 @@ def put(into: Store, status: str = "Processing", key: str = "a") -> str:
 def test_the_outbox_is_used_where_it_can_be(folder: str) -> None:
     mine = Store(folder, CONNECTION)
     put(mine)
-    assert (mine.folder, mine.take_notices(), spools(folder)) == (folder, [], [])
+    assert (mine.folder, mine.take_notices(), Outbox.spools(folder)) == (folder, [], [])
 
 
 def test_a_locked_outbox_is_replaced_by_a_private_spool_and_takes_it_in(folder: str) -> None:
@@ -66,14 +65,14 @@ def test_a_locked_outbox_is_replaced_by_a_private_spool_and_takes_it_in(folder: 
         (notice,) = mine.take_notices()
         assert "locked" in notice
         assert mine.folder in notice
-        assert spools(folder) == [mine.folder]
+        assert Outbox.spools(folder) == [mine.folder]
         assert Path(mine.folder).stat().st_mode & 0o077 == 0
         # What is asked, and what comes later, goes to the spool.
         put(mine, "Done")
         assert mine.look(lambda outbox, known: outbox.events.pending(known)) == 2
         assert mine.take_notices() == []
     assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 2
-    assert spools(folder) == []
+    assert Outbox.spools(folder) == []
     # Whoever had used the spool goes on in the outbox.
     assert mine.look(lambda outbox, _known: outcome(outbox, uid)).state == "waiting"
     assert mine.folder == folder
@@ -85,10 +84,10 @@ def test_a_folder_that_cannot_be_made_has_a_spool_too(folder: str) -> None:
     for changed in (True, False):
         mine = Store(below, CONNECTION)
         assert mine.do(lambda outbox, known: outbox.put(known, event())).changed is changed
-        assert spools(below) == [mine.folder]
+        assert Outbox.spools(below) == [mine.folder]
     os.unlink(folder)
     assert not Store(below, CONNECTION).do(lambda outbox, known: outbox.put(known, event())).changed
-    assert spools(below) == []
+    assert Outbox.spools(below) == []
 
 
 def test_a_spool_that_others_can_write_is_not_trusted(folder: str, tmp_path: Path) -> None:
@@ -106,7 +105,7 @@ def test_what_several_keys_left_is_taken_in_by_whoever_comes(folder: str) -> Non
         put(Store(folder, CONNECTION))
         put(Store(folder, OTHER))
     assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 1
-    assert spools(folder) == []
+    assert Outbox.spools(folder) == []
     assert Store(folder, OTHER).look(lambda outbox, known: outbox.events.pending(known)) == 1
 
 
@@ -120,9 +119,9 @@ def test_where_the_salts_differ_each_key_takes_in_its_own(folder: str) -> None:
     with Outbox(folder) as outbox:
         assert len(outbox.salt) == 16
     assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 1
-    assert len(spools(folder)) == 1
+    assert len(Outbox.spools(folder)) == 1
     assert Store(folder, OTHER).look(lambda outbox, known: outbox.events.pending(known)) == 1
-    assert spools(folder) == []
+    assert Outbox.spools(folder) == []
 
 
 def test_the_run_of_a_process_goes_on_in_the_spool_and_is_closed_once(folder: str) -> None:
@@ -195,9 +194,9 @@ def test_an_answer_that_comes_after_the_spool_was_taken_in_is_recorded(folder: s
 def test_who_only_looks_leaves_the_spool_where_it_is(folder: str) -> None:
     with locked(folder):
         put(Store(folder, CONNECTION))
-    before = spools(folder)
+    before = Outbox.spools(folder)
     assert Store(folder, CONNECTION, only_look=True).look(lambda outbox, known: outbox.events.pending(known)) == 0
-    assert spools(folder) == before != []
+    assert Outbox.spools(folder) == before != []
 
 
 def _ended_process() -> int:

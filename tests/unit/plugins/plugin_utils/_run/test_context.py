@@ -177,7 +177,7 @@ def test_jenkins() -> None:
         "main",
         "abc123",
     )
-    assert context({**JENKINS, "BUILD_USER_ID": "alice", "BRANCH_NAME": "dev"}).user == "alice"
+    assert context({**JENKINS, "BUILD_USER_ID": "alice", "BRANCH_NAME": "dev"}).actor == "alice"
 
 
 def test_awx() -> None:
@@ -192,9 +192,9 @@ def test_awx() -> None:
         "abc123",
     )
     tower = context(AWX_ENVIRON, {"tower_job_id": "42", "tower_user_name": "bob", "awx_schedule_name": "nightly"})
-    assert (tower.system, tower.user, tower.revision) == ("awx", "bob", "fromenv")
+    assert (tower.system, tower.actor, tower.revision) == ("awx", "bob", "fromenv")
     scheduled = context({}, {"awx_job_id": "43", "awx_schedule_name": "nightly"})
-    assert (scheduled.user, scheduled.job_url, scheduled.change_key) == ("nightly", None, "awx-job-43")
+    assert (scheduled.actor, scheduled.job_url, scheduled.change_key) == ("nightly", None, "awx-job-43")
     assert context(AWX_ENVIRON).change_key == "awx-awx.example.com-42"
     # Other systems set JOB_ID too.
     assert context({"JOB_ID": "42"}).system == "shell"
@@ -241,7 +241,7 @@ def test_a_job_that_does_not_say_what_it_is_has_neither_key_nor_link() -> None:
     for switch in ("GITHUB_ACTIONS", "GITEA_ACTIONS", "GITLAB_CI", "TF_BUILD", "BUILDKITE"):
         found = context({switch: "true"})
         assert found.system != "shell"
-        assert (found.user, found.change_key, found.job_url) == ("sudoer", None, None)
+        assert (found.actor, found.change_key, found.job_url) == ("sudoer", None, None)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_only_a_plain_web_address_is_a_link(url: str) -> None:
 def test_a_plain_shell(monkeypatch: pytest.MonkeyPatch) -> None:
     found = RunContext.detect({})
     assert found == RunContext("shell", pwd.getpwuid(os.getuid()).pw_name, socket.gethostname())
-    assert RunContext.detect({"SUDO_USER": "alice"}).user == "alice"
+    assert RunContext.detect({"SUDO_USER": "alice"}).actor == "alice"
 
 
 @pytest.fixture
@@ -292,10 +292,10 @@ def test_a_playbook_outside_of_git_has_no_revision(tmp_path: Path) -> None:
 
 def test_a_user_id_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getuid", lambda: 4_000_000_123)
-    assert RunContext.detect({}).user == "uid 4000000123"
-    assert RunContext.detect({"USER": "\x07"}).user == "uid 4000000123"
-    assert RunContext.detect({"USER": "bob"}).user == "bob"
-    assert RunContext.detect({"LOGNAME": "cron", "USER": "bob"}).user == "cron"
+    assert RunContext.detect({}).actor == "uid 4000000123"
+    assert RunContext.detect({"USER": "\x07"}).actor == "uid 4000000123"
+    assert RunContext.detect({"USER": "bob"}).actor == "bob"
+    assert RunContext.detect({"LOGNAME": "cron", "USER": "bob"}).actor == "cron"
 
 
 def test_a_machine_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,9 +318,9 @@ _NAMES = sorted({*GITHUB, *GITLAB, *AZURE, *BUILDKITE, *JENKINS, *AWX_ENVIRON, *
 )
 def test_detecting_never_fails(environ: dict[str, str], switch: str, variables: dict[str, Any]) -> None:
     found = RunContext.detect({**environ, switch: "1"}, variables)
-    assert found.user
+    assert found.actor
     assert found.controller
-    for text in (found.user, found.job_url, found.change_key, found.job_name, found.branch, found.revision):
+    for text in (found.actor, found.job_url, found.change_key, found.job_name, found.branch, found.revision):
         (text or "").encode("utf-8")
         assert text != ""
 
