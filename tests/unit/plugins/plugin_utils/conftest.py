@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A receiver with its connection, a store, processes that end when they are told to, and ansible-core as it runs."""
+"""A receiver with its connection, a store, and processes that end when they are told to."""
 
 from __future__ import annotations
 
@@ -65,13 +65,3 @@ def couriers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     yield pids
     for pid in pids:
         ended(pid)
-
-
-@pytest.fixture(scope="session")
-def ansible_core() -> None:
-    """Plugins of collections are found, as in ansible-playbook."""
-    from ansible.plugins.loader import init_plugin_loader
-    from ansible.utils.collection_loader import AnsibleCollectionConfig
-
-    if AnsibleCollectionConfig.collection_finder is None:
-        init_plugin_loader()
