@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible.plugins.loader import init_plugin_loader
 from hypothesis import settings
 
 for name in [name for name in os.environ if name.startswith("FLASHDUTY_")]:
@@ -27,6 +28,9 @@ for ignored in (signal.SIGQUIT, signal.SIGHUP):
 
 # For tests that start ansible-playbook, also where pytest was started by hand.
 os.environ.setdefault("ANSIBLE_COLLECTIONS_PATH", str(Path(__file__).parents[1] / ".build" / "collections"))
+
+# ansible-core finds plugins only in collections that it has imported itself, so this comes before any other import.
+init_plugin_loader()
 
 # A proxy would take requests to 127.0.0.1 away from the receivers that the tests start.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"

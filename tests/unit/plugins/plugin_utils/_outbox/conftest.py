@@ -1,12 +1,10 @@
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An outbox with a clock of its own, and a process that has ended."""
+"""An outbox with a clock of its own."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +12,6 @@ import pytest
 from outboxes import Clock
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 
 @pytest.fixture
@@ -26,10 +23,3 @@ def clock() -> Clock:
 def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
     with Outbox(str(tmp_path), durable=False, now=clock) as opened:
         yield opened
-
-
-@pytest.fixture
-def dead() -> Process:
-    """The identity of a process of this machine that has ended."""
-    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-        return Process.of(process.pid)

@@ -1,0 +1,170 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's side of a courier: one is started, woken, and waited for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from deliveries import KEY, PATIENCE, ended, statuses
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import client
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
+    CourierClient,
+    requests_is_missing,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from flashduty_sandbox.receiver import Receiver
+
+
+@pytest.fixture
+def beside(neighbour: subprocess.Popen[bytes]) -> Process:
+    """The process beside which couriers stay."""
+    return Process.of(neighbour.pid)
+
+
+def put(store: Store, key: str = "a") -> str:
+    event = ChangeEvent.validated({"change_key": key, "change_status": "Processing", "title": "t"}, time.time())
+    return store.do(lambda outbox, integration: outbox.put(integration, event).uid)
+
+
+def is_empty(outbox: Outbox, integration: str) -> bool:
+    return outbox.events.pending(integration) == 0
+
+
+def fifos(store: Store) -> list[Path]:
+    return list((Path(store.configured) / "couriers").glob("*.fifo"))
+
+
+def test_clients_of_one_process_and_integration_share_one_courier(
+    store: Store, connection: Connection, beside: Process, couriers: list[int], receiver: Receiver
+) -> None:
+    one, two = CourierClient(store, connection, beside), CourierClient(store, connection, beside)
+    put(store)
+    for each in (one, two, one):
+        each.wake()
+    assert one.wait(is_empty, PATIENCE)
+    # It is called again when it is up.
+    put(store, "b")
+    two.wake()
+    assert two.wait(is_empty, PATIENCE)
+    assert (statuses(receiver), statuses(receiver, "b")) == (["Processing"], ["Processing"])
+    assert len(couriers) == 1
+    (fifo,) = fifos(store)
+    assert (fifo.stat().st_mode & 0o077, fifo.parent.stat().st_mode & 0o077) == (0, 0)
+
+
+def test_a_courier_gets_neither_our_files_nor_the_key_where_others_can_read_it(
+    store: Store, connection: Connection, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLASHDUTY_INTEGRATION_KEY", KEY)
+    pipe = os.pipe()
+    try:
+        os.set_inheritable(pipe[1], True)
+        put(store)
+        courier = CourierClient(store, connection, beside)
+        courier.wake()
+        assert courier.wait(is_empty, PATIENCE)
+        place = Path(f"/proc/{couriers[0]}")
+        ours = os.readlink(f"/proc/self/fd/{pipe[1]}")
+        assert ours not in [os.readlink(each) for each in (place / "fd").iterdir()]
+        assert {os.readlink(place / "fd" / number) for number in ("1", "2")} == {os.devnull}
+        assert KEY.encode() not in (place / "cmdline").read_bytes() + (place / "environ").read_bytes()
+        # A Ctrl-C of the terminal does not reach it.
+        assert os.getsid(couriers[0]) == couriers[0]
+    finally:
+        for end_of_pipe in pipe:
+            os.close(end_of_pipe)
+
+
+def test_who_waits_starts_another_in_place_of_a_courier_that_died(
+    store: Store, connection: Connection, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_WAKE_AGAIN", 0.05)
+    courier = CourierClient(store, connection, beside)
+    courier.wake()
+    ended(couriers[0])
+    put(store)
+    assert courier.wait(is_empty, PATIENCE)
+    assert len(couriers) == 2
+    assert len(fifos(store)) == 1
+
+
+def test_couriers_of_two_integrations_or_processes_are_called_apart(
+    store: Store, connection: Connection, beside: Process, couriers: list[int]
+) -> None:
+    other = connection._replace(integration_key="another")
+    CourierClient(store, connection, beside).wake()
+    CourierClient(Store(store.configured, other), other, beside).wake()
+    CourierClient(store, connection, beside._replace(start=f"{beside.start}1")).wake()
+    assert len(set(fifos(store))) == len(couriers) == 3
+
+
+def test_waiting_asks_at_once_and_gives_up_in_time(store: Store, connection: Connection, beside: Process) -> None:
+    put(store)
+    courier = CourierClient(store, connection, beside)
+    asked: list[str] = []
+
+    def never(_outbox: Outbox, integration: str) -> bool:
+        asked.append(integration)
+        return False
+
+    assert courier.wait(lambda _outbox, _integration: True, 0.0)
+    assert not courier.wait(never, 0.0)
+    assert asked == [store.integration]
+    assert not courier.wait(never, 0.05)
+
+
+def test_where_no_courier_can_be_called_or_couriers_that_is_an_error(
+    store: Store, connection: Connection, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store)
+    (Path(store.configured) / "couriers").write_text("in the way")
+    with pytest.raises(OSError, match="couriers"):
+        CourierClient(store, connection, beside).wake()
+    (Path(store.configured) / "couriers").unlink()
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        CourierClient(store, connection, beside).wake()
+    # The listing itself takes one.
+    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
+    assert couriers == []
+
+
+def test_a_pipe_that_is_full_is_no_error(store: Store, connection: Connection, beside: Process) -> None:
+    put(store)
+    folder = Path(store.configured) / "couriers"
+    folder.mkdir()
+    fifo = folder / f"{store.integration[:16]}-{beside.pid}-{beside.start}.fifo"
+    os.mkfifo(fifo)
+    # A courier that is busy.
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        with suppress(BlockingIOError):
+            while os.write(writer, b"!" * 4096):
+                pass
+        CourierClient(store, connection, beside).wake()
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_what_is_missing_on_the_control_node_is_told_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert requests_is_missing() is None
+    monkeypatch.setitem(sys.modules, "requests", None)
+    assert (requests_is_missing() or "").endswith("-m pip install requests")

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the hosts that share a change make of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Conclusion, Part, described
+
+
+def parts(*outcomes: str) -> list[Part]:
+    return [Part(f"h{number}", outcome, "", float(number)) for number, outcome in enumerate(outcomes)]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status"),
+    [
+        (["done"], "Done"),
+        (["done", "done"], "Done"),
+        (["done", "failed"], "Canceled"),
+        (["done", "started"], "Canceled"),
+        (["failed"], "Canceled"),
+        (["started"], "Canceled"),
+    ],
+)
+def test_a_change_is_done_only_when_every_host_is(outcomes: list[str], status: str) -> None:
+    assert Conclusion.of(parts(*outcomes)).change_status == status
+
+
+def test_it_ended_when_the_last_host_was_through_in_whatever_order_they_are_told() -> None:
+    assert (
+        Conclusion.of([Part("b", "done", "", 20.0), Part("c", "done", "", 30.0), Part("a", "done", "", 10.0)]).at == 30
+    )
+
+
+def test_those_that_failed_come_first_then_those_that_were_lost_and_nobody_else_is_named() -> None:
+    lines = Conclusion.of(
+        [
+            Part("fine", "done", "all well", 1.0),
+            Part("lost", "started", "", 2.0),
+            Part("broken", "failed", "disk full", 3.0),
+            Part("mute", "failed", "", 4.0),
+        ]
+    ).text.splitlines()
+    assert len(lines) == 4
+    assert "broken" in lines[0]
+    assert "disk full" in lines[0]
+    assert "mute" in lines[1]
+    assert not lines[1].rstrip().endswith(":")
+    assert "lost" in lines[2]
+    assert "1 of 4" in lines[3]
+
+
+def test_of_many_hosts_twenty_are_named_and_the_others_counted() -> None:
+    lines = Conclusion.of(parts(*["failed"] * 15, *["started"] * 8, "done")).text.splitlines()
+    assert len(lines) == 22
+    assert "3 more" in lines[20]
+    assert "1 of 24" in lines[21]
+    assert len(Conclusion.of(parts(*["failed"] * 20)).text.splitlines()) == 21
+
+
+@pytest.mark.parametrize(
+    ("text", "description", "whole"),
+    [
+        ("how it ended", "what it was about", "how it ended\nwhat it was about"),
+        ("how it ended", None, "how it ended"),
+        ("", "what it was about", "what it was about"),
+        ("two\nlines", "a\x00b", "two\nlines\na b"),
+    ],
+)
+def test_a_closing_event_says_how_it_ended_before_what_it_was_about(
+    text: str, description: str | None, whole: str
+) -> None:
+    assert described(text, description) == whole
+
+
+def test_a_long_description_is_cut_and_how_it_ended_stays() -> None:
+    text = described("how it ended", "x" * DESCRIPTION_MAX)
+    assert len(text) == DESCRIPTION_MAX
+    assert text.startswith("how it ended\nxxx")
+    assert text.endswith("…")

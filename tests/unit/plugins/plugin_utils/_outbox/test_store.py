@@ -1,0 +1,163 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which outbox an integration's events are stored in, and how it is known there."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from outboxes import event
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool, store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
+KEY = "the key of an integration"
+CONNECTION = Connection("http://127.0.0.1:1", KEY)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The folder of an outbox, which is waited for shortly, and whose spool lies beside it."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr(spool, "_MEMORY", str(tmp_path / "no memory"))
+    for module, name in ((spool, "_PATIENCE"), (spool, "_PATIENCE_TAKING_IN"), (store, "_PATIENCE")):
+        monkeypatch.setattr(module, name, 0.05)
+    return str(tmp_path / "state")
+
+
+@contextmanager
+def locked(folder: str) -> Iterator[None]:
+    with Outbox(folder) as outbox, closing(sqlite3.connect(outbox.path)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        yield
+
+
+def put(outbox: Outbox, integration: str) -> str:
+    return outbox.put(integration, event()).uid
+
+
+def pending(outbox: Outbox, integration: str) -> int:
+    return outbox.events.pending(integration)
+
+
+def test_an_integration_is_known_by_its_key_and_by_the_folder_and_the_key_is_not_told(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    assert mine.integration == Store(folder, CONNECTION).integration
+    assert mine.integration != Store(folder, CONNECTION._replace(integration_key="another")).integration
+    assert mine.integration != Store(f"{folder}2", CONNECTION).integration
+    # An address may change, and a spelling of it; the integration stays.
+    assert mine.integration == Store(folder, CONNECTION._replace(api_url="https://elsewhere")).integration
+    mine.do(put)
+    assert all(KEY.encode() not in path.read_bytes() for path in Path(folder).iterdir())
+
+
+def test_asking_makes_no_outbox(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    assert not mine.exists
+    for ask in (mine.opened, mine.opened_for_sending, lambda: mine.look(pending)):
+        with pytest.raises(OutboxError, match="deleted"):
+            ask()
+    assert not Path(folder).exists()
+    mine.do(put)
+    assert mine.exists
+    assert mine.look(pending) == 1
+
+
+def test_a_spool_alone_counts_as_there(folder: str) -> None:
+    Path(folder).write_text("in the way")
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    assert Store(folder, CONNECTION).exists
+    assert not Store(f"{folder}2", CONNECTION).exists
+
+
+def test_what_fails_half_way_is_done_once_more_in_the_spool(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    seen: list[str] = []
+
+    def twice(outbox: Outbox, integration: str) -> str:
+        seen.append(outbox.folder)
+        put(outbox, integration)
+        if len(seen) == 1:
+            raise OutboxError("the disk is full")
+        return outbox.folder
+
+    answer = mine.do(twice)
+    assert seen == [folder, mine.folder]
+    assert answer == mine.folder != folder
+    (notice,) = mine.take_notices()
+    assert "the disk is full" in notice
+    assert mine.folder in notice
+
+
+def test_an_error_of_the_caller_is_no_reason_for_a_spool(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+
+    def failing(_outbox: Outbox, _integration: str) -> None:
+        raise ValueError("of the caller")
+
+    with pytest.raises(ValueError, match="of the caller"):
+        mine.do(failing)
+    assert (mine.folder, mine.take_notices(), spool.spools(folder)) == (folder, [], [])
+
+
+def test_where_neither_can_be_used_the_reason_is_the_outboxs(folder: str, tmp_path: Path) -> None:
+    Path(folder).write_text("in the way")
+    (tmp_path / "tmp").rmdir()
+    (tmp_path / "tmp").write_text("in the way as well")
+    mine = Store(folder, CONNECTION)
+    with pytest.raises(OutboxError, match="state"):
+        mine.do(put)
+    assert (mine.folder, mine.take_notices()) == (folder, [])
+
+
+def test_who_looks_again_and_again_keeps_what_is_open(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    first = mine.opened()
+    assert mine.opened(first) is first
+    with locked(folder):
+        mine.do(put)
+        second = mine.opened(first)
+        assert second is not first
+        assert second.folder == mine.folder != folder
+    # Somebody takes the spool in.
+    with Store(folder, CONNECTION).opened_for_sending() as sending:
+        assert sending.folder == folder
+    with mine.opened(second) as third:
+        assert (third.folder, mine.folder) == (folder, folder)
+
+
+def test_what_is_sent_is_the_spools_as_long_as_the_outbox_cannot_take_it_in(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    with locked(folder):
+        mine.do(put)
+        left = mine.take_in()
+        assert left == [mine.folder]
+        with Store(folder, CONNECTION).opened_for_sending() as sending:
+            assert sending.folder == mine.folder
+    assert mine.take_in() == []
+    with Store(folder, CONNECTION).opened_for_sending() as sending:
+        assert sending.folder == folder
+
+
+def test_a_damage_is_told_once(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    path = next(path for path in Path(folder).iterdir() if path.suffix == ".sqlite3")
+    path.write_bytes(b"this is no database" * 1000)
+    mine.do(put)
+    mine.do(put)
+    (notice,) = mine.take_notices()
+    assert "damaged" in notice
+    assert f"{path}.corrupt-" in notice
+    assert mine.take_notices() == []

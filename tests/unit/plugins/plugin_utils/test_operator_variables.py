@@ -1,0 +1,135 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The variables that the operator has written, told from what hosts have answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plays import Loaded
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import (
+    manager_without_answers,
+    of_play,
+    of_task,
+    task_host,
+)
+
+TASKS = [{"hosts": "web", "gather_facts": False, "vars": {"of_play": "play"}, "tasks": [{"debug": {"msg": "x"}}]}]
+NAMES = frozenset({"flashduty_title", "flashduty_enabled", "other"})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Loaded:
+    return Loaded(tmp_path, TASKS, extra={"of_command_line": "extra"})
+
+
+def answer(run: Loaded, host: str, **values: Any) -> None:
+    """What a task has set or registered for a host, and a fact of the same name and another one."""
+    run.manager.set_nonpersistent_facts(host, values)
+    run.manager.set_host_facts(host, {"ansible_distribution": "Debian", **values})
+
+
+def write(run: Loaded, name: str, text: str) -> None:
+    path = run.path.parent / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+
+
+def task_variables(run: Loaded, host: str = "web1") -> dict[str, Any]:
+    """As ansible-core gives them to an action plugin."""
+    variables: dict[str, Any] = run.manager.get_vars(play=run.play, host=run.host(host), task=run.tasks[0])
+    return variables
+
+
+def test_answers_of_hosts_do_not_count_and_the_managers_own_ones_stay(run: Loaded) -> None:
+    write(run, "group_vars/web.yml", "flashduty_title: written")
+    answer(run, "web1", flashduty_title="answered", only_answered="x")
+    written = manager_without_answers(run.manager).get_vars(play=run.play, host=run.host("web1"))
+    assert written["flashduty_title"] == "written"
+    assert "only_answered" not in written
+    assert "ansible_distribution" not in written
+    assert task_variables(run)["flashduty_title"] == "answered"
+
+
+def test_templates_see_other_hosts_without_their_answers(run: Loaded) -> None:
+    answer(run, "web2", of_another="answered")
+    manager = manager_without_answers(run.manager)
+    hostvars = manager.get_vars(play=run.play, host=run.host("web1"))["hostvars"]
+    assert "of_another" not in hostvars["web2"]
+    assert task_variables(run)["hostvars"]["web2"]["of_another"] == "answered"
+
+
+def test_a_play_reads_as_its_first_host(run: Loaded) -> None:
+    write(run, "host_vars/web1.yml", "service: one")
+    write(run, "host_vars/web2.yml", "service: two")
+    variables = of_play(run.play, run.hosts(), run.manager, Notices())
+    assert (variables["service"], variables["of_play"], variables["of_command_line"]) == ("one", "play", "extra")
+
+
+def test_without_hosts_a_play_reads_what_it_says_itself(run: Loaded) -> None:
+    write(run, "group_vars/web.yml", "service: shop")
+    variables = of_play(run.play, [], run.manager, Notices())
+    assert variables["of_play"] == "play"
+    assert "service" not in variables
+
+
+@pytest.mark.parametrize("broken", ["host_vars/web1.yml", "group_vars/web.yml"])
+def test_what_cannot_be_read_is_told_once_and_costs_no_more_than_it_must(run: Loaded, broken: str) -> None:
+    write(run, broken, "- no map")
+    write(run, "group_vars/all.yml", "service: shop")
+    notices = Notices()
+    for _play in range(2):
+        variables = of_play(run.play, [*run.hosts(), run.host("db1")], run.manager, notices)
+        assert variables["service"] == "shop"
+    (notice,) = notices.take()
+    assert notice.level == "warning"
+    assert "web1" in notice.text
+
+
+def test_where_nothing_can_be_read_the_command_line_still_counts(run: Loaded) -> None:
+    (run.path.parent / "broken.yml").write_text("- no map")
+    run.play.vars_files = ["broken.yml"]
+    notices = Notices()
+    assert of_play(run.play, run.hosts(), run.manager, notices) == {"of_command_line": "extra"}
+    assert len(notices.take()) == 1
+
+
+def test_a_task_whose_variables_nobody_else_set_has_them_as_they_are(run: Loaded) -> None:
+    write(run, "group_vars/web.yml", "flashduty_title: written\nflashduty_enabled: false")
+    answer(run, "web1", unrelated="x")
+    given = task_variables(run)
+    assert of_task(run.tasks[0], given, NAMES) is given
+
+
+def test_a_task_is_not_misled_by_an_answer(run: Loaded) -> None:
+    write(run, "group_vars/web.yml", "flashduty_title: written")
+    answer(run, "web1", flashduty_title="answered")
+    assert of_task(run.tasks[0], task_variables(run), NAMES)["flashduty_title"] == "written"
+    # Another host's answers are not those of this one.
+    given = task_variables(run, "web2")
+    assert of_task(run.tasks[0], given, NAMES) is given
+
+
+def test_a_template_of_a_task_does_not_bring_answers_in(run: Loaded) -> None:
+    write(run, "group_vars/web.yml", "flashduty_title: '{{ only_answered | default(\"none\") }}'")
+    answer(run, "web1", only_answered="x")
+    found = of_task(run.tasks[0], task_variables(run), NAMES)
+    assert "only_answered" not in found
+    assert "flashduty_title" in found
+
+
+def test_a_task_without_such_variables_is_asked_nothing() -> None:
+    assert of_task(None, {"inventory_hostname": "web1", "unrelated": 1}, NAMES) == {}
+
+
+@pytest.mark.parametrize(("variables", "host"), [({"inventory_hostname": "web1"}, "web1"), ({}, "None")])
+def test_outside_of_a_worker_the_host_is_the_one_that_the_variables_name(
+    variables: Mapping[str, Any], host: str
+) -> None:
+    assert task_host(variables) == host

@@ -1,0 +1,76 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plays, inventory and variables, loaded as ansible-playbook loads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible import context
+from ansible.inventory.manager import InventoryManager
+from ansible.module_utils.common.collections import ImmutableDict
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook import Playbook
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+
+INVENTORY = """
+[web]
+web1
+web2
+[db]
+db1
+"""
+
+
+class Loaded:
+    """A playbook with its inventory.
+
+    :param plays: as in YAML.
+    :param extra: extra variables.
+    :param arguments: of the command line.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plays: Any,
+        inventory: str = INVENTORY,
+        extra: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> None:
+        self.path = folder / "site.yml"
+        self.path.write_text(plays if isinstance(plays, str) else json.dumps(plays), encoding="utf-8")
+        (folder / "hosts").write_text(inventory, encoding="utf-8")
+        given = {"tags": (), "verbosity": 0, "extra_vars": (), "args": (str(self.path),), **arguments}
+        context.CLIARGS = ImmutableDict(given)
+        self.loader = DataLoader()
+        self.inventory = InventoryManager(loader=self.loader, sources=[str(folder / "hosts")])
+        self.manager = VariableManager(loader=self.loader, inventory=self.inventory)
+        self.manager._extra_vars = dict(extra or {})
+        HostVars(self.inventory, self.manager, self.loader)
+        playbook = Playbook.load(str(self.path), variable_manager=self.manager, loader=self.loader)
+        self.loader.set_basedir(str(folder))
+        self.plays = playbook.get_plays()
+
+    @property
+    def play(self) -> Any:
+        """The first play."""
+        return self.plays[0]
+
+    def hosts(self, play: Any = None) -> list[Any]:
+        """The inventory hosts that a play targets, or the first one."""
+        return list(self.inventory.get_hosts((play or self.play).hosts))
+
+    def host(self, name: str) -> Any:
+        """The inventory host of this name."""
+        return self.inventory.get_host(name)
+
+    @property
+    def tasks(self) -> list[Any]:
+        """The tasks of the first play."""
+        return [task for block in self.play.get_tasks() for task in block]
