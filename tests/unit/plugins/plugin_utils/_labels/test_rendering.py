@@ -161,7 +161,7 @@ def test_hosts_that_feed_a_template_alike_share_its_result() -> None:
 
 
 def test_only_so_many_hosts_are_asked_for_everything_and_that_is_told_once() -> None:
-    template = "{{ vars is defined and service }}"
+    template = "{{ lookup('vars', 'ser' ~ 'vice') }}"
     hosts = Hosts(2, **{f"web{number}": {"x": template, "service": f"s{number}"} for number in range(5)})
     assert [hosts.render(f"web{number}") for number in range(5)] == ["s0", "s1", MISSING, MISSING, MISSING]
     assert hosts.renderer.asked == 2
@@ -171,9 +171,8 @@ def test_only_so_many_hosts_are_asked_for_everything_and_that_is_told_once() -> 
 
 
 def test_a_host_is_asked_once_for_all_its_templates() -> None:
-    hosts = Hosts(
-        1, web1={"x": "{{ vars is defined and a }}", "y": "{{ vars is defined and b }}", "a": "1st", "b": "2nd"}
-    )
+    templates = {name: f"{{{{ lookup('vars', '{name}' ~ '') }}}}" for name in ("a", "b")}
+    hosts = Hosts(1, web1={"x": templates["a"], "y": templates["b"], "a": "1st", "b": "2nd"})
     assert (hosts.render("web1", "x"), hosts.render("web1", "y")) == ("1st", "2nd")
     assert hosts.renderer.asked == 1
 

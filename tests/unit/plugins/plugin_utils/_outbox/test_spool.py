@@ -17,7 +17,6 @@ import pytest
 from outboxes import LEASE, ME, claimed, counts, event, outcome
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool, store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
@@ -28,17 +27,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store i
 
 CONNECTION = Connection("http://127.0.0.1:1", "the key")
 OTHER = Connection("http://127.0.0.1:1", "another key")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The folder of an outbox, whose spool lies beside it."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(spool, "_MEMORY", str(tmp_path / "no memory"))
-    for module, name in ((spool, "_PATIENCE"), (spool, "_PATIENCE_TAKING_IN"), (store, "_PATIENCE")):
-        monkeypatch.setattr(module, name, 0.1)
-    return str(tmp_path / "state")
 
 
 @contextmanager

@@ -14,24 +14,12 @@ import pytest
 from outboxes import event
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool, store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 KEY = "the key of an integration"
 CONNECTION = Connection("http://127.0.0.1:1", KEY)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The folder of an outbox, which is waited for shortly, and whose spool lies beside it."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(spool, "_MEMORY", str(tmp_path / "no memory"))
-    for module, name in ((spool, "_PATIENCE"), (spool, "_PATIENCE_TAKING_IN"), (store, "_PATIENCE")):
-        monkeypatch.setattr(module, name, 0.05)
-    return str(tmp_path / "state")
 
 
 @contextmanager
@@ -107,7 +95,7 @@ def test_an_error_of_the_caller_is_no_reason_for_a_spool(folder: str) -> None:
 
     with pytest.raises(ValueError, match="of the caller"):
         mine.do(failing)
-    assert (mine.folder, mine.take_notices(), spool.spools(folder)) == (folder, [], [])
+    assert (mine.folder, mine.take_notices(), Outbox.spools(folder)) == (folder, [], [])
 
 
 def test_where_neither_can_be_used_the_reason_is_the_outboxs(folder: str, tmp_path: Path) -> None:
