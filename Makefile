@@ -6,7 +6,8 @@
 # Recipes use relative paths, so a space in the name of this folder does no harm.
 
 PYTHON ?= python3
-JOBS ?= 2
+# Twice as many as processors: most tests mostly wait.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 2 * n : 16)))
 PYTEST_ARGS ?=
 ENDINGS ?= 200
 SEED ?= $(shell date +%s)
@@ -62,7 +63,12 @@ demo-keep: .venv/.run install-collection ## the demo, with its page left open in
 .PHONY: test
 test: .venv/.test install-collection ## run the unit and end-to-end tests against the installed collection
 	@echo '==> testing ($(JOBS) processes)'
-	@$(RUN) python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+	@$(RUN) python -m pytest -n $(JOBS) -m 'not slow' $(PYTEST_ARGS)
+
+.PHONY: test-slow
+test-slow: .venv/.test install-collection ## run the tests that take long: many processes, odd input, the sandbox, the role control_node
+	@echo '==> testing what takes long ($(JOBS) processes)'
+	@$(RUN) python -m pytest -n $(JOBS) -m slow $(PYTEST_ARGS)
 
 .PHONY: test-browser
 test-browser: .venv/.browser .build/npm/.installed install-collection chromium ## run the tests of the sandbox's page in the Chromium of this machine
@@ -93,11 +99,10 @@ chromium:
 	elif [[ "$$wanted" = chromium* ]]; then \
 		echo 'Chromium is missing: install it (Debian: apt-get install chromium), or set CHROMIUM to its path' >&2; exit 1; fi
 
-# Mostly waiting: twice as many processes as for the other tests.
 .PHONY: test-endings
 test-endings: .venv/.test install-collection ## end ENDINGS runs in every way, at random moments that SEED decides
 	@echo '==> ending $(ENDINGS) runs, SEED=$(SEED)'
-	@$(RUN) ENDINGS=$(ENDINGS) SEED=$(SEED) python -m pytest -n $$((2 * $(JOBS))) $(PYTEST_ARGS) \
+	@$(RUN) ENDINGS=$(ENDINGS) SEED=$(SEED) python -m pytest -n $(JOBS) $(PYTEST_ARGS) \
 		tests/end_to_end/test_endings.py
 
 .PHONY: test-all

@@ -2,14 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tests on every supported ansible-core, with each Python that it supports on the control node, and the judges that
-need environments of their own: ``make judge``, or ``nox -s importer``.
+"""The tests on every supported ansible-core, and the judges that need environments of their own: ``make judge``, or
+``nox -s importer``.
 
-``make test-all`` runs the whole matrix, ``nox -s tests-2.16-py3.10`` one cell, ``nox --list`` names them.
-
-A core runs every test that it can matter to on one Python, chosen so that every Python does so on some core. On its
-other Pythons it runs the tests of both doors only: what is left, a core behaving otherwise on another Python, shows
-there first.
+``make test-all`` runs each core on one Python, so that every Python is used; ``nox -s tests-2.16-py3.10`` is one of
+these, ``nox --list`` names them, and ``nox -t more`` runs the cores on their other Pythons.
+The oldest and the newest core run every test that a core can matter to, those between them the tests of the callback
+and of the module: what a core does otherwise shows there first.
 A Python that this machine lacks is skipped by name; ``nox --error-on-missing-interpreters`` makes that an error.
 """
 
@@ -24,7 +23,7 @@ from pathlib import Path
 import nox
 
 # https://docs.ansible.com/ansible/latest/reference_appendices/release_and_maintenance.html#ansible-core-support-matrix
-# The first Python of a core that this machine has is the one that runs everything.
+# The first Python of a core that this machine has is the one that `make test-all` takes.
 PYTHONS = {
     "2.16": ("3.10", "3.12", "3.11"),
     "2.17": ("3.12", "3.10", "3.11"),
@@ -33,25 +32,28 @@ PYTHONS = {
     "2.20": ("3.12", "3.14", "3.13"),
     "2.21": ("3.14", "3.13", "3.12"),
 }
-BOTH_DOORS = ("tests/end_to_end/test_run.py", "tests/end_to_end/test_task.py")
-# What reads files of the repository only has nothing to do with the core: `make test` runs it once.
-# Nor has what happens behind the outbox: the courier, Flashduty's answers, disks and the sandbox do without the core.
-BEHIND_THE_OUTBOX = (
-    "tests/unit/playbooks",
-    "tests/end_to_end/test_bad_disk.py",
-    "tests/end_to_end/test_many_at_once.py",
-    "tests/end_to_end/test_orphans.py",
-    "tests/end_to_end/test_outages.py",
-    "tests/end_to_end/test_sandbox.py",
+OLDEST_AND_NEWEST = ("2.16", "2.21")
+# The labels, the options and the run read ansible-core's objects. What lies behind the outbox (the courier, Flashduty's
+# answers, disks) does without it, and `make test` runs it once.
+CALLBACK_AND_MODULE = (
+    "tests/unit/plugins/plugin_utils/_labels",
+    "tests/unit/plugins/plugin_utils/test_options.py",
+    "tests/end_to_end/test_run.py",
+    "tests/end_to_end/test_task.py",
 )
-ON_ANY_CORE = ("tests/unit", "tests/end_to_end", *(f"--ignore={path}" for path in BEHIND_THE_OUTBOX))
+WHAT_A_CORE_MATTERS_TO = (
+    "tests/unit/plugins/plugin_utils",
+    "tests/end_to_end",
+    *(f"--ignore=tests/unit/plugins/plugin_utils/{folder}" for folder in ("_courier", "_outbox")),
+    *(
+        f"--ignore=tests/end_to_end/test_{name}.py"
+        for name in ("bad_disk", "change_info", "endings", "labels_page", "orphans", "outages", "readme")
+    ),
+)
 
 ROOT = Path(__file__).parent
 COLLECTIONS = ROOT / ".build" / "collections"
 DIST = ROOT / ".build" / "dist"
-# Its oldest and its newest rules.
-SANITY = ("2.16", "2.21")
-
 # ansible-test downloads get-pip from a host of its own, which a machine that reaches only a package index lacks. What
 # lies in its cache is taken instead: https://github.com/ansible/ansible/issues/77304
 GET_PIP = """\
@@ -86,6 +88,8 @@ def _tests(core: str, paths: tuple[str, ...]) -> Callable[[nox.Session], None]:
             "-q",
             "-n",
             os.environ.get("JOBS", "2"),
+            "-m",
+            "not slow",
             *(session.posargs or paths),
             env={
                 "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
@@ -141,8 +145,8 @@ def _sanity(core: str) -> Callable[[nox.Session], None]:
     return run
 
 
-def _whole(core: str) -> str:
-    """The Python that runs everything on a core."""
+def _first_python(core: str) -> str:
+    """The first Python of a core that this machine has."""
     found = (python for python in PYTHONS[core] if shutil.which(f"python{python}"))
     return next(found, PYTHONS[core][0])
 
@@ -227,11 +231,11 @@ def environment(session: nox.Session) -> None:
 _real_interpreters_on_path()
 for core, pythons in PYTHONS.items():
     for python in sorted(pythons):
-        everything = python == _whole(core)
         nox.session(
             name=f"tests-{core}-py{python}",
             python=python,
-            tags=["all" if everything else "doors"],
-        )(_tests(core, ON_ANY_CORE if everything else BOTH_DOORS))
-for core in SANITY:
-    nox.session(name=f"sanity-{core}", python=_whole(core), default=False, tags=["judge"])(_sanity(core))
+            default=python == _first_python(core),
+            tags=[] if python == _first_python(core) else ["more"],
+        )(_tests(core, WHAT_A_CORE_MATTERS_TO if core in OLDEST_AND_NEWEST else CALLBACK_AND_MODULE))
+for core in OLDEST_AND_NEWEST:
+    nox.session(name=f"sanity-{core}", python=_first_python(core), default=False, tags=["judge"])(_sanity(core))

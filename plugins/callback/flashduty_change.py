@@ -254,11 +254,14 @@ options:
       - name: flashduty_preview
   wait:
     description:
-      - How many seconds the end of the playbook waits for the delivery at most.
+      - How many seconds the end of the playbook waits for the delivery at most, or V(auto).
+      - V(auto) is 2 seconds where the delivery goes on in the background after the run, and 10 seconds where everything
+        ends with the job. That is so in a job of a CI system or of AWX, in a systemd service, and where the playbook is
+        the command of a container.
       - It does not wait for an API that is down. One more try tells that, or three where the API was well before.
       - What is left is delivered after the run, or by the next.
-    type: float
-    default: 10
+    type: str
+    default: auto
     env:
       - name: FLASHDUTY_WAIT
     ini:

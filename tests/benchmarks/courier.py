@@ -29,7 +29,7 @@ def _courier_of(process: subprocess.Popen[bytes]) -> int:
     until = time.monotonic() + _STARTS_WITHIN
     while time.monotonic() < until and process.poll() is None:
         for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-            if b"_courier" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            if b"_courier.process" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
                 return int(pid)
         time.sleep(0.05)
     raise SystemExit("no courier was started")

@@ -20,6 +20,8 @@ from endings import WAYS, Stage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow
+
 ODD = (
     "plain",
     "two\nlines\r\n\tand a tab",

@@ -50,6 +50,7 @@ def _read(control: ControlNode, *arguments: str, more: str = "ignore_errors: tru
     return found
 
 
+@pytest.mark.slow
 def test_read_back_what_was_reported_without_an_integration_key(control: ControlNode) -> None:
     _report(control, "CHANGE-1")
     _report(control, "CHANGE-10", "Done")

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from control_node import KEY, ControlNode
 
+pytestmark = pytest.mark.slow
+
 CONFIG = (
     "# mine\n[defaults]\nforks = 7\ncallbacks_enabled = ansible.posix.timer ; keep\n\n"
     "[ssh_connection]\npipelining = true\n"

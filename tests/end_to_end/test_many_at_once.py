@@ -14,6 +14,8 @@ from collections import Counter
 import pytest
 from control_node import KEY, PATIENCE, ControlNode
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 50
 HOSTS = 500
 CHANGES = 1000

@@ -24,6 +24,8 @@ from typing import Any
 import pytest
 from control_node import ControlNode
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 CI = Path(__file__).parents[2] / "docs" / "ci.md"
 SANDBOX = "flashcat.flashduty.sandbox"

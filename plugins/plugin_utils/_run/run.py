@@ -44,6 +44,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.b
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait import asked_seconds, automatic_seconds
 
 # Seconds that the end of an interrupted run waits for its delivery.
 _WAIT_INTERRUPTED = 2.0
@@ -95,6 +96,7 @@ class Run:
         self._play_id: str | None = None
         self._progress: Progress | None = None
         self._options: Mapping[str, Any] = {}
+        self._wait: float | None = None
         self._reporting: _Reporting | None = None
         self._outcome = Outcome()
         self._signals: Signals | None = None
@@ -195,7 +197,9 @@ class Run:
     def _resolved(self, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Mapping[str, Any] | None:
         """The options of a play; where they cannot be used those of the play before it, None where there is none."""
         try:
-            self._options = _options.resolved(variables, template)
+            options = _options.resolved(variables, template)
+            self._wait = asked_seconds(options["wait"])
+            self._options = options
         except InvalidConnection as error:
             if self._reporting is None:
                 self._refuse(str(error))
@@ -357,7 +361,9 @@ class Run:
         reporting.sink.close([*(event for event in self._beginning if event.change_key in keys), *self._ending])
         self._beginning = []
         _mark(reporting.changes.all, False)
-        at_most = float(self._options["wait"])
+        at_most = self._wait
+        if at_most is None:
+            at_most = automatic_seconds(reporting.settings.where.system, os.environ)
         reporting.sink.wait(at_most if wait is None else min(wait, at_most))
 
     def _interrupts(self) -> int:

@@ -60,11 +60,11 @@ def test_variables_go_before_the_environment_and_that_before_ansible_cfg(
 ) -> None:
     assert resolved()["scope"] == "run"
     ansible_cfg(scope="host", wait="7")
-    assert (resolved()["scope"], resolved()["wait"]) == ("host", 7.0)
+    assert (resolved()["scope"], resolved()["wait"]) == ("host", "7")
     monkeypatch.setenv("FLASHDUTY_SCOPE", "group")
     assert resolved()["scope"] == "group"
     assert resolved({"flashduty_scope": "run"})["scope"] == "run"
-    assert resolved()["wait"] == 7.0
+    assert resolved()["wait"] == "7"
 
 
 @pytest.mark.parametrize("nothing", ["", "  "])
@@ -74,7 +74,7 @@ def test_what_is_set_to_nothing_is_not_set(
     ansible_cfg(scope="host", enabled=nothing, api_url=nothing, language=nothing)
     monkeypatch.setenv("FLASHDUTY_SCOPE", nothing)
     options = resolved({"flashduty_scope": nothing, "flashduty_wait": None})
-    assert (options["scope"], options["enabled"], options["wait"]) == ("host", True, 10.0)
+    assert (options["scope"], options["enabled"], options["wait"]) == ("host", True, "auto")
     assert (options["api_url"], options["language"]) == (None, "auto")
 
 
@@ -89,7 +89,7 @@ def test_label_rules_that_are_set_to_nothing_are_turned_off(
 
 
 def test_a_variable_may_be_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert resolved({"flashduty_wait": "{{ 2 * seconds }}", "seconds": 3})["wait"] == 6.0
+    assert resolved({"flashduty_wait": "{{ 2 * seconds }}", "seconds": 3})["wait"] == "6"
     assert resolved({"flashduty_enabled": "{{ 1 > 2 }}"})["enabled"] is False
 
 
@@ -122,7 +122,7 @@ def test_the_way_to_name_the_integration_that_stands_nearest_decides_alone(
     ("variables", "told"),
     [
         ({"flashduty_scope": "everything"}, ("scope", "run, group, host")),
-        ({"flashduty_wait": "long"}, ("wait",)),
+        ({"flashduty_timeout": "long"}, ("timeout",)),
         ({"flashduty_wait": "{{ absent }}"}, ("flashduty_wait", "absent", "set_fact")),
         ({"flashduty_wait": "{{ 1 / 0 }}"}, ("flashduty_wait", "template")),
     ],
