@@ -39,7 +39,7 @@ def matches(expressions: Sequence[str], names: Sequence[str]) -> list[list[_Matc
     question = json.dumps([*expressions, [*names]]).encode()
     try:
         answer = subprocess.run(
-            command, input=question, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=_WAIT_SECONDS, env={}
+            command, input=question, capture_output=True, timeout=_WAIT_SECONDS, env={}, check=False
         ).stdout
     except subprocess.TimeoutExpired as error:
         answer = error.stdout or b""
