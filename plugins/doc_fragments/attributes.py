@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """What each module tells about itself; a module says how far it supports each."""
+    """The attributes of the modules; each module documents how far it supports them."""
 
     DOCUMENTATION = r"""
 options: {}

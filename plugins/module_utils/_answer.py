@@ -23,7 +23,7 @@ class ApiError(Exception):
     :ivar code: Flashduty's error code, None where the answer was not Flashduty's.
     :ivar request_id: Flashduty's trace id of the request, for its support.
     :ivar retry_after: seconds the server asked to wait, None where it did not.
-    :ivar server_time: the server's clock, Unix seconds; None where it did not tell.
+    :ivar server_time: the server's clock, Unix seconds; None where it sent none.
     """
 
     def __init__(

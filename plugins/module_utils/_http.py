@@ -109,7 +109,7 @@ class _WatchedAnswer(http.client.HTTPResponse):
 
 
 class _Watched:
-    """Tells the deadline of the running exchange which socket carries it, be it new or kept alive."""
+    """Gives the deadline of the running exchange the socket that carries it, be it new or kept alive."""
 
     sock: Any
     response_class: Any = _WatchedAnswer

@@ -11,7 +11,7 @@ short_description: Read changes back from Flashduty
 version_added: 1.0.0
 author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
-  - Returns the changes that Flashduty shows, whoever reported them. Needs O(app_key), and no integration key.
+  - Returns the changes that Flashduty shows, from every source. Needs O(app_key), and no integration key.
   - Runs on the control node, whatever host the task is for. With C(delegate_to) another host, it runs there, which
     then needs Python 3.8 and requests.
   - Options of the connection that the task does not set come from the variables, environment and ansible.cfg of the

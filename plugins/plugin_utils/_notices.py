@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the user is told beside the playbook's own output: the one channel for it, each subject once.
+"""Warnings and debug texts beside the playbook's own output: the one channel for them, each subject once.
 
 Private to this collection; may change in any release.
 """
@@ -39,11 +39,11 @@ class Notices:
         self._waiting: list[Notice] = []
 
     def warning(self, text: str, subject: str = "") -> None:
-        """Tell the user, unless ``subject`` (or the text itself) was told before."""
+        """Warn the user, unless ``subject`` (or the text itself) was shown before."""
         self._add("warning", text, subject)
 
     def debug(self, text: str, subject: str = "") -> None:
-        """Tell whoever asks for details, unless ``subject`` (or the text itself) was told before."""
+        """A text for -vvv, unless ``subject`` (or the text itself) was shown before."""
         self._add("debug", text, subject)
 
     def take(self) -> list[Notice]:

@@ -91,7 +91,7 @@ def of_play(play: Any, hosts: Iterable[Any], manager: Any, notices: Notices) -> 
 
 
 def unreadable(notices: Notices, whose: str, error: Exception) -> None:
-    """Tell, once, that variables cannot be read and what that means.
+    """Warn, once, that variables cannot be read and what that means.
 
     :param whose: the hosts or groups that have them.
     """

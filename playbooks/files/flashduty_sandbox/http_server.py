@@ -76,7 +76,7 @@ class Connection(BaseHTTPRequestHandler):
         if answer is not None:
             self.send(answer)
         self.server.mark(self.connection, busy=False)
-        # Whoever ends the server has closed the idle connections before this one was one of them.
+        # The end of the server has closed the idle connections before this one was one of them.
         self.close_connection = self.close_connection or not self.server.accepting
 
     def _read_request(self) -> Request | None:

@@ -37,7 +37,7 @@ _WAKE_AGAIN = 1.0
 
 
 def requests_is_missing() -> str | None:
-    """What to tell the user where ``requests`` is not installed on the control node; None where it is."""
+    """The warning where ``requests`` is not installed on the control node; None where it is."""
     if importlib.util.find_spec("requests") is not None:
         return None
     return (

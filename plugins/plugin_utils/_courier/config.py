@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a courier is told by the client that starts it.
+"""What a courier gets from the client that starts it.
 
 Private to this collection; may change in any release.
 """
@@ -23,7 +23,7 @@ SIGNALS_READER = 4
 
 
 class CourierConfig(NamedTuple):
-    """What a courier is told when it starts.
+    """What a courier gets when it starts.
 
     :ivar state_dir: the outbox's folder, as configured.
     :ivar connection: where to deliver to.

@@ -34,7 +34,7 @@ def probe(connection: Connection) -> dict[str, Any]:
 
     :returns: ``own`` and ``other``, the answers to an empty event with our key and with a made-up one; ``app``, the
         answer to a question for changes, None without an app key; ``seconds`` that the first took; ``skew``, how many
-        seconds this machine is ahead, None where the API does not tell; ``proxy``, None where none is used.
+        seconds this machine is ahead, None where the API does not send it; ``proxy``, None where none is used.
     """
     api = Api(connection)
     try:

@@ -6,7 +6,7 @@
 
 Private to this collection; may change in any release.
 
-Python writes the number of each signal that it handles into a socket. Whoever holds the other end, as the courier does,
+Python writes the number of each signal that it handles into a socket. The holder of the other end, as the courier is,
 knows of a Ctrl-C also where a second one left ansible-playbook no time to say so.
 """
 

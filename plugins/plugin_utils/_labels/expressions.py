@@ -6,7 +6,7 @@
 
 Private to this collection; may change in any release.
 
-Nothing stops a regular expression of Python once it runs, and what few characters make it run for hours is hard to tell
+Nothing stops a regular expression of Python once it runs, and what few characters make it run for hours cannot be seen
 from the expression.
 """
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the plays to come will target, as far as it can be told before they start.
+"""What the plays to come will target, as far as it is known before they start.
 
 Private to this collection; may change in any release.
 """
@@ -23,7 +23,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import
 def new_hosts(plays: Iterable[Any], known: Iterable[str], loader: Any, notices: Notices) -> Iterator[tuple[Any, Any]]:
     """Each play that targets hosts which no play before it does, with these.
 
-    Plays are left out whose hosts cannot be told yet, and those that are not to be reported.
+    Plays are left out whose hosts are not known yet, and those that are not to be reported.
 
     :param plays: the plays to come.
     :param known: names of the hosts so far.
@@ -34,7 +34,7 @@ def new_hosts(plays: Iterable[Any], known: Iterable[str], loader: Any, notices: 
             hosts = [host for host in _hosts(play, loader) if host.name not in seen]
         except Exception as error:  # nothing of these plays has been checked yet
             first_line = f"{type(error).__name__}: {error}".splitlines()[0]
-            notices.debug(f"labels: the hosts of a later play cannot be told yet ({first_line})")
+            notices.debug(f"labels: the hosts of a later play are not known yet ({first_line})")
             continue
         if hosts:
             seen.update(host.name for host in hosts)

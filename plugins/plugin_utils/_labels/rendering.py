@@ -7,7 +7,7 @@
 Private to this collection; may change in any release.
 
 A template is worked out once for all hosts that feed it the same inputs. Its inputs are read from its syntax; where
-that cannot tell them (``hostvars``, most lookups), all variables of the host are asked for, for a limited number of
+that cannot show them (``hostvars``, most lookups), all variables of the host are asked for, for a limited number of
 hosts.
 """
 
@@ -83,7 +83,7 @@ def plain(value: Any) -> Any:
 
 
 def names_in(template: str) -> frozenset[str] | None:
-    """The variables that a template reads, or None where its syntax does not tell."""
+    """The variables that a template reads, or None where its syntax does not show them."""
     if template.startswith("#jinja2:"):
         return None
     try:
@@ -166,7 +166,7 @@ class Renderer:
     def inputs(self, raw: Any, lookup: Callable[[str], Any]) -> dict[str, Any] | None:
         """The variables that a raw value reads, directly or through others, with their raw values.
 
-        :returns: None where the templates do not tell.
+        :returns: None where the templates do not show them.
         """
         found: dict[str, Any] = {}
         pending = [raw]

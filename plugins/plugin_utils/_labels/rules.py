@@ -195,7 +195,7 @@ class LabelRules(NamedTuple):
     def from_options(
         cls, label_groups: Iterable[Any], label_vars: Iterable[Any], labels: Any, notices: Notices
     ) -> LabelRules:
-        """The rules that the options ask for; what makes no sense in them is left out and told.
+        """The rules that the options ask for; what makes no sense in them is left out with a warning.
 
         :param label_groups: see :func:`parsed`.
         :param label_vars: names of variables, each alone (``service``) or with the label it gives
@@ -303,7 +303,7 @@ class RunLabels:
             self._collected.setdefault(label, set()).add(items)
 
     def labels(self) -> dict[str, str]:
-        """The labels of the change so far, within every limit; what had to go is told once."""
+        """The labels of the change so far, within every limit; one warning names what had to go."""
         values = {
             label: self._value(found) for label, found in self._collected.items() if label not in self._rules.fixed
         }
@@ -410,7 +410,7 @@ def _map_items(labels: Mapping[Any, Any], source: str, notices: Notices) -> dict
     return found
 
 
-def _items(value: Any, source: str, tell: Any) -> _Items | None:
+def _items(value: Any, source: str, warn: Any) -> _Items | None:
     """The items of a label value, or None for a value that cannot be one."""
     if isinstance(value, str):
         return _text_items(value)
@@ -423,7 +423,7 @@ def _items(value: Any, source: str, tell: Any) -> _Items | None:
         text = label_text(value)
         return () if text is None else (text,)
     except ValueError as error:
-        tell(f"labels: {source} is left out, {error}")
+        warn(f"labels: {source} is left out, {error}")
         return None
 
 

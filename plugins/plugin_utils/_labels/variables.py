@@ -99,7 +99,7 @@ class _Templated(NamedTuple):
 class _Files:
     """Variables that vars plugins read for groups and hosts, and those of the inventory itself.
 
-    What cannot be read is left out, and told once.
+    What cannot be read is left out, with one warning.
 
     :param merge: whether maps are merged (``hash_behaviour``).
     """
@@ -306,7 +306,7 @@ class _Play:
 
     def _relevant(self, group_set: _GroupSet, host: Any) -> frozenset[str]:
         picked = {**group_set.picked, **self._picked_above_hosts, **self._picked_above_all}
-        # Where maps are merged, parts of several layers may be seen, so what was picked does not tell.
+        # Where maps are merged, parts of several layers may be seen, so what was picked does not decide.
         names = self._names if self.merge else [name for name in picked if isinstance(picked[name], _Templated)]
         if not names:
             return self._only_names
@@ -315,7 +315,7 @@ class _Play:
         for name in names:
             raw = view.get(name)
             inputs = {} if raw is MISSING else self._renderer.inputs(raw, view.get)
-            # What cannot be told may be anything the host has.
+            # What is unknown may be anything the host has.
             relevant.update(_HOST_MAGIC if inputs is None else inputs)
         return frozenset(relevant)
 
@@ -363,7 +363,7 @@ class _Play:
         self._picked_above_all = self._pick_all(self.above_all)
 
     def _repeated_in_files(self, defaults: Set[str]) -> Set[str]:
-        """Which role defaults the play's vars_files set again: to the same value, they cannot be told apart by it."""
+        """Which role defaults the play's vars_files set again: to the same value, it does not distinguish them."""
         if not defaults or not self._play.get_vars_files():
             return frozenset()
         without_roles = copy.copy(self._play)

@@ -181,7 +181,7 @@ class Claims:
             transaction.execute("DELETE FROM pauses WHERE integration = ?", (integration,))
 
     def refused(self, claim: Claim, error: str, code: str | None, status: int | None, request_id: str | None) -> None:
-        """The event will never be taken: kept, told once, and out of the way of what is behind it."""
+        """The event will never be taken: kept, shown once, and out of the way of what is behind it."""
         with self._database.writing() as transaction:
             self._settle(
                 transaction, claim, "refused", request_id=request_id, http_status=status, error_code=code, error=error

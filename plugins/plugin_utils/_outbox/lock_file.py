@@ -23,7 +23,7 @@ _POLL = 0.01
 def locked(path: str, patience: float) -> Iterator[bool]:
     """Hold the lock on a file, which is made where it is missing.
 
-    :param patience: seconds to wait for whoever holds it.
+    :param patience: seconds to wait for its holder.
     :returns: whether the lock was got; False at once where the file system offers no locks.
     :raises OSError: where the file cannot be opened.
     """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which process is meant, told apart from a later one with the same PID, from other boots and from other containers.
+"""A process, distinguished from a later one with the same PID, from those of other boots and other containers.
 
 Private to this collection; may change in any release.
 """
@@ -55,7 +55,7 @@ class Process(NamedTuple):
 
     @property
     def is_local(self) -> bool:
-        """Whether this machine, in this boot and this container, can tell if the process lives."""
+        """Whether this machine, in this boot and this container, knows if the process lives."""
         return _here() == (self.host, self.boot, self.namespace)
 
     @property

@@ -164,7 +164,7 @@ class Runs:
 
     def vanished(self, integration: str) -> list[str]:
         """The runs that nobody will close: process and courier have gone, here, with an earlier boot of this machine,
-        or with another container or machine, as far as a long silence can tell."""
+        or with another container or machine, as far as a long silence shows."""
         rows = self._database.rows("SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL", (integration,))
         return [str(row["id"]) for row in rows if self._has_vanished(row)]
 

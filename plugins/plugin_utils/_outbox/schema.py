@@ -96,7 +96,7 @@ def create(database: sqlite3.Connection, folder: str) -> None:
 
 
 def is_on_network(folder: str, mounts: str = "/proc/self/mounts") -> bool:
-    """Whether the folder lies on a file system that several machines may share; False where that cannot be told."""
+    """Whether the folder lies on a file system that several machines may share; False where that is unknown."""
     folder = os.path.realpath(folder)
     found = kind = ""
     try:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The spool: a private outbox that takes the place of one that cannot be used, until whoever opens that takes it in.
+"""The spool: a private outbox in place of one that cannot be used, until a process can use that one and takes it in.
 
 Private to this collection; may change in any release.
 
@@ -87,7 +87,7 @@ def take_in(folder: str, configured: str, connection: Connection) -> None:
             source.execute("DELETE FROM events WHERE integration = ?", (own,))
             source.execute("DELETE FROM runs WHERE integration = ?", (own,))
         if is_shared or not spool.database.rows("SELECT 1 FROM events UNION SELECT 1 FROM runs LIMIT 1"):
-            # Within the transaction: whoever waits for its end finds that the file has gone.
+            # Within the transaction: a process that waits for its end finds that the file has gone.
             for companion in (*COMPANIONS, ""):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(spool.path + companion)

@@ -68,7 +68,7 @@ class Store:
         return Outbox.exists(self.configured) or bool(Outbox.spools(self.configured))
 
     def take_notices(self) -> list[str]:
-        """What to tell the user about the outbox since the last call."""
+        """The warnings about the outbox since the last call."""
         taken, self._notices = self._notices, []
         return taken
 
@@ -95,7 +95,7 @@ class Store:
             return query(outbox, self.integration)
 
     def opened(self, before: Outbox | None = None) -> Outbox:
-        """What is used now, for whoever looks into it again and again.
+        """What is used now, for a caller that looks into it again and again.
 
         :param before: what this returned before; it is closed where it is not used any more.
         :raises OutboxError: where there is none, or it cannot be read.
@@ -130,7 +130,7 @@ class Store:
 
             try:
                 spool.take_in(folder, self.configured, self._connection)
-            except (OSError, OutboxError):  # whoever opens the outbox next tries again
+            except (OSError, OutboxError):  # the next process that opens the outbox tries again
                 left += [folder] if Outbox.exists(folder) else []
         return left
 

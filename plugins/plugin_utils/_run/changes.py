@@ -29,7 +29,7 @@ class Change:
 
     :ivar target: the host or group; empty for the whole run.
     :ivar labels: collects its labels from the plays that have started.
-    :ivar expected: with those of the plays to come, as far as these can be told.
+    :ivar expected: with those of the plays to come, as far as these are known.
     :ivar play: the play with which it came in, whose variables its texts are made of.
     :ivar variables: what that play's texts read of its first host.
     :ivar began: when it began, Unix seconds.

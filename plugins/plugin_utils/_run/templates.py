@@ -58,14 +58,14 @@ class PlayTexts:
 
     @property
     def variable_names(self) -> tuple[str, ...]:
-        """The variables that the templates read, as far as their syntax tells."""
+        """The variables that the templates read, as far as their syntax shows."""
         names: set[str] = set()
         for template in self._templates.values():
             names |= (names_in(template) if isinstance(template, str) else None) or frozenset()
         return tuple(sorted(names - {RUN_VARIABLE}))
 
     def rendered(self, text: str, run: Mapping[str, Any], host_values: Mapping[str, Any]) -> str:
-        """What the user's template makes; empty where there is none, or where it fails, which is told once.
+        """What the user's template makes; empty where there is none, or where it fails, of which one warning is shown.
 
         :param text: ``title``, ``description`` or ``link``.
         :param run: the variable ``flashduty_run``.
@@ -90,7 +90,7 @@ class PlayTexts:
 
 
 def first_line(error: Exception) -> str:
-    """What is told of an error."""
+    """The part of an error that is shown."""
     return f"{error}".strip().partition("\n")[0]
 
 

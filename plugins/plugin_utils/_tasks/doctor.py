@@ -183,7 +183,7 @@ def _network(connection: Connection) -> Iterator[Finding]:
 
 def _clock(skew: float | None) -> Iterator[Finding]:
     if skew is None:
-        yield Finding("clock", "warn", "the API does not tell its time, so this machine's cannot be compared")
+        yield Finding("clock", "warn", "the API does not send its time, so this machine's cannot be compared")
     elif abs(skew) <= _SKEW_HARMLESS:
         yield Finding("clock", "ok", "agrees with the API's")
     elif skew > 0:
@@ -195,7 +195,7 @@ def _clock(skew: float | None) -> Iterator[Finding]:
 
 
 def _key_verdict(own: Mapping[str, Any], other: Mapping[str, Any]) -> Finding:
-    """What the answers to an empty event tell, sent once with our key and once with a key that cannot be right."""
+    """What the answers to an empty event show, sent once with our key and once with a key that cannot be right."""
     said = f"{own['message']} (request_id {own['request_id'] or 'none'})"
     if own["code"] is None:
         return Finding("key", "fail", said, "Check api_url and proxies: it was not Flashduty that answered")

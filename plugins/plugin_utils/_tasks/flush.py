@@ -59,7 +59,7 @@ class Flush:
         return {**result, "failed": True, "msg": problem} if problem else result
 
     def flush(self) -> dict[str, Any]:
-        """Close, deliver, and tell what has become of it.
+        """Close, deliver, and report what has become of it.
 
         :raises OutboxError: where the outbox cannot be used.
         :raises OSError: where nobody can deliver.

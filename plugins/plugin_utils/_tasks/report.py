@@ -205,7 +205,7 @@ class Report:
         )
 
     def _not_delivered(self, reason: str, result: dict[str, Any]) -> None:
-        told = f"not delivered within {self._connection.timeout:g} s ({reason}). The event of change"
+        reported = f"not delivered within {self._connection.timeout:g} s ({reason}). The event of change"
         if result["queued"] and (self._queue or self._event.is_terminal):
             meaning = (
                 f"{self._event.change_key} stays in {self._store.folder} and goes out with the next run,"
@@ -216,7 +216,7 @@ class Report:
                 f"{self._event.change_key} will not be sent any more. Repeat the task when Flashduty can be reached,"
                 " or set on_delivery_failure to queue"
             )
-        self._failed(f"{told} {meaning}", result)
+        self._failed(f"{reported} {meaning}", result)
 
     def _failed(self, text: str, result: dict[str, Any]) -> None:
         if not self._queue:

@@ -630,7 +630,7 @@ function fillDetail(detail) {
   if (change.description) parts.push(make("p", { className: "says data" }, change.description));
   parts.push(labels, ...splitNote(change), actions);
   if (omitted > 0) parts.push(make("p", { className: "quiet" }, t("omitted", omitted)));
-  // Whoever reads one of the events keeps it under the fingers: those already there stay.
+  // The events that are already there stay, so that a reader of one of them keeps it under the fingers.
   const old = detail.lang === state.lang ? element.querySelector(".arrivals") : null;
   const events = old ?? make("ol", { className: "arrivals", "aria-label": t("events") });
   const known = new Set([...events.children].map((child) => child.dataset.number));
