@@ -137,6 +137,37 @@ options:
         key: label_vars
     vars:
       - name: flashduty_label_vars
+  labels_at_end:
+    description:
+      - The labels of a change's later events. With V(same), those of its first event, so that no route takes its end
+        elsewhere; what hosts that come later would add is in the description.
+      - With V(union), those that all hosts so far give.
+    type: str
+    choices: [same, union]
+    default: same
+    env:
+      - name: FLASHDUTY_LABELS_AT_END
+    ini:
+      - section: callback_flashduty_change
+        key: labels_at_end
+    vars:
+      - name: flashduty_labels_at_end
+  outcome_labels:
+    description:
+      - Whether the last event of a change says in labels how it ended, for Flashduty shows the texts of the first event.
+      - C(result) is C(ok), C(failed), C(unreachable), C(stopped), C(not_reached), C(interrupted) or C(killed).
+        C(failed_host) names the hosts that failed or were unreachable, C(failed_task) the tasks at which they did so, and
+        C(changed_hosts) is a number. A task with C(no_log) is C(no_log) there.
+      - Labels of yours with these names stay as they are. Four of the 50 labels are kept free for them.
+    type: bool
+    default: true
+    env:
+      - name: FLASHDUTY_OUTCOME_LABELS
+    ini:
+      - section: callback_flashduty_change
+        key: outcome_labels
+    vars:
+      - name: flashduty_outcome_labels
   scope:
     description:
       - Which changes a run is. With V(run), one change.
@@ -147,7 +178,7 @@ options:
         C(ungrouped).
       - A change begins with the first play that targets it, ends with the run, and has its own truth. A host is
         Canceled when it failed or was unreachable, when the failures of others stopped it, and when the run never
-        reached it; a group, when one of its hosts is. The description tells which.
+        reached it; a group, when one of its hosts is. The description names which.
       - A task M(flashcat.flashduty.flashduty_change) without C(change_key) reports to the change of its host;
         with V(group), to that of the first of its host's groups.
       - Flashduty takes 1000 events a minute. What is more goes out in the background, and O(wait) bounds what the end

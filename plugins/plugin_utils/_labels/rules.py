@@ -245,9 +245,13 @@ class RunLabels:
 
     :param rules: how groups and variables become labels.
     :param built_in: labels that are known before any play.
+    :param most: how many there may be.
     """
 
-    def __init__(self, rules: LabelRules, built_in: Mapping[str, str], notices: Notices) -> None:
+    def __init__(
+        self, rules: LabelRules, built_in: Mapping[str, str], notices: Notices, most: int = LABELS_MAX
+    ) -> None:
+        self._most = most
         self._rules = rules
         self._notices = notices
         self._collected: dict[str, set[_Items]] = {}
@@ -309,14 +313,14 @@ class RunLabels:
         }
         values.update((label, joined(items)) for label, items in self._rules.fixed.items() if items)
         ranked = sorted(values, key=self._rank)
-        dropped = ranked[LABELS_MAX:]
+        dropped = ranked[self._most :]
         if dropped:
             names = joined(dropped[:_SHOWN_NAMES]) + ("" if len(dropped) <= _SHOWN_NAMES else ",…")
             self._notices.warning(
-                f"labels: {len(dropped)} beyond the limit of {LABELS_MAX} are left out: {names}",
+                f"labels: {len(dropped)} beyond the limit of {self._most} are left out: {names}",
                 subject="labels beyond",
             )
-        return {label: values[label] for label in ranked[:LABELS_MAX]}
+        return {label: values[label] for label in ranked[: self._most]}
 
     def _value(self, found: set[_Items]) -> str:
         if len(found) == 1:

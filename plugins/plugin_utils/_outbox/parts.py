@@ -9,11 +9,12 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     DESCRIPTION_MAX,
+    LABEL_VALUE_MAX,
     plain_text,
     shortened,
 )
@@ -39,11 +40,13 @@ class Conclusion(NamedTuple):
     """What the parts make of the change.
 
     :ivar at: when the last host was through, Unix seconds.
+    :ivar outcome: the labels of the outcome.
     """
 
     change_status: str
     text: str
     at: float
+    outcome: Mapping[str, str]
 
     @classmethod
     def of(cls, parts: Iterable[Part]) -> Conclusion:
@@ -58,7 +61,10 @@ class Conclusion(NamedTuple):
             lines = [*lines[:_SHOWN], f"And {len(lines) - _SHOWN} more hosts."]
         lines.append(f"{done} of {len(parts)} hosts done.")
         status = "Canceled" if failed or lost else "Done"
-        return cls(status, "\n".join(lines), max(part.at for part in parts))
+        outcome = {"result": "failed" if failed else "stopped" if lost else "ok"}
+        if failed or lost:
+            outcome["failed_host"] = shortened(",".join(part.host for part in [*failed, *lost]), LABEL_VALUE_MAX)
+        return cls(status, "\n".join(lines), max(part.at for part in parts), outcome)
 
 
 def described(text: str, description: str | None) -> str:

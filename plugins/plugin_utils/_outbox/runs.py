@@ -17,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import LABELS_MAX, ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -39,10 +39,12 @@ class Watch(NamedTuple):
     """A process after whose end a change is closed that it left open.
 
     :ivar vanished_text: the description of the Canceled event; None where an event only joins a change that is watched.
+    :ivar outcome_labels: whether the change then says in labels how it ended.
     """
 
     process: Process
     vanished_text: str | None = None
+    outcome_labels: bool = True
 
 
 class PartResult(NamedTuple):
@@ -66,14 +68,21 @@ class Runs:
 
     @again_when_damaged
     def open(
-        self, run: str, integration: str, process: Process, vanished_text: str, events: Iterable[ChangeEvent]
+        self,
+        run: str,
+        integration: str,
+        process: Process,
+        vanished_text: str,
+        events: Iterable[ChangeEvent],
+        outcome_labels: bool = True,
     ) -> None:
         """Record that a process has begun, or goes on, together with the events that say so.
 
         :param vanished_text: the description of the Canceled events, should the process vanish.
+        :param outcome_labels: whether these then say in labels how the change ended.
         """
         with self._database.writing() as transaction:
-            self._insert(transaction, run, integration, process, vanished_text)
+            self._insert(transaction, run, integration, Watch(process, vanished_text, outcome_labels))
             for event in events:
                 self._events.insert(transaction, integration, event, run)
 
@@ -88,7 +97,7 @@ class Runs:
         :returns: whether this call closed it; False where somebody else had.
         """
         with self._database.writing() as transaction:
-            self._insert(transaction, run, integration, None, "")
+            self._insert(transaction, run, integration, None)
             closed = self._mark_closed(transaction, run)
             for event in events:
                 if (closed and event.is_terminal) or not self._events.was_said(transaction, integration, event):
@@ -100,7 +109,8 @@ class Runs:
 
         :param event_time: when it was last known to be there, Unix seconds; None for the last sign of life in the
             outbox.
-        :param text: the description of the Canceled events; None for the one given when the run was opened.
+        :param text: the description of the Canceled events of a run that was interrupted; None for the one given when
+            the run was opened.
         :returns: how many changes were cancelled; 0 where somebody else had closed the run.
         """
         with self._database.writing() as transaction:
@@ -121,7 +131,7 @@ class Runs:
             return []
         parts = self._parts(run)
         rows = self._database.rows(
-            "SELECT body, vanished_text, seen_at, event_time FROM events JOIN runs ON runs.id = events.run"
+            "SELECT body, vanished_text, seen_at, event_time, outcome_labels FROM events JOIN runs ON runs.id = events.run"
             " WHERE events.id IN (SELECT max(id) FROM events WHERE run = ? GROUP BY change_key)"
             " AND change_status NOT IN ('Done', 'Canceled') ORDER BY events.id",
             (run,),
@@ -132,8 +142,12 @@ class Runs:
             moment = max(row["seen_at"], min(row["event_time"], self._now())) if event_time is None else event_time
             fields = ChangeEvent.from_json(row["body"]).to_dict()
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
+            outcome = {"result": "interrupted" if text else "killed"}
             if parts:
-                fields.update(_concluded(parts, ChangeEvent.from_json(row["body"]), moment))
+                concluded, outcome = _concluded(parts, ChangeEvent.from_json(row["body"]), moment)
+                fields.update(concluded)
+            if row["outcome_labels"]:
+                fields["labels"] = with_outcome(fields.get("labels") or {}, outcome)
             canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
         return canceled
 
@@ -197,7 +211,7 @@ class Runs:
         if watch.vanished_text is None or event.is_terminal:
             return None
         run = secrets.token_hex(16)
-        self._insert(transaction, run, integration, watch.process, watch.vanished_text)
+        self._insert(transaction, run, integration, watch)
         return run
 
     @again_when_damaged
@@ -244,13 +258,12 @@ class Runs:
 
         return [Part(**row) for row in rows]
 
-    def _insert(
-        self, transaction: sqlite3.Connection, run: str, integration: str, process: Process | None, vanished_text: str
-    ) -> None:
+    def _insert(self, transaction: sqlite3.Connection, run: str, integration: str, watch: Watch | None) -> None:
         now = self._now()
+        process, text, labels = ("", "", False) if watch is None else (watch.process.to_text(), *watch[1:])
         transaction.execute(
-            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, NULL)",
-            (run, integration, "" if process is None else process.to_text(), vanished_text, now, now),
+            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, NULL, ?)",
+            (run, integration, process, text, now, now, labels),
         )
 
     def _mark_closed(self, transaction: sqlite3.Connection, run: str) -> bool:
@@ -262,10 +275,19 @@ class Runs:
         )
 
 
-def _concluded(parts: Iterable[Part], event: ChangeEvent, moment: float) -> Mapping[str, Any]:
+def with_outcome(labels: Mapping[str, str], outcome: Mapping[str, str]) -> dict[str, str]:
+    """The labels of a change and those of its outcome; of one name, the change's own count, and so they do where there
+    is no room for both."""
+    new = {key: value for key, value in outcome.items() if key not in labels}
+    return {**labels, **dict([*new.items()][: LABELS_MAX - len(labels)])}
+
+
+def _concluded(parts: Iterable[Part], event: ChangeEvent, moment: float) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """The fields of the event that ends a change of parts, and the labels of its outcome."""
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Conclusion, described
 
     conclusion = Conclusion.of(parts)
     moment = conclusion.at if conclusion.change_status == "Done" else moment
     text = described(conclusion.text, event.description)
-    return {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}
+    fields = {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}
+    return fields, conclusion.outcome

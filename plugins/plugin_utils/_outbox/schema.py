@@ -58,7 +58,8 @@ CREATE TABLE runs (
     vanished_text TEXT NOT NULL,
     opened_at REAL NOT NULL,
     seen_at REAL NOT NULL,
-    closed_at REAL
+    closed_at REAL,
+    outcome_labels INTEGER NOT NULL
 );
 CREATE TABLE parts (
     run TEXT NOT NULL,

@@ -48,12 +48,24 @@ class Change:
         self.hosts: dict[str, None] = {}
         self.coming: dict[str, None] = {}
         self.reported = False
+        self._first_labels: dict[str, str] | None = None
         self._group_sets: set[tuple[str, ...]] = set()
 
     @property
     def groups(self) -> list[str]:
         """The inventory groups of its hosts."""
         return sorted({group for groups in self._group_sets for group in groups})
+
+    def labels_now(self, keep: bool) -> dict[str, str]:
+        """The labels of its next event.
+
+        :param keep: whether they stay those of its first event, so that no route takes it elsewhere.
+        """
+        if self._first_labels is None or not keep:
+            labels = self.expected.labels()
+            self._first_labels = labels if self._first_labels is None else self._first_labels
+            return labels
+        return self._first_labels
 
     def add(self, hosts: Sequence[TargetHost], playbook: str) -> None:
         """A play targets these hosts of it."""

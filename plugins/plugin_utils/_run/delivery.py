@@ -58,6 +58,7 @@ class RunDelivery:
     :param signals: those of that process.
     :param vanished_text: what the run's changes say then.
     :param interrupted_text: what they say where it was interrupted before.
+    :param outcome_labels: whether their labels then say how they ended.
     """
 
     def __init__(
@@ -69,11 +70,13 @@ class RunDelivery:
         signals: Signals,
         vanished_text: str,
         interrupted_text: str,
+        outcome_labels: bool,
         notices: Notices,
     ) -> None:
         self._process = process
         self._run = run
         self._vanished_text = vanished_text
+        self._outcome_labels = outcome_labels
         self._is_begun = False
         self._notices = notices
         self.store = Store(state_dir, connection, process)
@@ -90,7 +93,7 @@ class RunDelivery:
             self._is_begun = True
         self.store.do(
             lambda outbox, integration: outbox.runs.open(
-                self._run, integration, self._process, self._vanished_text, events
+                self._run, integration, self._process, self._vanished_text, events, self._outcome_labels
             )
         )
         self._show_notices()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     DESCRIPTION_MAX,
@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     shortened,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import with_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, host_counts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
@@ -28,9 +29,21 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome im
     Outcome,
     RunResult,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import outcome_labels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 
 _TITLE_MAX = 256
+
+
+class Reason(NamedTuple):
+    """Why a run did not come to its end.
+
+    :ivar result: the value of the label ``result``.
+    :ivar text: the first line of the description.
+    """
+
+    result: str
+    text: str
 
 
 class Events:
@@ -48,7 +61,9 @@ class Events:
         """The change begins, or goes on with another play."""
         settings = self._settings
         hosts = [*{**change.hosts, **change.coming}]
-        text = settings.messages.beginning(settings.scope, hosts, settings.where, progress)
+        text = settings.messages.beginning(
+            settings.scope, hosts, settings.subject, settings.where, progress if change.reported else None
+        )
         return self._event(change, "Processing", text, time.time() if change.reported else change.began)
 
     def joined(self, change: Change) -> ChangeEvent:
@@ -67,24 +82,37 @@ class Events:
         )
         if settings.with_progress and not failed:
             text = f"{settings.messages.complete()}\n{text}"
-        return self._event(change, "Canceled" if failed else "Done", text, ended_at, result)
+        labels = outcome_labels(failed, result, hosts, self._outcome)
+        return self._event(change, "Canceled" if failed else "Done", text, ended_at, result, labels)
 
-    def canceled(self, change: Change, reason: str) -> ChangeEvent:
+    def canceled(self, change: Change, reason: Reason) -> ChangeEvent:
         """The change ends because the run did not come to its end."""
-        return self._event(change, "Canceled", self._settings.described(reason), time.time())
+        text = self._settings.described(reason.text)
+        return self._event(change, "Canceled", text, time.time(), labels={"result": reason.result})
 
     def _event(
-        self, change: Change, status: str, text: str, event_time: float, result: RunResult | None = None
+        self,
+        change: Change,
+        status: str,
+        text: str,
+        event_time: float,
+        result: RunResult | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> ChangeEvent:
+        """An event of a change.
+
+        :param labels: those of the outcome, where the change ends.
+        """
         settings, play = self._settings, change.play
         now = time.time()
         run = self._run_variable(change, status, text, event_time, result) if play.has_templates else {}
         title = play.rendered("title", run, change.variables) or settings.messages.title(
-            play.name, play.playbook, settings.scope, change.target
+            settings.subject, settings.scope, change.target
         )
         title = settings.messages.check_mode(title) if settings.is_check else title
         description = play.rendered("description", run, change.variables) or text
-        labels = (change.expected if status == "Processing" else change.labels).labels()
+        own = change.labels_now(settings.keeps_labels)
+        all_labels = with_outcome(own, labels or {}) if settings.with_outcome else own
         return ChangeEvent.validated(
             {
                 "change_status": status,
@@ -94,7 +122,7 @@ class Events:
                 "event_time": int(min(event_time, now)),
                 "description": shortened(plain_text(self._connection.redact(description), lines=True), DESCRIPTION_MAX),
                 "link": play.rendered("link", run, change.variables) or settings.where.job_url,
-                "labels": {key: self._connection.redact(value) for key, value in labels.items()},
+                "labels": {key: self._connection.redact(value) for key, value in all_labels.items()},
             },
             now,
         )

@@ -22,7 +22,11 @@ from typing import Any, NamedTuple
 from ansible import context
 from ansible.template import Templar
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent, plain_text
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
+    LABELS_MAX,
+    ChangeEvent,
+    plain_text,
+)
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
@@ -39,10 +43,12 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_ru
     set_current_run,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink, RunDelivery
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import OUTCOME
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait import asked_seconds, automatic_seconds
 
@@ -188,6 +194,8 @@ class Run:
         if context.CLIARGS.get("check") and not options["report_check_mode"] and not options["preview"]:
             return
         if self._reporting is None:
+            if not hosts:
+                return
             self._reporting = self._begin(play, options, template)
             if self._reporting is None:
                 return
@@ -220,7 +228,10 @@ class Run:
             return None
         self._notices.redact = connection.redact
         extra_vars = play.get_variable_manager().extra_vars
-        settings = Settings.of(options, template, extra_vars, self._path, play.hosts, self._started, self._notices)
+        subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
+        settings = Settings.of(
+            options, template, extra_vars, subject, self._path, play.hosts, self._started, self._notices
+        )
         changes = Changes(settings.scope, functools.partial(_new_labels, settings, self._notices))
         sink = self._new_sink(options, settings, connection)
         if settings.only_changed:
@@ -242,6 +253,7 @@ class Run:
             self._signals,
             settings.described(settings.messages.vanished()),
             settings.described(settings.messages.interrupted()),
+            settings.with_outcome,
             self._notices,
         )
 
@@ -285,7 +297,7 @@ class Run:
         self._report(reporting, [*again, *begin])
 
     def _expect(self, settings: Settings, change: Change, play: Any, playbook: str) -> None:
-        """Whoever is on call need not wait for the last play to see where the run will go."""
+        """Add the hosts of the plays to come: the first event shows where the run will go."""
         later = self._plays[self._play_number :]
         if not later:
             return
@@ -327,7 +339,7 @@ class Run:
             else:
                 self._cancel(self._reason, _WAIT_INTERRUPTED)
         except KeyboardInterrupt:
-            # Whoever presses Ctrl-C again does not want to wait.
+            # A second Ctrl-C ends the wait.
             pass
         except Exception as error:  # the courier, or the next run, closes it then
             self._notices.warning(f"the end of this run is left to the courier: {error}")
@@ -339,14 +351,14 @@ class Run:
             self._cancel(self._reason, _WAIT_INTERRUPTED)
         elif broken_output and not end.result.failed:
             # Of this, ansible-playbook makes the exit code 120, and has skipped each task that it could not print.
-            self._cancel(lambda messages: messages.output_broke(broken_output))
+            self._cancel(lambda messages: Reason("stopped", messages.output_broke(broken_output)))
         else:
             self._close(lambda events, change: events.ended(change, end.result, end.at))
 
-    def _cancel(self, reason: Callable[[Messages], str], wait: float | None = None) -> None:
+    def _cancel(self, reason: Callable[[Messages], Reason], wait: float | None = None) -> None:
         if self._reporting is not None:
-            text = reason(self._reporting.settings.messages)
-            self._close(lambda events, change: events.canceled(change, text), wait)
+            known = reason(self._reporting.settings.messages)
+            self._close(lambda events, change: events.canceled(change, known), wait)
 
     def _close(self, last_event: Callable[[Events, Change], ChangeEvent], wait: float | None = None) -> None:
         """Store the last event of each change, and wait for the delivery at most so many seconds."""
@@ -369,19 +381,20 @@ class Run:
     def _interrupts(self) -> int:
         return 0 if self._signals is None else received(self._signals.reader).count(signal.SIGINT)
 
-    def _reason(self, messages: Messages) -> str:
+    def _reason(self, messages: Messages) -> Reason:
         """Why the run did not come to its end."""
         seconds = time.time() - self._started
         if self._interrupts():
-            return messages.interrupted(seconds)
+            return Reason("interrupted", messages.interrupted(seconds))
         if self._ended_well:
-            return messages.stopped_between(self._ended_well)
-        return messages.stopped_early(seconds)
+            return Reason("stopped", messages.stopped_between(self._ended_well))
+        return Reason("stopped", messages.stopped_early(seconds))
 
 
 def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
     exact = {"group": target} if settings.scope == "group" else {}
-    return RunLabels(settings.rules, {**settings.built_in, **exact}, notices)
+    most = LABELS_MAX - len(OUTCOME) if settings.with_outcome else LABELS_MAX
+    return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most)
 
 
 def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:

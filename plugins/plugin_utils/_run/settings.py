@@ -29,6 +29,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context im
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import messages_in
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import first_line
 
 
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
 
     :ivar change_key: the key of the run's change, or what the keys of its changes begin with.
     :ivar is_check: whether the run is reported as one in check mode.
+    :ivar keeps_labels: whether the labels of a change stay those of its first event.
     """
 
     scope: str
@@ -45,7 +47,10 @@ class Settings(NamedTuple):
     with_message: bool
     change_key: str
     is_check: bool
+    keeps_labels: bool
+    with_outcome: bool
     where: RunContext
+    subject: Subject
     messages: Messages
     rules: LabelRules
     built_in: Mapping[str, str]
@@ -64,6 +69,7 @@ class Settings(NamedTuple):
         options: Mapping[str, Any],
         template: Callable[[Any], Any],
         extra_vars: Mapping[str, Any],
+        subject: Subject,
         playbook: str,
         hosts: Sequence[str],
         started: float,
@@ -72,6 +78,7 @@ class Settings(NamedTuple):
         """From the options of the callback.
 
         :param template: renders the option ``change_key``.
+        :param subject: what the run runs, and where.
         :param playbook: the playbook's path.
         :param hosts: the pattern of the first play.
         :param started: when the run started, Unix seconds.
@@ -105,7 +112,10 @@ class Settings(NamedTuple):
             # A check must not close the change of its ticket.
             change_key=f"{key}/check" if is_check else key,
             is_check=is_check,
+            keeps_labels=options["labels_at_end"] == "same",
+            with_outcome=options["outcome_labels"],
             where=where,
+            subject=subject,
             messages=messages_in(options["language"], os.environ),
             rules=LabelRules.from_options(
                 options["label_groups"] or (), options["label_vars"] or (), options["labels"] or {}, notices

@@ -23,6 +23,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome im
     Outcome,
     RunResult,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 
 # How many names of hosts a line shows.
 SHOWN_NAMES = 10
@@ -55,7 +56,7 @@ class Messages(ABC):
     """The messages of one language, and how they are put together in each."""
 
     @abstractmethod
-    def title(self, play: str, playbook: str, scope: str, target: str) -> str:
+    def title(self, subject: Subject, scope: str, target: str) -> str:
         """Of the change of a run, or of a group's or host's part of it."""
 
     @abstractmethod
@@ -71,8 +72,16 @@ class Messages(ABC):
         """All plays are through."""
 
     @abstractmethod
-    def started(self, scope: str, hosts: Sequence[str]) -> str:
-        """The first line of a change that begins."""
+    def what(self, subject: Subject) -> str:
+        """What runs: playbook and plays."""
+
+    @abstractmethod
+    def on_hosts(self, hosts: Sequence[str]) -> str:
+        """How many hosts the change has at its start, and which."""
+
+    @abstractmethod
+    def narrowed(self, subject: Subject) -> str:
+        """By which limit and tags; empty where there are none."""
 
     @abstractmethod
     def origin(self, where: RunContext) -> str:
@@ -112,7 +121,7 @@ class Messages(ABC):
 
     @abstractmethod
     def incomplete(self) -> str:
-        """The run failed, and no host tells why."""
+        """The run failed, and no host shows why."""
 
     @abstractmethod
     def more(self, lines: int) -> str:
@@ -130,10 +139,16 @@ class Messages(ABC):
     def nothing_ran(self, seconds: float) -> str:
         """No host ran a task."""
 
-    def beginning(self, scope: str, hosts: Sequence[str], where: RunContext, progress: Progress | None) -> str:
-        """The description of a change that begins or goes on."""
+    def beginning(
+        self, scope: str, hosts: Sequence[str], subject: Subject, where: RunContext, progress: Progress | None
+    ) -> str:
+        """The description of a change that begins or goes on.
+
+        :param progress: None at the beginning, whose description stays.
+        """
         lines = [self.progress(progress)] if progress is not None else []
-        return "\n".join([*lines, self.started(scope, hosts), self.origin(where)])
+        lines += [self.what(subject), *([self.on_hosts(hosts)] if scope != "host" else ()), self.narrowed(subject)]
+        return "\n".join(line for line in [*lines, self.origin(where)] if line)
 
     def end(
         self,
@@ -196,5 +211,5 @@ def host_counts(result: RunResult | None, hosts: Sequence[str]) -> dict[str, int
 
 
 def short_revision(where: RunContext) -> str:
-    """As much of the revision as tells it from others; empty where there is none."""
+    """As much of the revision as identifies it; empty where there is none."""
     return (where.revision or "")[:_REVISION_SHOWN]

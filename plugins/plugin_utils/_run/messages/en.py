@@ -19,15 +19,16 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.b
     short_revision,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostStatus
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 
 
 class English(Messages):
     """Messages in English."""
 
-    def title(self, play: str, playbook: str, scope: str, target: str) -> str:
-        title = f"{play} ({playbook})" if play else playbook
+    def title(self, subject: Subject, scope: str, target: str) -> str:
+        title = f"{subject.play} · {subject.playbook}" if subject.play else subject.playbook
         if not target:
-            return title
+            return f"{title} on {subject.target}" if subject.target else title
         return f"group {target}: {title}" if scope == "group" else f"{target}: {title}"
 
     def check_mode(self, title: str) -> str:
@@ -41,12 +42,16 @@ class English(Messages):
     def complete(self) -> str:
         return "Progress 100%."
 
-    def started(self, scope: str, hosts: Sequence[str]) -> str:
-        if scope == "host":
-            return "In progress."
-        if not hosts:
-            return "In progress: no host matches."
-        return f"In progress on {_number(len(hosts), 'host')}: {self._names(hosts)}."
+    def what(self, subject: Subject) -> str:
+        plays = f", {'plays' if len(subject.plays) > 1 else 'play'}: {self._names(subject.plays)}"
+        return f"Playbook {subject.playbook}{plays if subject.plays else ''}."
+
+    def on_hosts(self, hosts: Sequence[str]) -> str:
+        return f"{_number(len(hosts), 'host')} at the start: {self._names(hosts)}."
+
+    def narrowed(self, subject: Subject) -> str:
+        parts = (("Limit", subject.limit), ("Tags", subject.tags), ("Skipped tags", subject.skip_tags))
+        return " ".join(f"{name}: {value}." for name, value in parts if value)
 
     def origin(self, where: RunContext) -> str:
         job = f", job {where.job_name}" if where.job_name else ""

@@ -19,15 +19,16 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.b
     short_revision,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostStatus
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 
 
 class Chinese(Messages):
     """Messages in Chinese."""
 
-    def title(self, play: str, playbook: str, scope: str, target: str) -> str:
-        title = f"{play}（{playbook}）" if play else playbook
+    def title(self, subject: Subject, scope: str, target: str) -> str:
+        title = f"{subject.play} · {subject.playbook}" if subject.play else subject.playbook
         if not target:
-            return title
+            return f"{title}（{subject.target}）" if subject.target else title
         return f"主机组 {target}：{title}" if scope == "group" else f"{target}：{title}"
 
     def check_mode(self, title: str) -> str:
@@ -41,12 +42,16 @@ class Chinese(Messages):
     def complete(self) -> str:
         return "进度100%。"
 
-    def started(self, scope: str, hosts: Sequence[str]) -> str:
-        if scope == "host":
-            return "变更进行中。"
-        if not hosts:
-            return "变更进行中，没有匹配的主机。"
-        return f"变更进行中，涉及 {len(hosts)} 台主机：{self._names(hosts)}。"
+    def what(self, subject: Subject) -> str:
+        plays = f"，play：{self._names(subject.plays)}" if subject.plays else ""
+        return f"Playbook {subject.playbook}{plays}。"
+
+    def on_hosts(self, hosts: Sequence[str]) -> str:
+        return f"开始时共 {len(hosts)} 台主机：{self._names(hosts)}。"
+
+    def narrowed(self, subject: Subject) -> str:
+        parts = (("限定", subject.limit), ("标签", subject.tags), ("跳过的标签", subject.skip_tags))
+        return "".join(f"{name}：{value}。" for name, value in parts if value)
 
     def origin(self, where: RunContext) -> str:
         job = f"，作业：{where.job_name}" if where.job_name else ""
