@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -33,19 +34,10 @@ RUN = "the run"
 
 
 @pytest.fixture
-def signals() -> Iterator[Signals]:
-    """Those of no process: what is handed to the courier."""
-    ends: list[int] = []
-
-    def set_wakeup_fd(writer: int, **_: Any) -> int:
-        ends.append(writer)
-        # As if somebody else had use for them, so that nothing is registered for forks.
-        return 0
-
-    made = Signals(set_wakeup_fd)
+def signals(wakeup: list[int]) -> Iterator[Signals]:
+    made = Signals(signal.set_wakeup_fd)
     yield made
-    for descriptor in (made.reader, ends[0]):
-        os.close(descriptor)
+    os.close(made.reader)
 
 
 @pytest.fixture
