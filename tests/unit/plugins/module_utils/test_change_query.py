@@ -92,6 +92,7 @@ def test_the_window_is_the_last_hour_and_of_a_key_the_last_month() -> None:
         ({"start_time": NOW, "end_time": NOW}, "start_time: must lie before end_time"),
         ({"start_time": NOW - 31 * DAY, "end_time": NOW}, "less than 31 days"),
         ({"limit": 10_001}, "limit: must be between 1 and 10000, got 10001"),
+        ({"limit": 0}, "limit: must be between 1 and 10000, got 0"),
         ({"change_key": "a", "query": "b"}, "query: cannot be used with change_key"),
         ({"labels": {"a": {"b": "c"}}}, r"labels\[a\]: a map is not a label value"),
         ({"channel_ids": [0]}, "channel_ids: must be numbers above 0"),
