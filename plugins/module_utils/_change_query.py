@@ -121,7 +121,7 @@ class ChangeQuery:
         key, query = str(options.get("change_key") or "").strip(), str(options.get("query") or "")
         if key and query:
             raise InvalidQuery("query", "cannot be used with change_key, which asks for one change exactly")
-        limit = int(options.get("limit") or PAGE_MAX)
+        limit = PAGE_MAX if options.get("limit") is None else int(options["limit"])
         if not 1 <= limit <= LIMIT_MAX:
             raise InvalidQuery("limit", f"must be between 1 and {LIMIT_MAX}, got {limit}")
         start, end = _window(options, now, bool(key))

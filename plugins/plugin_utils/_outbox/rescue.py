@@ -17,21 +17,55 @@ _WORTH_RESCUING = (
     ("parts", "TRUE"),
     ("events", "state IN ('waiting', 'sending') OR run IN (SELECT id FROM runs WHERE closed_at IS NULL)"),
 )
+# The number of the last event, which lies on two pages, of which one may be damaged.
+_LAST_NUMBER = ("SELECT seq FROM sqlite_sequence WHERE name = 'events'", "SELECT max(id) FROM events")
 
 
 def rescue(damaged: str, database: sqlite3.Connection) -> None:
-    """Copy what matters of the damaged file into the new one, as far as it can be read."""
+    """Copy what matters of the damaged file into the new one, as far as it can be read.
+
+    Other processes may have put events into the new one by now; they come after those of the damaged file.
+    """
     try:
         old = sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)
     except sqlite3.Error:
         return
     try:
-        for table, condition in _WORTH_RESCUING:
-            try:
-                for row in old.execute(f"SELECT * FROM {table} WHERE {condition}"):
-                    marks = ", ".join("?" * len(row))
-                    database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", tuple(row))
-            except sqlite3.Error:
-                continue
+        # As one transaction: an event that is put between two rows would take the number of the second one.
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            _make_room(old, database)
+            for table, condition in _WORTH_RESCUING:
+                _copy(old, database, table, condition)
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+    except sqlite3.Error:
+        return
     finally:
         old.close()
+
+
+def _make_room(old: sqlite3.Connection, database: sqlite3.Connection) -> None:
+    """Give the events of the new file numbers above those of the old one."""
+    last = 0
+    for query in _LAST_NUMBER:
+        try:
+            row = old.execute(query).fetchone()
+        except sqlite3.Error:  # that page is damaged
+            continue
+        last = max(last, (row and row[0]) or 0)
+    # In two steps, for each number may be taken until all have moved.
+    database.execute("UPDATE events SET id = -id")
+    database.execute("UPDATE events SET id = ? - id", (last,))
+
+
+def _copy(old: sqlite3.Connection, database: sqlite3.Connection, table: str, condition: str) -> None:
+    try:
+        for row in old.execute(f"SELECT * FROM {table} WHERE {condition}"):
+            marks = ", ".join("?" * len(row))
+            database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", tuple(row))
+    except sqlite3.Error:  # what was read until then is kept
+        pass

@@ -133,7 +133,9 @@ class Report:
             now = time.time()
             put = self._store.do(self._put(now, self._force or differs is True))
         self.warnings += self._store.take_notices()
-        self._event = self._event.at(now)
+        # As it was stored: that may have been in the next second.
+        stored = self._store.look(lambda outbox, _integration: outbox.events.get(put.uid)) if put.changed else None
+        self._event = stored or self._event.at(now)
         return self._delivered(put, before or put.before), put.uid
 
     def _put(self, now: float, force: bool) -> Callable[[Outbox, str], PutResult]:

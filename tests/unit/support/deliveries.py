@@ -88,3 +88,15 @@ class DirectDelivery:
         with Delivery(self._store, self._connection), self._store.opened() as outbox:
             while not done(outbox, self._store.integration) and time.monotonic() < end:
                 time.sleep(0.005)
+
+
+class OneTry(DirectDelivery):
+    """Gives up after a try that failed, however long it may take."""
+
+    def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> None:
+        """Deliver until ``done`` says so, or a try has failed."""
+
+        def is_over(outbox: Outbox, integration: str) -> bool:
+            return done(outbox, integration) or outbox.claims.last_error(integration) is not None
+
+        super().wait(is_over, PATIENCE)

@@ -288,7 +288,7 @@ def test_nothing_is_lost_while_faults_come_and_go(
     hasty = connection._replace(timeout=0.5)
     begun = int(time.time()) - 10_000
     steps = ["Planned", "Ready", "Processing", "Done"]
-    sent: dict[str, list[tuple[str, int]]] = {f"change {number}": [] for number in range(40)}
+    sent: dict[str, list[tuple[str, int]]] = {f"change {number}": [] for number in range(20)}
     left = [key for key in sent for _step in steps]
     chance.shuffle(left)
     deadline = time.monotonic() + 120

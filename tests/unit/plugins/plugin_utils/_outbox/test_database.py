@@ -25,7 +25,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
     OutboxError,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -143,19 +142,6 @@ def test_what_put_acknowledged_survives_the_death_of_the_writer(tmp_path: Path) 
     with Outbox(str(folder)) as outbox:
         assert outbox.set_aside is None
         assert acknowledged <= outbox.events.pending(ONE) <= acknowledged + 5
-
-
-def test_a_network_file_system_is_known(tmp_path: Path) -> None:
-    mounts = tmp_path / "mounts"
-    mounts.write_text(
-        f"/dev/sda1 / ext4 rw 0 0\nserver:/home {tmp_path.parent} nfs4 rw 0 0\n"
-        f"tmpfs {str(tmp_path / 'a b').replace(' ', chr(92) + '040')} tmpfs rw 0 0\n",
-        encoding="utf-8",
-    )
-    assert is_on_network(str(tmp_path), str(mounts))
-    assert not is_on_network(str(tmp_path / "a b" / "c"), str(mounts))
-    assert not is_on_network("/", str(mounts))
-    assert not is_on_network(str(tmp_path), str(tmp_path / "absent"))
 
 
 def test_a_newer_file_is_left_alone(tmp_path: Path) -> None:
