@@ -154,10 +154,10 @@ options:
       - name: flashduty_labels_at_end
   outcome_labels:
     description:
-      - Whether the last event of a change says in labels how it ended, for Flashduty shows the texts of the first event.
+      - Whether the last event of a change says in labels how it ended. Flashduty shows the texts of the first event.
       - C(result) is C(ok), C(failed), C(unreachable), C(stopped), C(not_reached), C(interrupted) or C(killed).
-        C(failed_host) names the hosts that failed or were unreachable, C(failed_task) the tasks at which they did so, and
-        C(changed_hosts) is a number. A task with C(no_log) is C(no_log) there.
+        C(failed_host) names the hosts that failed or were unreachable, C(failed_task) the tasks at which they did so,
+        and C(changed_hosts) is a number. A task with C(no_log) is C(no_log) there.
       - Labels of yours with these names stay as they are. Four of the 50 labels are kept free for them.
     type: bool
     default: true

@@ -23,8 +23,9 @@ from flashduty_sandbox.receiver import Receiver
 DEPRECATIONS = re.compile(r"\[DEPRECATION WARNING\]|flashcat/flashduty/\S+:\d+: \w+Warning")
 KEY = "8f3c0ad5e1b24c67"
 APP_KEY = "5d0b7e92c4f14a38"
-# For a test that looks for the outcome in the text of the end, or sends one status twice in a second: only this reading
-# of the API shows both.
+# For a test of what Flashduty shows: the change must be right whichever event's texts it keeps.
+BOTH_MERGES = pytest.mark.parametrize("merge", ["first", "last"])
+# For a test that sends one status twice in a second: only this reading of the API shows both.
 LAST_TEXT_WINS = pytest.mark.parametrize("merge", ["last"])
 INVENTORY = """
 [web]
@@ -127,6 +128,11 @@ class ControlNode:
     def statuses(self) -> list[str]:
         """What arrived, in order."""
         return [event["body"]["change_status"] for event in self.receiver.events()]
+
+    def last_text(self, change_key: str = "") -> str:
+        """The description of the last event, or of a change's last."""
+        bodies = [event["body"] for event in self.receiver.events() if change_key in ("", event["change_key"])]
+        return str(bodies[-1]["description"])
 
     def only_change(self) -> dict[str, Any]:
         """The one change that the receiver holds."""

@@ -133,7 +133,7 @@ def test_plays_playbooks_and_imported_ones_join(wide: ControlNode) -> None:
     wide.write("inner.yml", play("web1"))
     first = wide.write("first.yml", "- ansible.builtin.import_playbook: inner.yml\n" + play("absent") + play("web2"))
     labels = only_labels(wide, first, wide.write("second.yml", play("db")))
-    assert (labels["host"], labels["playbook"]) == ("db1,web1,web2", "first.yml,second.yml")
+    assert (labels["host"], labels["playbook"]) == ("web1,web2", "first.yml,second.yml")
 
 
 def test_the_implicit_localhost_and_delegation(wide: ControlNode) -> None:
@@ -153,7 +153,11 @@ def test_keyed_groups_of_a_dynamic_inventory(wide: ControlNode) -> None:
     assert labels.items() >= expected.items()
 
 
-def test_hosts_and_groups_that_a_run_adds_are_in_its_end(wide: ControlNode) -> None:
+@pytest.mark.parametrize("at_end", ["same", "union"])
+def test_hosts_and_groups_that_a_run_adds_move_the_labels_of_its_end_where_asked(
+    wide: ControlNode, at_end: str
+) -> None:
+    wide.environment["FLASHDUTY_LABELS_AT_END"] = at_end
     added = """
 - hosts: web
   gather_facts: false
@@ -169,10 +173,14 @@ def test_hosts_and_groups_that_a_run_adds_are_in_its_end(wide: ControlNode) -> N
   tasks: []
 """
     labels = only_labels(wide, wide.write("site.yml", added))
-    assert labels["host"] == "new1,web1,web2,web3"
-    assert (labels["env"], labels["region"], labels["service"]) == ("canary,prod", "r2", "of the new host")
-    begun = wide.receiver.events()[0]["body"]["labels"]
-    assert (begun["host"], begun["env"]) == ("web1,web2,web3", "prod")
+    started = wide.receiver.events()[0]["body"]["labels"]
+    assert (started["host"], started["env"]) == ("web1,web2,web3", "prod")
+    if at_end == "same":
+        assert labels == {**started, "result": "ok", "changed_hosts": "3"}
+    else:
+        assert labels["host"] == "new1,web1,web2,web3"
+        assert (labels["env"], labels["region"], labels["service"]) == ("canary,prod", "r2", "of the new host")
+    assert "Came in during the run: new1." in wide.last_text()
 
 
 def test_variables_are_plain_text_whatever_they_are_made_of(wide: ControlNode) -> None:
@@ -239,8 +247,8 @@ def test_more_than_fifty_labels_are_told_once(wide: ControlNode) -> None:
     extra = {"flashduty_labels": {f"label{number:02}": "x" * 3000 for number in range(60)}}
     site = wide.write("site.yml", play("web1") + play("web2") + play("db"))
     code, output = wide.run("-e", "@" + wide.write("extra.json", json.dumps(extra)), site)
-    assert (code, output.count("beyond the limit of 50")) == (0, 1)
+    assert (code, output.count("beyond the limit of 46")) == (0, 1)
     labels = wide.only_change()["labels"]
-    assert len(labels) == 50
-    assert {"host", "label00", "label48"} <= labels.keys()
+    assert len(labels) == 48
+    assert {"host", "label00", "label44", "result", "changed_hosts"} <= labels.keys()
     assert max(map(len, labels.values())) == 2048

@@ -103,7 +103,7 @@ class Reader:
         assert "label" not in "".join(re.findall(r"\[WARNING\].*", output))
         if "FLASHDUTY_PREVIEW" in assignments:
             assert self.control.receiver.requests() == []
-            labels = re.search(r"^labels:\n(?:  .*\n)+", output.rpartition(HEADING)[2], re.MULTILINE)
+            labels = re.search(r"^labels:\n(?:  .*\n)+", output.partition(HEADING)[2], re.MULTILINE)
             assert labels
             self.previewed = yaml.safe_load(labels[0])["labels"]
         self.changes = self.control.receiver.changes()

@@ -105,6 +105,7 @@ def test_flush_closes_what_a_power_cut_left_open(control: ControlNode) -> None:
     assert end["event_time"] == int(seen_at)
     assert {**end["body"], "change_status": "", "description": "", "event_time": 0} == {
         **start["body"],
+        "labels": {**start["body"]["labels"], "result": "killed"},
         "change_status": "",
         "description": "",
         "event_time": 0,

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from control_node import KEY, LAST_TEXT_WINS, ControlNode
+from control_node import BOTH_MERGES, KEY, ControlNode
 
 PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
 FAIL = "    - ansible.builtin.fail: {msg: no}\n      when: inventory_hostname == 'web2'\n"
@@ -36,7 +36,7 @@ ENDINGS = {
     "  handlers:\n    - name: h\n      ansible.builtin.fail: {msg: no}\n",
     "role missing at run time": PLAY.format(hosts="web") + "    - ansible.builtin.include_role: {name: absent}\n",
     "second play cannot start": PLAY.format(hosts="web") + OK + PLAY.format(hosts="'{{ undefined_one }}'") + OK,
-    "no hosts matched": PLAY.format(hosts="absent") + OK,
+    "no hosts matched in the first play": PLAY.format(hosts="absent") + OK + PLAY.format(hosts="web1") + OK,
 }
 
 
@@ -55,7 +55,15 @@ def test_two_playbooks_are_one_change(control: ControlNode) -> None:
     assert control.statuses() == ["Processing", "Canceled"]
     labels = control.only_change()["labels"]
     assert labels["playbook"] == "first.yml,second.yml"
-    assert labels["host"] == "db1,web1,web2"
+    # Hosts of a playbook to come are not known at the start.
+    assert (labels["host"], labels["result"], labels["failed_host"]) == ("web1,web2", "failed", "db1")
+    assert "Came in during the run: db1." in control.last_text()
+
+
+def test_a_run_that_targets_no_host_is_no_change(control: ControlNode) -> None:
+    assert control.run(control.write("site.yml", PLAY.format(hosts="absent") + OK))[0] == 0
+    assert control.receiver.requests() == []
+    assert not (control.folder / "home" / "flashduty").exists()
 
 
 def test_a_playbook_that_is_not_reported_counts_as_through(control: ControlNode) -> None:
@@ -67,14 +75,19 @@ def test_a_playbook_that_is_not_reported_counts_as_through(control: ControlNode)
     assert control.statuses() == ["Processing", "Done"]
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_labels_and_the_failed_task(control: ControlNode) -> None:
     named = FAIL.replace("- ansible", "- name: Migrate\n      ansible")
     control.run(control.write("site.yml", PLAY.format(hosts="web") + named))
     change = control.only_change()
     assert change["labels"]["service"] == "storefront"
     assert change["labels"]["group"] == "env_prod,web"
-    assert "Failed: web2 at task 'Migrate'" in change["description"]
+    assert "Failed: web2 at task 'Migrate'" in control.last_text()
+    outcome = {"result": "failed", "failed_host": "web2", "failed_task": "Migrate", "changed_hosts": "0"}
+    assert change["labels"].items() >= outcome.items()
+    assert change["title"] == f"{control.folder.name}/site.yml on web"
+    started = control.receiver.events()[0]["body"]["description"].splitlines()
+    assert started[:2] == [f"Playbook {control.folder.name}/site.yml.", "2 hosts at the start: web1, web2."]
 
 
 def test_check_mode_is_silent(control: ControlNode) -> None:
@@ -84,7 +97,7 @@ def test_check_mode_is_silent(control: ControlNode) -> None:
     assert not (control.folder / "home" / "flashduty").exists()
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 @pytest.mark.parametrize(
     ("number", "whole_group", "reason"),
     [(signal.SIGINT, True, "Interrupted"), (signal.SIGTERM, False, "killed"), (signal.SIGKILL, True, "killed")],
@@ -105,7 +118,8 @@ def test_an_ended_run_is_cancelled(
         process.wait(timeout=60)
     control.receiver.wait_for(lambda: len(control.receiver.events()) == 2)
     assert control.statuses() == ["Processing", "Canceled"]
-    assert reason in control.only_change()["description"]
+    assert reason in control.last_text()
+    assert control.only_change()["labels"]["result"] == reason.lower()
 
 
 def test_an_outage_costs_the_run_its_wait_and_flush_delivers(control: ControlNode) -> None:

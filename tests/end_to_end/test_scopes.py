@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from control_node import LAST_TEXT_WINS, PATIENCE, ControlNode
+from control_node import BOTH_MERGES, PATIENCE, ControlNode
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS
 
@@ -44,7 +44,7 @@ def _ends(control: ControlNode) -> dict[str, str]:
     return {name: change["change_status"] for name, change in _changes(control).items()}
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_each_host_has_its_own_truth(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     ignored = FAILS % "web1" + "      ignore_errors: true\n"
@@ -64,13 +64,20 @@ def test_each_host_has_its_own_truth(control: ControlNode) -> None:
     }
     for name, change in changes.items():
         assert change["labels"]["host"] == name
-        assert change["title"] == f"{name}: {'Later' if name == 'web3' else 'Deploy'} (site.yml)"
+        assert change["title"] == f"{name}: {control.folder.name}/site.yml"
     assert changes["db1"]["labels"].get("service") is None
-    assert "Failed: web2 at task 'Migrate' (ansible.builtin.fail, site.yml:" in changes["web2"]["description"]
-    assert changes["db1"]["description"].startswith("Unreachable: db1 at task")
+    outcomes = {
+        name: (change["labels"]["result"], change["labels"].get("failed_task")) for name, change in changes.items()
+    }
+    assert outcomes["web1"] == outcomes["web3"] == ("ok", None)
+    assert outcomes["web2"] == ("failed", "Migrate")
+    assert outcomes["db1"][0] == "unreachable"
+    text = control.last_text(changes["web2"]["change_key"])
+    assert "Failed: web2 at task 'Migrate' (ansible.builtin.fail, site.yml:" in text
+    assert control.last_text(changes["db1"]["change_key"]).startswith("Unreachable: db1 at task")
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 @pytest.mark.parametrize(
     ("play", "reason"),
     [
@@ -86,10 +93,11 @@ def test_what_the_run_never_came_to_is_cancelled_and_says_so(control: ControlNod
     control.run(control.write("site.yml", play + FAILS % "web2"))
     changes = _changes(control)
     assert changes["db1"]["change_status"] == changes["web2"]["change_status"] == "Canceled"
-    assert reason in changes["db1"]["description"]
+    assert reason in control.last_text(changes["db1"]["change_key"])
+    assert changes["db1"]["labels"]["result"] == ("stopped" if reason.startswith("Stopped") else "not_reached")
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_where_no_task_ran_nothing_is_done(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     tagged = PLAY.format(name="One", hosts="web") + OK + "      tags: never\n"
@@ -102,7 +110,8 @@ def test_where_no_task_ran_nothing_is_done(control: ControlNode) -> None:
         "web2": "Canceled",
         "db1": "Done",
     }
-    assert "no task ran: web2" in changes["web2"]["description"]
+    assert "no task ran: web2" in control.last_text(changes["web2"]["change_key"])
+    assert changes["web2"]["labels"]["result"] == "not_reached"
 
 
 def test_forgiven_hosts_are_done(control: ControlNode) -> None:
@@ -115,7 +124,7 @@ def test_forgiven_hosts_are_done(control: ControlNode) -> None:
     assert _ends(control) == {"web1": "Done", "web2": "Done", "db1": "Canceled"}
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_each_group_has_its_own_truth(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "group"
     named = PLAY.format(name="Deploy", hosts="web:db:&env_prod") + FAILS % "web2"
@@ -125,8 +134,9 @@ def test_each_group_has_its_own_truth(control: ControlNode) -> None:
     assert changes["web"]["labels"]["group"] == "web"
     assert changes["web"]["labels"]["host"] == "web1,web2"
     assert changes["web"]["labels"]["env"] == "prod"
-    assert changes["web"]["title"] == "group web: Deploy (site.yml)"
-    assert "1 of 2 hosts ok, 0 changed, 1 failed" in changes["web"]["description"]
+    assert changes["web"]["title"] == f"group web: Deploy · {control.folder.name}/site.yml"
+    assert (changes["web"]["labels"]["result"], changes["db"]["labels"]["result"]) == ("failed", "ok")
+    assert "1 of 2 hosts ok, 0 changed, 1 failed" in control.last_text(changes["web"]["change_key"])
 
 
 def test_a_killed_run_cancels_every_host(control: ControlNode) -> None:
@@ -222,7 +232,7 @@ def test_progress_in_chinese(control: ControlNode) -> None:
     assert control.run(control.write("site.yml", plays))[0] == 0
     lines = [event["body"]["description"].splitlines()[0] for event in control.receiver.events()]
     assert lines == [
-        "进度0%，play 1/5（准备）。",
+        f"Playbook {control.folder.name}/site.yml，play：准备、发布、检查、切换、收尾。",
         "进度20%，play 2/5（发布）。",
         "进度40%，play 3/5（检查）。",
         "进度60%，play 4/5（切换）。",
@@ -230,7 +240,7 @@ def test_progress_in_chinese(control: ControlNode) -> None:
         "进度100%。",
     ]
     assert control.statuses() == ["Processing"] * 5 + ["Done"]
-    assert control.only_change()["title"] == "准备（site.yml）"
+    assert control.only_change()["title"] == f"{control.folder.name}/site.yml（web）"
 
 
 def test_check_mode_is_reported_where_it_is_asked_for(control: ControlNode) -> None:
@@ -238,7 +248,7 @@ def test_check_mode_is_reported_where_it_is_asked_for(control: ControlNode) -> N
     assert control.run("--check", control.write("site.yml", PLAY.format(name="x", hosts="web") + OK))[0] == 0
     change = control.only_change()
     assert change["change_key"] == "CHG-7/check"
-    assert change["title"] == "[check mode] x (site.yml)"
+    assert change["title"] == f"[check mode] x · {control.folder.name}/site.yml on web"
     assert change["labels"]["check_mode"] == "true"
 
 
@@ -264,7 +274,7 @@ def test_a_preview_shows_all_and_sends_nothing(control: ControlNode, arguments: 
     assert not (control.folder / "home" / "flashduty").exists()
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_templates_are_worked_out_at_start_and_end(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     variables = {
@@ -291,8 +301,9 @@ def test_templates_are_worked_out_at_start_and_end(control: ControlNode) -> None
     changes = _changes(control)
     assert changes["web2"]["link"] == "https://tickets.test/CHG-7"
     assert changes["web2"]["change_key"] == "CHG-7/web2"
-    assert changes["web2"]["description"].startswith("site.yml:")
-    assert "Failed: web2" in changes["web2"]["description"]
+    text = control.last_text(changes["web2"]["change_key"])
+    assert text.startswith("site.yml:")
+    assert "Failed: web2" in text
 
 
 def test_a_template_that_fails_is_one_warning_and_the_default(control: ControlNode) -> None:
@@ -301,7 +312,7 @@ def test_a_template_that_fails_is_one_warning_and_the_default(control: ControlNo
     assert code == 0
     assert output.count("flashduty_change:") == 1
     assert "absent_one" in output
-    assert control.only_change()["title"] == "Deploy (site.yml)"
+    assert control.only_change()["title"] == f"Deploy · {control.folder.name}/site.yml on web"
 
 
 HIDDEN = """
@@ -322,7 +333,7 @@ SECRETIVE = {
 }
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 @pytest.mark.parametrize("case", SECRETIVE)
 def test_what_must_not_be_told_is_not_told(control: ControlNode, case: str) -> None:
     control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
@@ -330,16 +341,17 @@ def test_what_must_not_be_told_is_not_told(control: ControlNode, case: str) -> N
     assert control.run(control.write("site.yml", play + SECRETIVE[case]))[0] == 2
     assert control.statuses() == ["Processing", "Canceled"]
     assert "hunter2" not in json.dumps([event["body"] for event in control.receiver.events()])
-    assert "Failed: web1 at" in control.only_change()["description"]
+    assert "Failed: web1 at" in control.last_text()
+    assert control.only_change()["labels"]["failed_task"] == ("tells {{ secret }}" if case == "name" else "no_log")
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_the_message_is_told_where_it_is_asked_for(control: ControlNode) -> None:
     control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
     message = "no space\\nleft {{ lookup('env', 'FLASHDUTY_PUSH_URL') }}"
     task = f'    - name: Migrate\n      ansible.builtin.fail: {{msg: "{message}"}}\n'
     control.run(control.write("site.yml", PLAY.format(name="x", hosts="web1") + task))
-    description = control.only_change()["description"]
+    description = control.last_text()
     assert "no space left http" in description
     assert control.environment["FLASHDUTY_PUSH_URL"].rpartition("=")[2] not in description
 
@@ -359,16 +371,18 @@ def test_the_start_tells_what_later_plays_will_target(control: ControlNode) -> N
     assert "WARNING" not in output
     first, last = (event["body"] for event in control.receiver.events())
     assert first["labels"]["host"] == last["labels"]["host"] == "db1,web1"
-    assert first["labels"]["group"] == "db,env_prod,web"
-    assert last["labels"]["group"] == "db,env_prod,made,web"
-    assert "2 hosts: web1, db1" in first["description"]
+    assert first["labels"]["group"] == last["labels"]["group"] == "db,env_prod,web"
+    assert "2 hosts at the start: web1, db1." in first["description"]
 
 
-def test_what_a_failed_run_never_came_to_is_no_label_of_its_end(control: ControlNode) -> None:
+def test_the_labels_of_the_start_stay_though_a_failed_run_never_came_to_all_hosts(control: ControlNode) -> None:
     plays = PLAY.format(name="First", hosts="web") + "    - ansible.builtin.fail:\n" + PLAY.format(name="x", hosts="db")
     assert control.run(control.write("site.yml", plays + OK))[0] == 2
-    first, last = (event["body"]["labels"]["host"] for event in control.receiver.events())
-    assert (first, last) == ("db1,web1,web2", "web1,web2")
+    first, last = (event["body"]["labels"] for event in control.receiver.events())
+    assert first["host"] == "db1,web1,web2"
+    assert last == {**first, "result": "failed", "failed_host": "web1,web2", "failed_task": "ansible.builtin.fail"} | {
+        "changed_hosts": "0"
+    }
 
 
 def test_a_setting_that_fails_half_way_leaves_that_of_the_play_before(control: ControlNode) -> None:

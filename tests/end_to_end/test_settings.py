@@ -80,7 +80,7 @@ def only_true_events(control: ControlNode) -> None:
     for body in bodies:
         assert "alse" not in json.dumps({name: value for name, value in body.items() if name != "labels"})
         assert "false" not in body.get("labels", {}).values()
-        assert body["title"] in ("Upgrade", "site.yml", "Ours")
+        assert body["title"] in ("Upgrade", f"{control.folder.name}/site.yml on web", "Ours")
 
 
 @pytest.mark.parametrize("cached", [False, True])

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import pytest
-from control_node import LAST_TEXT_WINS, ControlNode
+from control_node import BOTH_MERGES, ControlNode
 
 PATIENCE = 40.0
 
@@ -52,7 +52,7 @@ OK = "- ansible.builtin.debug: {msg: fine}\n"
 FAILS_ON_WEB2 = "- name: Work\n  ansible.builtin.fail: {msg: The disk is full.}\n  when: inventory_hostname == 'web2'\n"
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_all_hosts_are_one_change(control: ControlNode) -> None:
     code, output = control.run(_role(control, OK))
     assert code == 0, output
@@ -60,29 +60,31 @@ def test_all_hosts_are_one_change(control: ControlNode) -> None:
     assert "DEPRECATION" not in output
     assert "changed=1" not in output
     change = _ended(control)
-    assert (control.statuses(), change["description"]) == (["Processing", "Done"], "3 of 3 hosts done.")
-    assert change["labels"] == {"service": "storefront"}
+    assert (control.statuses(), control.last_text()) == (["Processing", "Done"], "3 of 3 hosts done.")
+    assert change["labels"] == {"service": "storefront", "result": "ok"}
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 @pytest.mark.parametrize("serial", [1, 2])
 def test_batches_are_one_change(control: ControlNode, serial: int) -> None:
     code, output = control.run(_role(control, OK, play=f"  serial: {serial}\n"))
     assert code == 0, output
-    assert (control.statuses(), _ended(control)["description"]) == (["Processing", "Done"], "3 of 3 hosts done.")
+    assert _ended(control)["labels"]["result"] == "ok"
+    assert (control.statuses(), control.last_text()) == (["Processing", "Done"], "3 of 3 hosts done.")
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_a_failed_host_fails_as_without_the_role(control: ControlNode) -> None:
     code, output = control.run(_role(control, FAILS_ON_WEB2))
     assert code == 2
     assert "The disk is full." in output
     change = _ended(control)
     assert control.statuses() == ["Processing", "Canceled"]
-    assert change["description"] == "Failed: web2: task Work (ansible.builtin.fail).\n2 of 3 hosts done."
+    assert control.last_text() == "Failed: web2: task Work (ansible.builtin.fail).\n2 of 3 hosts done."
+    assert (change["labels"]["result"], change["labels"]["failed_host"]) == ("failed", "web2")
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_rollback_and_message(control: ControlNode) -> None:
     control.write("back.yml", "- ansible.builtin.command: touch {{ playbook_dir }}/rolled-back\n")
     path = _role(
@@ -94,21 +96,23 @@ def test_rollback_and_message(control: ControlNode) -> None:
     )
     assert control.run(path)[0] == 2
     assert (control.folder / "rolled-back").exists()
-    first, *_rest, last = _ended(control)["description"].splitlines()
+    assert _ended(control)["labels"]["failed_host"] == "web2"
+    first, *_rest, last = control.last_text().splitlines()
     assert first == "Failed: web2: task Work (ansible.builtin.fail): The disk is full. Rolled back."
     assert last == "Minor release"
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_a_rollback_that_fails_and_a_task_with_no_log(control: ControlNode) -> None:
     control.write("back.yml", "- name: Back\n  ansible.builtin.fail: {msg: cannot}\n")
     secret = FAILS_ON_WEB2 + "  no_log: true\n"
     assert control.run(_role(control, secret, tracked_change_rollback_tasks="back.yml"))[0] == 2
-    text = _ended(control)["description"]
+    assert _ended(control)["labels"]["result"] == "failed"
+    text = control.last_text()
     assert text.startswith("Failed: web2: a task with no_log. The rollback failed at task Back.")
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_an_unreachable_host(control: ControlNode) -> None:
     with (control.folder / "inventory").open("a") as inventory:
         inventory.write(
@@ -119,10 +123,11 @@ def test_an_unreachable_host(control: ControlNode) -> None:
     assert "unreachable=1" in output
     change = _ended(control)
     assert change["change_status"] == "Canceled"
-    assert "Not finished: web3" in change["description"]
+    assert (change["labels"]["result"], change["labels"]["failed_host"]) == ("stopped", "web3")
+    assert "Not finished: web3" in control.last_text()
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_hosts_that_take_no_part_do_not_make_it_a_failure(control: ControlNode) -> None:
     path = _role(control, OK)
     text = (control.folder / "site.yml").read_text()
@@ -130,7 +135,8 @@ def test_hosts_that_take_no_part_do_not_make_it_a_failure(control: ControlNode) 
     code, output = control.run(path)
     assert code == 0, output
     change = _ended(control)
-    assert (control.statuses(), change["description"]) == (["Processing", "Done"], "2 of 2 hosts done.")
+    assert (change["labels"]["result"], control.statuses()) == ("ok", ["Processing", "Done"])
+    assert control.last_text() == "2 of 2 hosts done."
 
 
 def test_killed_in_the_middle(control: ControlNode) -> None:
@@ -187,11 +193,12 @@ TASKS = """
 """
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_a_change_left_open_is_canceled_at_the_end(control: ControlNode) -> None:
     code, _output = control.run(control.write("site.yml", TASKS.format(cancel="true", command="/bin/false")))
     assert code == 2
-    assert "ended before" in _ended(control)["description"]
+    assert _ended(control)["labels"]["result"] == "killed"
+    assert "ended before" in control.last_text()
     assert control.statuses() == ["Processing", "Canceled"]
 
 

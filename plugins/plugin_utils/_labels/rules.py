@@ -302,6 +302,11 @@ class RunLabels:
             if not worked_out or any(label not in labels for labels in worked_out.values()):
                 self._collect(label, items)
 
+    def add_playbook(self, name: str) -> None:
+        """A playbook of the command line that is still to come, by its file name."""
+        if "playbook" in self._collected and "playbook" not in self._by_rules:
+            self._collect("playbook", _one(name))
+
     def _collect(self, label: str, items: _Items) -> None:
         if items:
             self._collected.setdefault(label, set()).add(items)

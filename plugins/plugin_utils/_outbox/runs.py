@@ -131,7 +131,8 @@ class Runs:
             return []
         parts = self._parts(run)
         rows = self._database.rows(
-            "SELECT body, vanished_text, seen_at, event_time, outcome_labels FROM events JOIN runs ON runs.id = events.run"
+            "SELECT body, vanished_text, seen_at, event_time, outcome_labels FROM events"
+            " JOIN runs ON runs.id = events.run"
             " WHERE events.id IN (SELECT max(id) FROM events WHERE run = ? GROUP BY change_key)"
             " AND change_status NOT IN ('Done', 'Canceled') ORDER BY events.id",
             (run,),
@@ -142,7 +143,7 @@ class Runs:
             moment = max(row["seen_at"], min(row["event_time"], self._now())) if event_time is None else event_time
             fields = ChangeEvent.from_json(row["body"]).to_dict()
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
-            outcome = {"result": "interrupted" if text else "killed"}
+            outcome: Mapping[str, str] = {"result": "interrupted" if text else "killed"}
             if parts:
                 concluded, outcome = _concluded(parts, ChangeEvent.from_json(row["body"]), moment)
                 fields.update(concluded)

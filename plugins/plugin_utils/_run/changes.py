@@ -49,6 +49,7 @@ class Change:
         self.coming: dict[str, None] = {}
         self.reported = False
         self._first_labels: dict[str, str] | None = None
+        self._first_hosts: frozenset[str] = frozenset()
         self._group_sets: set[tuple[str, ...]] = set()
 
     @property
@@ -63,9 +64,14 @@ class Change:
         """
         if self._first_labels is None or not keep:
             labels = self.expected.labels()
-            self._first_labels = labels if self._first_labels is None else self._first_labels
+            if self._first_labels is None:
+                self._first_labels, self._first_hosts = labels, frozenset([*self.hosts, *self.coming])
             return labels
         return self._first_labels
+
+    def came_in(self, hosts: Iterable[str]) -> list[str]:
+        """Those of the hosts that its first event did not know."""
+        return [host for host in hosts if host not in self._first_hosts]
 
     def add(self, hosts: Sequence[TargetHost], playbook: str) -> None:
         """A play targets these hosts of it."""

@@ -78,7 +78,13 @@ class Events:
             result.failed if settings.scope == "run" else any(result.hosts[host] is not HostStatus.OK for host in hosts)
         )
         text = settings.messages.end(
-            settings.scope, result, hosts, self._outcome, ended_at - change.began, settings.where
+            settings.scope,
+            result,
+            hosts,
+            change.came_in(hosts),
+            self._outcome,
+            ended_at - change.began,
+            settings.where,
         )
         if settings.with_progress and not failed:
             text = f"{settings.messages.complete()}\n{text}"

@@ -298,6 +298,11 @@ class Run:
 
     def _expect(self, settings: Settings, change: Change, play: Any, playbook: str) -> None:
         """Add the hosts of the plays to come: the first event shows where the run will go."""
+        if not change.reported:
+            for argument in context.CLIARGS.get("args") or ():
+                # One that a collection brings has another name here than when it runs.
+                if argument.endswith((".yml", ".yaml")):
+                    change.expected.add_playbook(os.path.basename(argument))
         later = self._plays[self._play_number :]
         if not later:
             return

@@ -80,6 +80,10 @@ class Messages(ABC):
         """How many hosts the change has at its start, and which."""
 
     @abstractmethod
+    def came_in(self, hosts: Sequence[str]) -> str:
+        """Hosts that were not known at the start."""
+
+    @abstractmethod
     def narrowed(self, subject: Subject) -> str:
         """By which limit and tags; empty where there are none."""
 
@@ -155,6 +159,7 @@ class Messages(ABC):
         scope: str,
         result: RunResult,
         hosts: Iterable[str],
+        came_in: Sequence[str],
         outcome: Outcome,
         seconds: float,
         where: RunContext,
@@ -162,9 +167,11 @@ class Messages(ABC):
         """The description of a change that ends: what failed and where, then counts and duration.
 
         :param hosts: those of the change.
+        :param came_in: those of them that its beginning did not name.
         """
         hosts = [*hosts]
         last = [self._count_line(scope, result, hosts, seconds), self.origin(where)]
+        last = [self.came_in(came_in), *last] if came_in else last
         return self._fitted(self._what_failed(result, hosts, outcome), last)
 
     def _what_failed(self, result: RunResult, hosts: Sequence[str], outcome: Outcome) -> list[str]:

@@ -49,6 +49,9 @@ class English(Messages):
     def on_hosts(self, hosts: Sequence[str]) -> str:
         return f"{_number(len(hosts), 'host')} at the start: {self._names(hosts)}."
 
+    def came_in(self, hosts: Sequence[str]) -> str:
+        return f"Came in during the run: {self._names(hosts)}."
+
     def narrowed(self, subject: Subject) -> str:
         parts = (("Limit", subject.limit), ("Tags", subject.tags), ("Skipped tags", subject.skip_tags))
         return " ".join(f"{name}: {value}." for name, value in parts if value)

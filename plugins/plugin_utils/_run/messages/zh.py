@@ -49,6 +49,9 @@ class Chinese(Messages):
     def on_hosts(self, hosts: Sequence[str]) -> str:
         return f"开始时共 {len(hosts)} 台主机：{self._names(hosts)}。"
 
+    def came_in(self, hosts: Sequence[str]) -> str:
+        return f"运行中加入的主机：{self._names(hosts)}。"
+
     def narrowed(self, subject: Subject) -> str:
         parts = (("限定", subject.limit), ("标签", subject.tags), ("跳过的标签", subject.skip_tags))
         return "".join(f"{name}：{value}。" for name, value in parts if value)

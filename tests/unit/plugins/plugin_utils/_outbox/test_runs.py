@@ -39,7 +39,7 @@ def test_a_beginning_that_may_have_been_stored_is_there_once(outbox: Outbox, sto
 def test_a_run_that_was_taken_for_vanished_corrects_that_when_it_ends(outbox: Outbox, dead: Process) -> None:
     outbox.runs.open("run", ONE, dead, "vanished", [event(), event("b")])
     assert outbox.runs.close_vanished("run") == 2
-    said = event("b", "Canceled", description="vanished")
+    said = event("b", "Canceled", description="vanished", labels={"result": "killed"})
     assert not outbox.runs.close("run", ONE, [event(status="Done"), said])
     assert outbox.events.pending(ONE, "run") == 5
     assert not outbox.put(ONE, event(status="Done")).changed

@@ -47,7 +47,9 @@ def notices() -> Notices:
 
 @pytest.fixture
 def run(store: Store, connection: Connection, signals: Signals, notices: Notices) -> RunDelivery:
-    return RunDelivery(store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", notices)
+    return RunDelivery(
+        store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", True, notices
+    )
 
 
 @pytest.fixture
@@ -295,7 +297,9 @@ def test_the_courier_that_is_started_delivers_and_leaves_with_nothing_left(
     receiver: Receiver,
     couriers: list[int],
 ) -> None:
-    run = RunDelivery(store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", notices)
+    run = RunDelivery(
+        store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", True, notices
+    )
     run.put([event()])
     run.close([event(status="Done")])
     run.wait(PATIENCE)

@@ -17,12 +17,15 @@ from ansible.module_utils.common.collections import ImmutableDict
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 
 STARTED = 1_800_000_000.0
 DEFAULTS = {
     "change_key": None,
     "report_check_mode": False,
     "scope": "run",
+    "labels_at_end": "same",
+    "outcome_labels": True,
     "report_when": "always",
     "progress": "none",
     "failure_detail": "task",
@@ -69,7 +72,7 @@ def made(monkeypatch: pytest.MonkeyPatch, notices: Notices) -> Makes:
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(context, "CLIARGS", ImmutableDict({"args": ("site.yml",), **(arguments or {})}))
         given = {**DEFAULTS, **options}
-        return Settings.of(given, template, {}, "site.yml", hosts, STARTED, notices)
+        return Settings.of(given, template, {}, Subject("site.yml"), "site.yml", hosts, STARTED, notices)
 
     return make
 

@@ -251,7 +251,7 @@ def test_a_slow_api_makes_runs_wait(answered: Callable[..., list[Finding]], seco
 @pytest.mark.parametrize(
     ("skew", "state", "text"),
     [
-        (None, "warn", "does not tell its time"),
+        (None, "warn", "does not send its time"),
         (2.0, "ok", ""),
         (-2.0, "ok", ""),
         (2.6, "fail", "3 s ahead"),

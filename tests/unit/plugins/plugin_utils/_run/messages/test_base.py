@@ -54,7 +54,7 @@ def _outcome(failures: Any = None) -> Outcome:
 
 
 def _end(messages: English | Chinese, result: RunResult = RESULT, failures: Any = None) -> list[str]:
-    return messages.end("run", result, result.hosts, _outcome(failures), 134, WHERE).splitlines()
+    return messages.end("run", result, result.hosts, (), _outcome(failures), 134, WHERE).splitlines()
 
 
 def test_the_end_in_english() -> None:
@@ -107,8 +107,8 @@ def test_many_hosts_that_failed_alike_are_one_line() -> None:
 def test_one_host_tells_of_its_tasks() -> None:
     statistics = SimpleNamespace(summarize=lambda host: {"ok": 12, "changed": 3, "failures": 0})
     result = RunResult(False, {"web1": HostStatus.OK}, frozenset({"web1"}), frozenset({"web1"}), statistics)
-    english = English().end("host", result, ["web1"], _outcome({}), 3700, WHERE)
-    chinese = Chinese().end("host", result, ["web1"], _outcome({}), 3700, WHERE)
+    english = English().end("host", result, ["web1"], (), _outcome({}), 3700, WHERE)
+    chinese = Chinese().end("host", result, ["web1"], (), _outcome({}), 3700, WHERE)
     assert english.splitlines()[0] == "12 tasks ok, 3 changed, 1 h 1 min."
     assert chinese.splitlines()[0] == "12 个任务成功，3 个有变更；耗时 1 小时 1 分。"
 

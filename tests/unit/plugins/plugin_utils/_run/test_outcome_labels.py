@@ -1,0 +1,64 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a change ended, as labels."""
+
+from __future__ import annotations
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import with_outcome
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
+    FailedTask,
+    HostStatus,
+    Outcome,
+    RunResult,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import OUTCOME, outcome_labels
+
+HOSTS = {
+    "web1": HostStatus.OK,
+    "web2": HostStatus.FAILED,
+    "web10": HostStatus.FAILED,
+    "db1": HostStatus.UNREACHABLE,
+    "db2": HostStatus.STOPPED,
+    "db3": HostStatus.NOT_REACHED,
+}
+RESULT = RunResult(True, HOSTS, frozenset({"web1", "web2"}), frozenset(HOSTS))
+
+
+def labels(*hosts: str, failed: bool = True) -> dict[str, str]:
+    outcome = Outcome()
+    outcome.failures["web2"] = FailedTask("Migrate", "command", "", "no space left")
+    outcome.failures["web10"] = FailedTask(None, "command", "", "")
+    return outcome_labels(failed, RESULT, hosts, outcome)
+
+
+def test_the_worst_that_happened_is_the_result() -> None:
+    assert labels(*HOSTS) == {
+        "result": "failed",
+        "failed_host": "db1,web2,web10",
+        "failed_task": "Migrate,no_log",
+        "changed_hosts": "2",
+    }
+    assert {*labels(*HOSTS)} == {*OUTCOME}
+    assert labels("web1", "db1")["result"] == "unreachable"
+    assert labels("web1", "db2", "db3") == {"result": "stopped", "changed_hosts": "1"}
+    assert labels("db3") == {"result": "not_reached", "changed_hosts": "0"}
+
+
+def test_a_run_that_failed_on_no_host_was_stopped() -> None:
+    assert labels("web1")["result"] == "stopped"
+
+
+def test_what_ends_well_names_no_failure_though_one_was_forgiven() -> None:
+    assert labels("web1", "web2", failed=False) == {"result": "ok", "changed_hosts": "2"}
+
+
+def test_the_changes_own_labels_stay_and_there_are_never_more_than_fifty() -> None:
+    assert with_outcome({"result": "mine"}, {"result": "ok", "changed_hosts": "1"}) == {
+        "result": "mine",
+        "changed_hosts": "1",
+    }
+    full = {f"label{number}": "x" for number in range(49)}
+    assert with_outcome(full, {"result": "ok", "changed_hosts": "1"}) == {**full, "result": "ok"}
+    full["label49"] = "x"
+    assert with_outcome(full, {"result": "ok"}) == full
