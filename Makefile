@@ -8,6 +8,8 @@
 PYTHON ?= python3
 # Twice as many as processors: most tests mostly wait.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 2 * n : 16)))
+# Each keeps a processor busy.
+BROWSERS = $$(($(JOBS) > 1 ? $(JOBS) / 2 : 1))
 PYTEST_ARGS ?=
 ENDINGS ?= 200
 SEED ?= $(shell date +%s)
@@ -72,8 +74,8 @@ test-slow: .venv/.test install-collection ## run the tests that take long: many 
 
 .PHONY: test-browser
 test-browser: .venv/.browser .build/npm/.installed install-collection chromium ## run the tests of the sandbox's page in the Chromium of this machine
-	@echo '==> testing in Chromium ($(JOBS) processes)'
-	@$(RUN) python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/browser
+	@echo '==> testing in Chromium ($(BROWSERS) processes)'
+	@$(RUN) python -m pytest -n $(BROWSERS) $(PYTEST_ARGS) tests/browser
 
 .PHONY: picture
 picture: .venv/.browser install-collection chromium ## take the README's picture of the page, from a run of the demo

@@ -13,6 +13,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     changes_found,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import current_run
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     TaskAction,
     TaskConnection,
@@ -30,8 +31,20 @@ class ActionModule(TaskAction):
         try:
             where = TaskConnection(self, options, task_vars or {}, reading=True)
             if self.runs_elsewhere:
-                return {**result, **where.query_there({name: options[name] for name in QUERY_OPTIONS})}
-            result.update(changes_found(options, where.find))
+                result.update(where.query_there({name: options[name] for name in QUERY_OPTIONS}))
+            else:
+                result.update(changes_found(options, where.find))
         except (ReadingFailed, InvalidQuery, InvalidConnection) as error:
             result.update(failure(error))
+        if not options["include_own"] and "changes" in result:
+            own = _own_keys()
+            result["changes"] = [change for change in result["changes"] if change["change_key"] not in own]
         return result
+
+
+def _own_keys() -> set[str]:
+    """The keys of the changes that the callback has reported for this run."""
+    run = current_run()
+    if run is None or run.store is None:
+        return set()
+    return run.store.look(lambda outbox, _integration: outbox.events.keys_of(run.run))

@@ -49,10 +49,10 @@ options:
       - Flashduty searches less than 31 days at once.
     type: str
   change_status:
-    description: Only changes in one of these states.
+    description: Only changes in one of these states. V(Failed) comes from Flashduty's native integrations only.
     type: list
     elements: str
-    choices: [Planned, Ready, Processing, Canceled, Done]
+    choices: [Planned, Ready, Processing, Canceled, Done, Failed]
   labels:
     description: Only changes that have all of these labels with these values.
     type: dict
@@ -68,6 +68,10 @@ options:
     description: Whether each change comes with its events.
     type: bool
     default: false
+  include_own:
+    description: Whether changes that the callback has reported for this very run are returned as well.
+    type: bool
+    default: true
   limit:
     description:
       - Return at most so many changes, up to 10000. Where there are more, RV(truncated) is true.
@@ -102,6 +106,7 @@ EXAMPLES = r"""
     change_status: [Processing]
     labels:
       service: storefront
+    include_own: false
     app_key: "{{ vaulted_app_key }}"
   register: others
   until: others.changes | length == 0
@@ -136,7 +141,7 @@ changes:
       description: The key of the change.
       type: str
     change_status:
-      description: The state it is in.
+      description: The state it is in; C(Failed) where a native integration of Flashduty says so.
       type: str
     title:
       description: The title.

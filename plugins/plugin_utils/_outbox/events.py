@@ -133,6 +133,11 @@ class Events:
                 (self._now(), uid),
             )
 
+    def keys_of(self, run: str) -> set[str]:
+        """The keys of the changes of a run."""
+        rows = self._database.rows("SELECT DISTINCT change_key FROM events WHERE run = ?", (run,))
+        return {str(row["change_key"]) for row in rows}
+
     def keys_in_use(self, integration: str) -> set[str]:
         """The keys of the changes that open runs have reported, or of which events wait."""
         rows = self._database.rows(

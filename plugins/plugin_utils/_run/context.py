@@ -55,6 +55,7 @@ class RunContext(NamedTuple):
     :ivar change_key: that of the job, stable over its retries; None where there is no job.
     :ivar branch: branch or tag that the playbook comes from.
     :ivar revision: commit that the playbook comes from.
+    :ivar labels: those that Flashduty's own integration of the system gives a change, as far as they are known here.
     """
 
     system: str
@@ -65,6 +66,7 @@ class RunContext(NamedTuple):
     change_key: str | None = None
     branch: str | None = None
     revision: str | None = None
+    labels: Mapping[str, str] = {}
 
     @classmethod
     def detect(
@@ -187,6 +189,7 @@ def _cleaned(context: RunContext) -> RunContext:
         job_name=context.job_name or None,
         branch=context.branch or None,
         revision=context.revision or None,
+        labels={name: value for name, value in context.labels.items() if value},
     )
 
 
@@ -224,6 +227,7 @@ def _awx(context: RunContext, env: _Texts, variables: _Texts) -> RunContext:
         change_key=_key("awx", (urlsplit(host).hostname or "job", job)) if _parses(host) else _key("awx", ("job", job)),
         branch=value("job_scm_branch") or value("project_scm_branch"),
         revision=value("project_revision") or env["PROJECT_REVISION"],
+        labels={"job": template, "job_id": job, "inventory": value("inventory_name")},
     )
 
 

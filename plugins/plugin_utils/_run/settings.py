@@ -93,6 +93,7 @@ class Settings(NamedTuple):
             tags=arguments.get("tags") or (),
             skip_tags=arguments.get("skip_tags") or (),
         )
+        built_in = {**built_in, **where.labels}
         key = _rendered_key(options["change_key"], template, notices)
         if not key and where.change_key is not None:
             key = key_within_job(

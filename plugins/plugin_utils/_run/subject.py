@@ -65,7 +65,7 @@ class Subject(NamedTuple):
             playbook=_listed(_shown_name(name) for name in paths) if several else _shown_name(path),
             play=names[0] if len(known) == 1 and names else "",
             plays=tuple(dict.fromkeys(names)),
-            target=shortened(limit, _LIMIT_MAX) or _listed(patterns),
+            target=shortened(limit, _LIMIT_MAX) or ("all" if "all" in patterns else _listed(patterns)),
             limit=limit,
             tags=",".join(sorted({*(arguments.get("tags") or ())} - {"all"})),
             skip_tags=",".join(sorted(arguments.get("skip_tags") or ())),

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from deliveries import APP_KEY
+from outboxes import ME, event
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action import flashduty_change_info
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, set_current_run
 from flashduty_sandbox.receiver import Receiver
 
 
@@ -81,3 +84,19 @@ def test_another_host_gets_the_question_as_it_is_asked(ran: Runs, receiver: Rece
     assert (arguments["query"], arguments["limit"], arguments["app_key"]) == ("nginx", 5, APP_KEY)
     assert None not in arguments.values()
     assert receiver.requests() == []
+
+
+def test_the_changes_of_the_run_itself_are_left_out_where_asked(
+    ran: Runs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"changes": [{"change_key": key} for key in ("ours", "ours/web1", "of others")]}
+    monkeypatch.setattr(flashduty_change_info, "changes_found", lambda _options, _find: found)
+    events = [event("ours"), event("ours/web1")]
+    store.do(lambda outbox, known: outbox.runs.open("run", known, ME, "killed", events))
+    set_current_run(CurrentRun("run", store, lambda _host: None))
+    try:
+        assert ran()["changes"] == found["changes"]
+        assert ran(include_own=False)["changes"] == [{"change_key": "of others"}]
+    finally:
+        set_current_run(None)
+    assert ran(include_own=False)["changes"] == found["changes"]

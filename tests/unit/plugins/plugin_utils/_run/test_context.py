@@ -190,7 +190,10 @@ def test_awx() -> None:
         "awx-awx.example.com-42",
         "main",
         "abc123",
+        {"job": "Deploy shop", "job_id": "42"},
     )
+    inventory = context(AWX_ENVIRON, {**AWX_VARIABLES, "awx_inventory_name": "prod"}).labels
+    assert inventory == {"job": "Deploy shop", "job_id": "42", "inventory": "prod"}
     tower = context(AWX_ENVIRON, {"tower_job_id": "42", "tower_user_name": "bob", "awx_schedule_name": "nightly"})
     assert (tower.system, tower.actor, tower.revision) == ("awx", "bob", "fromenv")
     scheduled = context({}, {"awx_job_id": "43", "awx_schedule_name": "nightly"})

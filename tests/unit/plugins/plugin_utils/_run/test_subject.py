@@ -39,7 +39,7 @@ def title(path: str, plays: Sequence[Play], **arguments: Any) -> str:
         ([Play("web")], {}, "deploy.yml on web"),
         ([Play(["web", "db"])], {}, "deploy.yml on web, db"),
         # One of several plays is not the run.
-        ([Play(["all"], "Gather facts"), Play(["web"], "Deploy"), Play(["web"])], {}, "deploy.yml on all, web"),
+        ([Play(["all"], "Gather facts"), Play(["web"], "Deploy"), Play(["web"])], {}, "deploy.yml on all"),
         ([Play(["a"]), Play(["b"]), Play(["c"]), Play(["d"]), Play(["e"])], {}, "deploy.yml on a, b, c +2"),
         ([Play(["web"]), Play(["{{ target }}"], "To {{ target }}")], {}, "deploy.yml on web"),
         ([Play(["web"])], {"subset": "web1,web2"}, "deploy.yml on web1,web2"),
