@@ -62,6 +62,7 @@ class ActionModule(TaskAction):
             ansible_playbook(),
             None if run is None else run.run,
             None if run is not None or where.preview else where.remote_state,
+            where.outcome_labels,
         )
         result = report.preview() if self._task.check_mode or where.preview else report.send()
         if where.preview and result["changed"]:
@@ -85,5 +86,5 @@ class ActionModule(TaskAction):
         options["change_key"] = change.change_key
         options["title"] = options.get("title") or change.title
         options["link"] = options.get("link") or change.link
-        options["labels"] = {**change.labels, **(options.get("labels") or {})}
+        options["labels"] = {**(options.get("labels") or {}), **change.labels}
         return run

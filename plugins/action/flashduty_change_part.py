@@ -40,7 +40,14 @@ class ActionModule(TaskAction):
             fields = {**options, "title": options["title"] or "-", "change_status": "Processing"}
             fields["cancel_on_exit"] = True
             store = where.store
-            report = Report(fields, where.connection, store, where.delivery(store), ansible_playbook())
+            report = Report(
+                fields,
+                where.connection,
+                store,
+                where.delivery(store),
+                ansible_playbook(),
+                outcome_labels=where.outcome_labels,
+            )
             host = task_host(variables)
             if self._task.check_mode or where.preview:
                 preview: dict[str, Any] = report.preview() if options["state"] == "started" else {"changed": False}

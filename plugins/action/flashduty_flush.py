@@ -28,6 +28,7 @@ class ActionModule(TaskAction):
         try:
             where = TaskConnection(self, options, task_vars or {})
             store = where.store
+            options["outcome_labels"] = where.outcome_labels
             flush = Flush(options, where.connection, store, where.delivery(store), where.find)
             only_look = self._task.check_mode or where.preview
             result.update(flush.preview() if only_look else flush.flush())

@@ -62,8 +62,10 @@ options:
         key: change_key
   title:
     description:
-      - The title of the change, a template. The default is the play's name and the playbook, after the name of the host
-        or group with these scopes.
+      - The title of the change, a template. The default names the playbook and what it targets, such as
+        C(site.yml on web, db), after the play's name where there is only one. With the scopes C(host) and C(group), the
+        name of the host or group comes first.
+      - Flashduty keeps the title and the description of a change's first event.
       - The variable C(flashduty_title) goes before both other ways to set it.
     type: str
     env:
@@ -73,7 +75,7 @@ options:
         key: title
   description:
     description:
-      - The description of the change, a template. The default, which a template has as C(flashduty_run.text), tells who
+      - The description of the change, a template. The default, which a template has as C(flashduty_run.text), says who
         runs what where, and at the end first what failed and where, then counts and duration.
       - It is cut at 2048 characters. A run that is killed is described by the default.
       - The variable C(flashduty_description) goes before both other ways to set it.

@@ -65,6 +65,7 @@ options:
   labels:
     description:
       - At most 50 labels, keys of at most 128 characters. They relate the change to alerts with the same labels.
+      - Without O(change_key), they come beside those that the change of the run has begun with, which stay as they are.
       - Lists are joined by commas; null and empty values make no label.
     type: dict
   force:

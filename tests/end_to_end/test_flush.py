@@ -82,7 +82,7 @@ def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, re
         "Title of abandoned",
         "https://ci.example/1",
     )
-    assert closed["labels"] == {"source": "ansible", "controller": "job-17"}
+    assert closed["labels"] == {"source": "ansible", "controller": "job-17", "result": "unknown"}
     assert "7 h 0 min" in closed["description"]
 
 

@@ -97,6 +97,7 @@ class TaskConnection:
 
     :ivar connection: the integration.
     :ivar preview: whether events are only shown.
+    :ivar outcome_labels: whether the end of a change says in labels how it ended.
     :param action: the action plugin.
     :param options: the task's own options, None where they are not given.
     :param task_vars: as ansible-core gives them to the action.
@@ -123,6 +124,7 @@ class TaskConnection:
         if reporting and not self._options["enabled"]:
             raise TurnedOff
         self.preview = bool(self._options["preview"])
+        self.outcome_labels = bool(self._options["outcome_labels"])
         self._key_file = str(options.get(_KEY_FILE) or "") if action.runs_elsewhere else ""
         self.connection = self._connection_of(reading)
 

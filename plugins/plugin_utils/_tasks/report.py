@@ -51,6 +51,7 @@ class Report:
     :param run: the run that the event belongs to.
     :param remote: what Flashduty shows of the change; None leaves the comparison to the outbox.
     :param process: the ansible-playbook after whose end the change may have to be closed.
+    :param outcome_labels: whether the change then says in labels how it ended.
     :raises InvalidEvent: naming the field, the limit and the value.
     """
 
@@ -63,6 +64,7 @@ class Report:
         process: Process,
         run: str | None = None,
         remote: RemoteState | None = None,
+        outcome_labels: bool = True,
     ) -> None:
         fields = {name: options[name] for name in FIELDS if options.get(name) is not None}
         self._event = ChangeEvent.validated(fields, time.time())
@@ -74,7 +76,7 @@ class Report:
         self._queue = options.get("on_delivery_failure") == "queue"
         cancel_on_exit = bool(options.get("cancel_on_exit")) and not self._event.is_terminal
         self._process = process
-        self._watch = Watch(process, LEFT_OPEN if cancel_on_exit else None)
+        self._watch = Watch(process, LEFT_OPEN if cancel_on_exit else None, outcome_labels)
         # What is to be closed from here has to be opened from here.
         self._remote = None if self._force or cancel_on_exit else remote
         self.warnings: list[str] = []

@@ -23,6 +23,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     InvalidQuery,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, MissingAppKey
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import with_outcome
 
 # What every change of the callback carries.
 _OURS = {"source": "ansible"}
@@ -40,11 +41,13 @@ class StaleRule:
     :ivar after: seconds since the last event of the change.
     :ivar integration_id: Flashduty's number of the integration: another one may have changes of the same keys.
     :ivar labels: labels that the change has.
+    :ivar outcome_labels: whether it then says in labels that its outcome is unknown.
     """
 
     after: int
     integration_id: int
     labels: Mapping[str, str] = field(default_factory=dict)
+    outcome_labels: bool = True
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], connection: Connection) -> StaleRule | None:
@@ -68,7 +71,7 @@ class StaleRule:
                 "console and flashduty_change_info show it. Changes of other integrations are left alone",
             )
         asked = ChangeQuery.from_options({"labels": options.get("stale_labels")}, time.time())
-        return cls(after, int(number), {**asked.labels, **_OURS})
+        return cls(after, int(number), {**asked.labels, **_OURS}, bool(options.get("outcome_labels", True)))
 
 
 def duration(value: Any, option: str) -> int:
@@ -108,17 +111,18 @@ def stale_events(rule: StaleRule, find: Find, now: float, in_use: Collection[str
         ours = change.get("integration_id") == rule.integration_id and change.get("change_key") not in in_use
         if ours and isinstance(last_time, int) and 0 < last_time <= now - rule.after:
             try:
-                events.append(_canceled(change, last_time, now))
+                events.append(_canceled(rule, change, last_time, now))
             except InvalidEvent:  # it was not made by this collection then
                 continue
     return events
 
 
-def _canceled(change: Mapping[str, Any], last_time: int, now: float) -> ChangeEvent:
+def _canceled(rule: StaleRule, change: Mapping[str, Any], last_time: int, now: float) -> ChangeEvent:
     heard = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(last_time))
     silent = int(now) - last_time
     hours = f"{silent // 3600} h {silent % 3600 // 60} min"
-    fields = {name: change.get(name) for name in ("change_key", "title", "link", "labels")}
+    fields = {name: change.get(name) for name in ("change_key", "title", "link")}
+    fields["labels"] = with_outcome(change.get("labels") or {}, {"result": "unknown"} if rule.outcome_labels else {})
     text = f"Never closed by its run: nothing was heard of it since {heard}, for {hours}. Closed by flush."
     return ChangeEvent.validated(
         {**fields, "change_status": "Canceled", "event_time": last_time, "description": text}, now

@@ -109,9 +109,10 @@ def test_where_reports_are_turned_off_the_task_is_skipped(ran: Runs, receiver: R
 
 def test_without_a_key_the_task_joins_the_change_of_its_host(ran: Runs, join: Callable[..., None]) -> None:
     join()
-    event = ran({"check_mode": True}, labels={"team": "b"})["event"]
+    event = ran({"check_mode": True}, labels={"team": "b", "step": "2"})["event"]
     assert (event["change_key"], event["title"], event["link"]) == ("CHG-7/web1", "of the run", "https://job/1")
-    assert event["labels"] == {"service": "shop", "team": "b"}
+    # What the change was begun with stays.
+    assert event["labels"] == {"service": "shop", "team": "a", "step": "2"}
     event = ran({"check_mode": True}, title="its own", link="https://ticket")["event"]
     assert (event["title"], event["link"]) == ("its own", "https://ticket")
 
