@@ -29,6 +29,7 @@ _JOURNAL_MAX = 4 << 20
 _SALT_SIZE = 16
 # What SQLite itself adds to the file's name.
 COMPANIONS = ("-wal", "-shm", "-journal")
+_SET_ASIDE = ".corrupt-"
 _OTHER_FORMAT = re.compile("no such (table|column)|has no column")
 
 
@@ -257,7 +258,7 @@ class Database:
         try:
             with _locked(os.path.join(self.folder, "lock"), self._patience):
                 if _inode_of(self.path) == damaged:
-                    name = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+                    name = f"{self.path}{_SET_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
                     # The log first: beside a new file it would be taken for that one's own.
                     for companion in (*COMPANIONS, ""):
                         if os.path.exists(self.path + companion):
@@ -272,6 +273,16 @@ class Database:
             raise OutboxError(f"{self.path}: {error}") from None
         finally:
             self._create_missing = create
+
+
+def set_aside_in(folder: str) -> set[str]:
+    """The damaged files that were set aside in the folder, each without its companions."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return set()
+    aside = (name for name in names if name.startswith(f"{FILE_NAME}{_SET_ASIDE}") and not name.endswith(COMPANIONS))
+    return {os.path.join(folder, name) for name in aside}
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

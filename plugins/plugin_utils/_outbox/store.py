@@ -13,7 +13,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, salt_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    OutboxError,
+    salt_of,
+    set_aside_in,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -43,6 +47,7 @@ class Store:
         self._only_look = only_look
         self._notices: list[str] = []
         self._integrations: dict[str, str] = {}
+        self._set_aside: dict[str, set[str]] = {}
 
     @property
     def integration(self) -> str:
@@ -142,11 +147,14 @@ class Store:
             self.take_in()
 
     def _done(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
+        known = self._set_aside.setdefault(self.folder, set_aside_in(self.folder))
         with Outbox(self.folder, patience=_PATIENCE) as outbox:
-            answer, set_aside = action(outbox, self.integration), outbox.set_aside
-        if set_aside is not None:
+            answer = action(outbox, self.integration)
+        # The courier may have met the damage first, and has nobody to warn.
+        for path in sorted(set_aside_in(self.folder) - known):
+            known.add(path)
             self._notices.append(
-                f"the outbox was damaged; it is kept as {set_aside}, and what could be read of it goes on in a new one"
+                f"the outbox was damaged; it is kept as {path}, and what could be read of it goes on in a new one"
             )
         return answer
 

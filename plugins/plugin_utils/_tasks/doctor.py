@@ -9,7 +9,6 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
-import glob
 import importlib.metadata
 import os
 import sqlite3
@@ -32,7 +31,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, set_aside_in
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
@@ -255,7 +254,7 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
     for folder in Outbox.spools(state_dir):
         yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
         yield from _state_of(folder)
-    aside = glob.glob(os.path.join(glob.escape(state_dir), f"{FILE_NAME}.corrupt-*"))
+    aside = set_aside_in(state_dir)
     if aside:
         text = f"{_counted(len(aside), 'damaged file')} set aside in {state_dir}"
         yield Finding("outbox", "warn", text, "What could be read was saved, delete them at will")

@@ -149,3 +149,17 @@ def test_a_damage_is_told_once(folder: str) -> None:
     assert "damaged" in notice
     assert f"{path}.corrupt-" in notice
     assert mine.take_notices() == []
+
+
+def test_a_damage_that_the_courier_has_met_is_told_to_the_user(folder: str) -> None:
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    (Path(folder) / "outbox.sqlite3").write_bytes(b"this is no database" * 1000)
+    Store(folder, CONNECTION).do(put)
+    mine.do(put)
+    (notice,) = mine.take_notices()
+    assert "is kept as" in notice
+    # Of what lay there before, its own run has warned.
+    later = Store(folder, CONNECTION)
+    later.do(put)
+    assert later.take_notices() == []
