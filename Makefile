@@ -74,7 +74,7 @@ test-slow: .venv/.test install-collection ## run the tests that take long: many 
 
 .PHONY: test-browser
 test-browser: .venv/.browser .build/npm/.installed install-collection chromium ## run the tests of the sandbox's page in the Chromium of this machine
-	@echo '==> testing in Chromium ($(BROWSERS) processes)'
+	@echo "==> testing in Chromium ($(BROWSERS) processes)"
 	@$(RUN) python -m pytest -n $(BROWSERS) $(PYTEST_ARGS) tests/browser
 
 .PHONY: picture
