@@ -69,7 +69,9 @@ options:
       - Lists are joined by commas; null and empty values make no label.
     type: dict
   force:
-    description: Send the event even if the last one said the same.
+    description:
+      - Send the event even if the last one said the same.
+      - Flashduty opens a closed change again with any event other than its end.
     type: bool
     default: false
   cancel_on_exit:
