@@ -193,7 +193,8 @@ def test_an_event_that_waits_is_a_courier_worth(run: RunDelivery, starts: list[b
     assert len(starts) == 1
 
 
-def test_a_run_that_vanished_is_a_courier_worth(run: RunDelivery, starts: list[bool], dead: Process) -> None:
+# The dead process first: from Python 3.13 on, subprocess starts one by posix_spawn, too.
+def test_a_run_that_vanished_is_a_courier_worth(dead: Process, run: RunDelivery, starts: list[bool]) -> None:
     with Outbox(run.store.configured, now=lambda: time.time() - 3600) as outbox:
         outbox.runs.open("another run", run.store.integration, dead, "it vanished", [])
     assert pending(run) == 0

@@ -96,10 +96,10 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Makes]:
     exits: list[Callable[[], None]] = []
     monkeypatch.setattr("atexit.register", exits.append)
 
-    def make(plays: Any = SITE, arguments: dict[str, Any] | None = None, **options: Any) -> Playbook:
+    def make(plays: Any = None, arguments: dict[str, Any] | None = None, **options: Any) -> Playbook:
         chosen = {"preview": True, "change_key": KEY, **options}
         extra = {f"flashduty_{name}": value for name, value in chosen.items()}
-        return Playbook(tmp_path, exits, plays, extra=extra, **(arguments or {}))
+        return Playbook(tmp_path, exits, SITE if plays is None else plays, extra=extra, **(arguments or {}))
 
     yield make
     set_current_run(None)

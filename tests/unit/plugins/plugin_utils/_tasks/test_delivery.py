@@ -49,10 +49,10 @@ class OtherHost:
 
     def execute(self, module: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         self.calls.append((module, arguments))
-        answer = self.answers.pop(0) if self.answers else None
-        if isinstance(answer, AnsibleError):
-            raise answer
-        if answer is not None:
+        if self.answers:
+            answer = self.answers.pop(0)
+            if isinstance(answer, AnsibleError):
+                raise answer
             return answer
         body = {name: value for name, value in arguments.items() if name not in (*ARGUMENTS, "timeout")}
         api = Api(self._connection)
