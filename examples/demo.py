@@ -38,7 +38,10 @@ SANDBOX = "flashcat.flashduty.sandbox"
 TERMINAL = ("Done", "Canceled", "Failed")
 RUN_SECONDS = 60.0
 DELIVERY_SECONDS = 20.0
-SHOWN_LABELS = ("service", "cluster", "env", "region", "team", "owner", "host", "group", "rack")
+SHOWN_LABELS = (
+    *("result", "failed_host", "failed_task"),
+    *("service", "cluster", "env", "region", "team", "owner", "host", "group", "rack"),
+)
 
 Change = dict[str, Any]
 Check = Callable[[Change], bool]

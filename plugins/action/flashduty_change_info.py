@@ -13,6 +13,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     changes_found,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import current_run
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     TaskAction,
@@ -34,11 +35,11 @@ class ActionModule(TaskAction):
                 result.update(where.query_there({name: options[name] for name in QUERY_OPTIONS}))
             else:
                 result.update(changes_found(options, where.find))
-        except (ReadingFailed, InvalidQuery, InvalidConnection) as error:
+            if not options["include_own"] and "changes" in result:
+                own = _own_keys()
+                result["changes"] = [change for change in result["changes"] if change["change_key"] not in own]
+        except (ReadingFailed, InvalidQuery, InvalidConnection, OutboxError) as error:
             result.update(failure(error))
-        if not options["include_own"] and "changes" in result:
-            own = _own_keys()
-            result["changes"] = [change for change in result["changes"] if change["change_key"] not in own]
         return result
 
 
