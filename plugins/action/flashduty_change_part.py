@@ -57,7 +57,7 @@ class ActionModule(TaskAction):
             elif options["state"] == "started":
                 result.update(report.start(host))
             else:
-                part = Part(host, options["state"], options["reason"] or "", time.time())
+                part = Part(host, options["state"], options["reason"] or "", options["failed_task"] or "", time.time())
                 result.update(report.end(part, _pending_hosts(options, variables)))
             result["warnings"] = report.warnings
         except TurnedOff as off:

@@ -49,6 +49,7 @@ PART_OPTIONS: _Spec = {
     "link": {"type": "str"},
     "labels": {"type": "dict"},
     "reason": {"type": "str"},
+    "failed_task": {"type": "str"},
     "hosts": {"type": "list", "elements": "str"},
     "on_delivery_failure": {"type": "str", "choices": ["fail", "queue"], "default": "queue"},
 }

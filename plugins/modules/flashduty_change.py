@@ -67,6 +67,8 @@ options:
       - At most 50 labels, keys of at most 128 characters. They relate the change to alerts with the same labels.
       - Without O(change_key), they come beside those that the change of the run has begun with, which stay as they are.
       - Lists are joined by commas; null and empty values make no label.
+      - Without this option, an event of a change that this control node has reported before has the labels of the last
+        one, so that it reaches the same channel.
     type: dict
   force:
     description:

@@ -55,6 +55,9 @@ options:
   reason:
     description: What to say about a host that has failed. It is sent to Flashduty as it is.
     type: str
+  failed_task:
+    description: The name of the task that has failed, for the label C(failed_task) of the change's end.
+    type: str
   hosts:
     description: The hosts that take part. The default is all hosts of the play.
     type: list

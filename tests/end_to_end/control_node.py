@@ -25,8 +25,6 @@ KEY = "8f3c0ad5e1b24c67"
 APP_KEY = "5d0b7e92c4f14a38"
 # For a test of what Flashduty shows: the change must be right whichever event's texts it keeps.
 BOTH_MERGES = pytest.mark.parametrize("merge", ["first", "last"])
-# For a test that sends one status twice in a second: only this reading of the API shows both.
-LAST_TEXT_WINS = pytest.mark.parametrize("merge", ["last"])
 INVENTORY = """
 [web]
 web1

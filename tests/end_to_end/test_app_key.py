@@ -23,6 +23,7 @@ TASK = """
         change_status: {status}
         title: Upgrade
         labels: {{service: storefront}}
+        description: This is {status}.
 """
 
 
@@ -60,6 +61,8 @@ def test_two_control_nodes_agree(nodes: list[ControlNode], receiver: Receiver) -
     assert _changed(two, "Processing") == 0
     assert _changed(two, "Done", "--check") == 12
     assert _changed(two, "Done") == 1
+    # Flashduty shows the text of the first event, and the other control node has nothing to add.
+    assert _changed(one, "Done") == 0
     # Its own outbox says Processing, Flashduty says Done.
     assert _changed(one, "Processing", "--check") == 12
     assert _changed(one, "Processing") == 1

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from control_node import LAST_TEXT_WINS, ControlNode
+from control_node import BOTH_MERGES, ControlNode
 
 TASK = """
 - hosts: {hosts}
@@ -98,7 +98,7 @@ def test_fail_and_queue(control: ControlNode) -> None:
     assert control.statuses() == ["Done"]
 
 
-@LAST_TEXT_WINS
+@BOTH_MERGES
 def test_a_task_without_a_key_joins_the_run(control: ControlNode) -> None:
     control.environment["ANSIBLE_CALLBACKS_ENABLED"] = "flashcat.flashduty.flashduty_change"
     path = control.write(
@@ -110,6 +110,35 @@ def test_a_task_without_a_key_joins_the_run(control: ControlNode) -> None:
     change = control.only_change()
     assert control.statuses() == ["Processing", "Processing", "Done"]
     assert change["event_count"] == 3
+
+
+@BOTH_MERGES
+def test_nothing_is_sent_that_flashduty_would_discard(control: ControlNode) -> None:
+    statuses = ["Processing", "Processing", "Done", "Processing", "Done"]
+    report = "    - flashcat.flashduty.flashduty_change: {change_key: C, title: T, force: true, change_status: %s}\n"
+    reports = "".join(report % status for status in statuses)
+    control.environment["ANSIBLE_CALLBACKS_ENABLED"] = "flashcat.flashduty.flashduty_change"
+    assert control.run(control.write("site.yml", f"- hosts: web1\n  gather_facts: false\n  tasks:\n{reports}"))[0] == 0
+    events = [event for event in control.receiver.events() if event["change_key"] == "C"]
+    assert [event["body"]["change_status"] for event in events] == statuses
+    assert [event["discarded"] for event in events] == [None] * 5
+    moments = [event["body"]["event_time"] for event in events]
+    assert moments == sorted(moments)
+    # Never dated ahead of its arrival.
+    assert all(event["body"]["event_time"] <= event["received"] for event in events)
+
+
+@BOTH_MERGES
+def test_a_task_without_labels_leaves_those_of_its_change(control: ControlNode) -> None:
+    assert control.run(_playbook(control))[0] == 0
+    path = _playbook(control, "Done")
+    text = (control.folder / "Done.yml").read_text()
+    control.write("Done.yml", "".join(line for line in text.splitlines(True) if "labels:" not in line))
+    assert control.run(path)[1].count("changed: [") == 1
+    assert control.run(path)[1].count("changed: [") == 0
+    change = control.only_change()
+    assert change["change_status"] == "Done"
+    assert change["labels"] == {"service": "storefront", "nodes": "a,b", "debug": "true"}
 
 
 def test_module_defaults_by_group(control: ControlNode) -> None:

@@ -81,7 +81,8 @@ def test_a_failed_host_fails_as_without_the_role(control: ControlNode) -> None:
     change = _ended(control)
     assert control.statuses() == ["Processing", "Canceled"]
     assert control.last_text() == "Failed: web2: task Work (ansible.builtin.fail).\n2 of 3 hosts done."
-    assert (change["labels"]["result"], change["labels"]["failed_host"]) == ("failed", "web2")
+    outcome = {"result": "failed", "failed_host": "web2", "failed_task": "Work"}
+    assert change["labels"] == {"service": "storefront", **outcome}
 
 
 @BOTH_MERGES
@@ -107,7 +108,8 @@ def test_a_rollback_that_fails_and_a_task_with_no_log(control: ControlNode) -> N
     control.write("back.yml", "- name: Back\n  ansible.builtin.fail: {msg: cannot}\n")
     secret = FAILS_ON_WEB2 + "  no_log: true\n"
     assert control.run(_role(control, secret, tracked_change_rollback_tasks="back.yml"))[0] == 2
-    assert _ended(control)["labels"]["result"] == "failed"
+    labels = _ended(control)["labels"]
+    assert (labels["result"], labels["failed_task"]) == ("failed", "no_log")
     text = control.last_text()
     assert text.startswith("Failed: web2: a task with no_log. The rollback failed at task Back.")
 
@@ -197,7 +199,7 @@ TASKS = """
 def test_a_change_left_open_is_canceled_at_the_end(control: ControlNode) -> None:
     code, _output = control.run(control.write("site.yml", TASKS.format(cancel="true", command="/bin/false")))
     assert code == 2
-    assert _ended(control)["labels"]["result"] == "killed"
+    assert _ended(control)["labels"]["result"] == "unfinished"
     assert "ended before" in control.last_text()
     assert control.statuses() == ["Processing", "Canceled"]
 

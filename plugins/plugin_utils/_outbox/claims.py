@@ -15,13 +15,17 @@ from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP, PENDING
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 # The published limits are 100/s and 1000/min. Busy machines, networks and the clocks of two machines squeeze what left
 # evenly spaced: of this, no second of Flashduty's sees more than 90, as long as no request takes half a second longer
 # than another.
 _PACES = ((0.5, 30), (60.0, 985))
+# Seconds that no pause and no claim exceeds: Flashduty's Retry-After counts up to an hour.
+_PAUSE_MOST = 4000.0
+# Seconds for which an event counts as happening now.
+_RECENT = 600.0
 # Failed tries that are worth waiting for where the API was well before: they take 3 seconds.
 _WORTH_WAITING = 3
 _DAY = 86400.0
@@ -29,6 +33,7 @@ _DAY = 86400.0
 _KEEP_SETTLED = 7 * _DAY
 _KEEP_LAST_STATE = 90 * _DAY
 _KEEP_EVENTS = 20_000
+_KEEP_WAITING = 100_000
 _KEEP_BODIES = 2_000
 
 # An event that may be forgotten: settled, and no longer needed to close its run.
@@ -82,9 +87,9 @@ class Claims:
             now = self._now()
             self._release_lost(transaction, integration, now)
             wait_until = self._paused_until(transaction, integration, now, change_key is None)
-            row = self._next_in_line(transaction, integration, change_key, "next_try <= ? ORDER BY id", now)
+            row = self._next_in_line(transaction, integration, change_key, now)
             if row is None:
-                row = self._next_in_line(transaction, integration, change_key, "next_try > ? ORDER BY next_try", now)
+                row = self._next_in_line(transaction, integration, change_key, now, later=True)
                 lost = transaction.execute(
                     "SELECT min(claimed_until) FROM events WHERE integration = ? AND state = 'sending'", (integration,)
                 ).fetchone()[0]
@@ -99,7 +104,7 @@ class Claims:
     ) -> Claim | None:
         """The first event of a change, where nobody sends one of it. Within a transaction of the caller."""
         now = self._now()
-        row = self._next_in_line(transaction, integration, change_key, "next_try <= ? ORDER BY id", now)
+        row = self._next_in_line(transaction, integration, change_key, now)
         return None if row is None else self._take(transaction, integration, row, owner, now + lease)
 
     def _take(
@@ -119,24 +124,36 @@ class Claims:
 
     @staticmethod
     def _next_in_line(
-        transaction: sqlite3.Connection, integration: str, change_key: str | None, condition: str, now: float
+        transaction: sqlite3.Connection, integration: str, change_key: str | None, now: float, later: bool = False
     ) -> sqlite3.Row | None:
-        of_change, values = ("", ()) if change_key is None else ("change_key = ? AND ", (change_key,))
-        row: sqlite3.Row | None = transaction.execute(
-            "SELECT id, uid, change_key, body, tries, expires_at, next_try FROM events AS e"
-            f" WHERE integration = ? AND {of_change}{PENDING} AND state = 'waiting' AND NOT EXISTS ("
-            " SELECT 1 FROM events AS f WHERE f.integration = e.integration AND f.change_key = e.change_key"
-            f" AND f.id < e.id AND f.{PENDING}) AND {condition} LIMIT 1",
-            (integration, *values, now),
-        ).fetchone()
-        return row
+        """The next event that is first in the line of its change, and due, or with ``later`` due next.
+
+        What happens now goes before a backlog.
+        """
+        # No pause is so long: the clock was fast when that was written.
+        is_due = "(next_try <= :now OR next_try > :now + :most)"
+        lines = [f"{is_due} AND put_at >= :recent ORDER BY put_at, id", f"{is_due} ORDER BY id"]
+        of_change = "" if change_key is None else "change_key = :change_key AND "
+        values = {"integration": integration, "change_key": change_key, "now": now}
+        values.update(most=_PAUSE_MOST, recent=now - _RECENT)
+        for line in [f"NOT {is_due} ORDER BY next_try"] if later else lines:
+            row: sqlite3.Row | None = transaction.execute(
+                "SELECT id, uid, change_key, body, tries, expires_at, next_try FROM events AS e"
+                f" WHERE integration = :integration AND {of_change}{PENDING} AND state = 'waiting' AND NOT EXISTS ("
+                " SELECT 1 FROM events AS f WHERE f.integration = e.integration AND f.change_key = e.change_key"
+                f" AND f.id < e.id AND f.{PENDING}) AND {line} LIMIT 1",
+                values,
+            ).fetchone()
+            if row is not None:
+                return row
+        return None
 
     @staticmethod
     def _release_lost(transaction: sqlite3.Connection, integration: str, now: float) -> None:
         transaction.execute(
             "UPDATE events SET state = 'waiting', claimed_by = NULL WHERE integration = ? AND state = 'sending'"
-            " AND claimed_until < ?",
-            (integration, now),
+            " AND (claimed_until < ? OR claimed_until > ?)",
+            (integration, now, now + _PAUSE_MOST),
         )
         transaction.execute(
             "UPDATE events SET state = 'expired', settled_at = ? WHERE integration = ? AND state = 'waiting'"
@@ -148,7 +165,7 @@ class Claims:
     def _paused_until(transaction: sqlite3.Connection, integration: str, now: float, back_off: bool) -> float:
         """When the rate limits, and with ``back_off`` the failures before, next allow a request."""
         paused = transaction.execute("SELECT until FROM pauses WHERE integration = ?", (integration,)).fetchone()
-        until = float(paused["until"]) if paused and back_off else 0.0
+        until = float(paused["until"]) if paused and back_off and paused["until"] <= now + _PAUSE_MOST else 0.0
         transaction.execute("DELETE FROM sendings WHERE at < ? OR at > ?", (now - _PACES[-1][0], now + 1))
         for span, most in _PACES:
             newest = transaction.execute(
@@ -233,7 +250,8 @@ class Claims:
         with self._database.writing() as transaction:
             transaction.execute("DELETE FROM pauses WHERE integration = ?", (integration,))
             transaction.execute(
-                "UPDATE events SET next_try = 0 WHERE integration = ? AND state = 'waiting'", (integration,)
+                "UPDATE events SET next_try = 0 WHERE integration = ? AND state = 'waiting' AND tries > 0",
+                (integration,),
             )
 
     def try_now(self, integration: str, run: str) -> RetryState:
@@ -251,7 +269,8 @@ class Claims:
                     (integration, integration),
                 )
                 transaction.execute(
-                    "UPDATE events SET next_try = 0 WHERE integration = ? AND run = ? AND state = 'waiting'",
+                    "UPDATE events SET next_try = 0 WHERE integration = ? AND run = ? AND state = 'waiting'"
+                    " AND tries > 0",
                     (integration, run),
                 )
         return RetryState(int(tries or 0), bool(failures))
@@ -280,11 +299,22 @@ class Claims:
     # Housekeeping
 
     def prune(self) -> None:
-        """Forget what is settled and old, or more than enough, and make the file as small as what is left."""
+        """Forget what is settled and old, or more than enough, and make the file as small as what is left.
+
+        Of a backlog beyond bounds, the oldest events are given up, those first that are not the last of their change.
+        """
         now = self._now()
         last_of_key = "id IN (SELECT max(id) FROM events WHERE state = 'delivered' GROUP BY integration, change_key)"
         settled_beyond = "id <= (SELECT id FROM events WHERE settled_at IS NOT NULL ORDER BY id DESC LIMIT 1 OFFSET ?)"
         with self._database.writing() as transaction:
+            waiting = transaction.execute("SELECT count(*) FROM events WHERE state = 'waiting'").fetchone()[0]
+            if waiting > _KEEP_WAITING:
+                transaction.execute(
+                    "UPDATE events SET state = 'refused', settled_at = ?, error_code = ?, error = ? WHERE id IN"
+                    " (SELECT id FROM events AS e WHERE state = 'waiting' ORDER BY id = (SELECT max(id) FROM events f"
+                    " WHERE f.integration = e.integration AND f.change_key = e.change_key), id LIMIT ?)",
+                    (now, GIVEN_UP, f"more than {_KEEP_WAITING} events were waiting", waiting - _KEEP_WAITING),
+                )
             transaction.execute(
                 f"DELETE FROM events WHERE {_DISPENSABLE} AND state != 'refused' AND settled_at < ?"
                 f" AND NOT ({last_of_key})",
@@ -297,7 +327,7 @@ class Claims:
             # Taken out and put back: rows that only get smaller leave their pages half empty.
             transaction.execute(
                 f"CREATE TEMP TABLE stripped AS SELECT * FROM events WHERE {_DISPENSABLE} AND body IS NOT NULL"
-                f" AND state = 'delivered' AND {settled_beyond}",
+                f" AND {settled_beyond}",
                 (_KEEP_BODIES,),
             )
             transaction.execute("UPDATE stripped SET body = NULL")

@@ -14,10 +14,30 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
+    DESCRIPTION_MAX,
+    ChangeEvent,
+    shortened,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import (
+    OUTCOME_LABELS,
+    with_outcome,
+    without_outcome,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
 
+# The error code of an event that was given up, of too many that waited.
+GIVEN_UP = "GivenUp"
 PENDING = "state IN ('waiting', 'sending')"
+# What Flashduty has of a change, or will have; of many events, the last ones.
+_RECORDED = (
+    "SELECT id, uid, state, run, change_status, event_time, asked_time FROM events WHERE integration = ?"
+    " AND change_key = ? AND state IN ('delivered', 'waiting', 'sending') ORDER BY id DESC LIMIT 100"
+)
+_HELD = "integration = ? AND change_key = ? AND state = 'held'"
+# Seconds for which an event is held back at most whose second was taken; further ahead lie plans, and what was dated
+# before the clock was set back.
+_HELD_BACK_MOST = 10.0
 _LAST = (
     "SELECT * FROM events WHERE integration = ? AND change_key = ? AND (state = 'delivered'"
     " OR (state IN ('waiting', 'sending') AND (expires_at IS NULL OR expires_at >= ?))) ORDER BY id DESC LIMIT 1"
@@ -70,13 +90,14 @@ class Outcome(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """An event that Flashduty refused for good."""
+    """An event that Flashduty refused for good, or that was given up."""
 
     change_key: str
     change_status: str
     http_status: int | None
     request_id: str | None
     error: str
+    error_code: str | None
 
 
 class Events:
@@ -154,7 +175,7 @@ class Events:
             return []
         with self._database.writing() as transaction:
             rows = transaction.execute(
-                "SELECT change_key, change_status, http_status, request_id, error FROM events"
+                "SELECT change_key, change_status, http_status, request_id, error, error_code FROM events"
                 f" WHERE {chosen} ORDER BY id",
                 (integration,),
             ).fetchall()
@@ -181,7 +202,8 @@ class Events:
         last = transaction.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
         before = ChangeEvent.from_json(last["body"]) if last is not None and last["body"] else None
         if last is None or force or not _is_equal(last, event):
-            return PutResult(self.insert(transaction, integration, event, run, expires_at), True, before)
+            uid = self.insert(transaction, integration, event, run, expires_at, event.event_time is not None)
+            return PutResult(uid, True, before)
         if expires_at is None and last["expires_at"] is not None:
             transaction.execute("UPDATE events SET expires_at = NULL WHERE id = ?", (last["id"],))
         if run is not None and run != last["run"]:
@@ -199,26 +221,85 @@ class Events:
         event: ChangeEvent,
         run: str | None,
         expires_at: float | None = None,
+        is_backdated: bool = False,
     ) -> str:
-        """Store an event in any case, with its moment fixed, and return its uid."""
-        event, uid = event.at(self._now()), secrets.token_hex(12)
-        transaction.execute(
-            "INSERT INTO events (uid, integration, change_key, body, fingerprint, event_time, change_status, run,"
-            " put_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                uid,
-                integration,
-                event.change_key,
-                event.to_json(),
-                event.fingerprint(),
-                event.event_time,
-                event.change_status,
-                run,
-                self._now(),
-                expires_at,
-            ),
+        """Store an event in any case, with its moment fixed, and return its uid.
+
+        Flashduty records one event of a change, status and second, and takes neither status nor labels of one that
+        happened before the last. So an event that follows another is not dated before it, whatever this machine's clock
+        does, and where its second is taken it replaces what its run has waiting there, or is dated a second later and
+        not sent before.
+
+        :param is_backdated: whether its moment was given by a user, who may report what happened earlier.
+        """
+        now = self._now()
+        asked_time = moment = int(now) if event.event_time is None else event.event_time
+        recorded = transaction.execute(_RECORDED, (integration, event.change_key)).fetchall()
+        # A plan is not what happened.
+        happened = [row for row in recorded if row["change_status"] != "Ready"]
+        latest = max(happened, key=lambda row: int(row["event_time"]), default=None)
+        if latest is not None and (asked_time >= latest["asked_time"] or not is_backdated):
+            moment = max(moment, latest["event_time"])
+        of_status = {row["event_time"]: row for row in recorded if row["change_status"] == event.change_status}
+        first = moment
+        while (taken := of_status.get(moment)) is not None:
+            if taken is recorded[0] is not recorded[-1] and taken["state"] == "waiting" and taken["run"] == run:
+                break
+            moment += 1
+        event = event._replace(event_time=moment)
+        row = {
+            "body": event.to_json(),
+            "fingerprint": event.fingerprint(),
+            "event_time": moment,
+            "asked_time": asked_time,
+            "put_at": now,
+            "expires_at": expires_at,
+        }
+        if taken is not None:
+            transaction.execute(
+                "UPDATE events SET body = :body, fingerprint = :fingerprint, event_time = :event_time,"
+                " asked_time = :asked_time, put_at = :put_at, expires_at = max(expires_at, :expires_at) WHERE id = :id",
+                {**row, "id": taken["id"]},
+            )
+            return str(taken["uid"])
+        row.update(uid=secrets.token_hex(12), integration=integration, change_key=event.change_key, run=run)
+        row["change_status"] = event.change_status
+        row["next_try"] = moment if first < moment <= now + _HELD_BACK_MOST else 0
+        names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
+        transaction.execute(f"INSERT INTO events ({names}) VALUES ({marks})", row)
+        return str(row["uid"])
+
+    def hold(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent, run: str) -> None:
+        """Keep an end that is not sent, for the run that ends this change after it."""
+        uid = self.insert(transaction, integration, event, run)
+        transaction.execute("UPDATE events SET state = 'held', settled_at = ? WHERE uid = ?", (self._now(), uid))
+
+    def any_held(self, integration: str) -> bool:
+        """Whether an end of any change is held."""
+        return bool(
+            self._database.rows("SELECT 1 FROM events WHERE state = 'held' AND integration = ? LIMIT 1", (integration,))
         )
-        return uid
+
+    def held(self, integration: str, change_key: str) -> list[ChangeEvent]:
+        """The ends of a change that are held."""
+        rows = self._database.rows(f"SELECT body FROM events WHERE {_HELD} ORDER BY id", (integration, change_key))
+        return [ChangeEvent.from_json(row["body"]) for row in rows]
+
+    def with_held(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent) -> ChangeEvent:
+        """An end together with those that were held: the change is done where every run of it is."""
+        held = self.held(integration, event.change_key)
+        if not held:
+            return event
+        transaction.execute(f"UPDATE events SET state = 'expired' WHERE {_HELD}", (integration, event.change_key))
+        ends = [event, *held]
+        worst = next((each for each in ends if each.change_status == "Canceled"), event)
+        texts = [worst.description, *(each.description for each in ends if each is not worst)]
+        outcome = {name: value for name, value in worst.labels.items() if name in OUTCOME_LABELS}
+        return event._replace(
+            change_status=worst.change_status,
+            description=shortened("\n".join(text for text in texts if text), DESCRIPTION_MAX) or None,
+            labels=with_outcome(without_outcome(held[0].labels), outcome),
+        )
 
     def was_said(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent) -> bool:
         """Whether the last event of its change says the same, whenever it says it."""
@@ -227,5 +308,5 @@ class Events:
 
 
 def _is_equal(last: sqlite3.Row, event: ChangeEvent) -> bool:
-    same_time = event.event_time is None or event.event_time == last["event_time"]
+    same_time = event.event_time is None or event.event_time == last["asked_time"]
     return same_time and bool(last["fingerprint"] == event.fingerprint())

@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 )
 
 _SHOWN = 20
+_TASKS_MAX = 256
 
 
 class Part(NamedTuple):
@@ -27,12 +28,14 @@ class Part(NamedTuple):
 
     :ivar outcome: started, done or failed.
     :ivar text: what there is to say about it.
+    :ivar task: the task that failed.
     :ivar at: since when it is so, Unix seconds.
     """
 
     host: str
     outcome: str
     text: str
+    task: str
     at: float
 
 
@@ -61,10 +64,13 @@ class Conclusion(NamedTuple):
             lines = [*lines[:_SHOWN], f"And {len(lines) - _SHOWN} more hosts."]
         lines.append(f"{done} of {len(parts)} hosts done.")
         status = "Canceled" if failed or lost else "Done"
-        outcome = {"result": "failed" if failed else "stopped" if lost else "ok"}
+        outcome: dict[str, str] = {"result": "failed" if failed else "stopped" if lost else "ok"}
         if failed or lost:
             outcome["failed_host"] = shortened(",".join(part.host for part in [*failed, *lost]), LABEL_VALUE_MAX)
-        return cls(status, "\n".join(lines), max(part.at for part in parts), outcome)
+            tasks = ",".join(dict.fromkeys(part.task for part in failed if part.task))
+            outcome["failed_task"] = shortened(plain_text(tasks), _TASKS_MAX)
+        said = {name: value for name, value in outcome.items() if value}
+        return cls(status, "\n".join(lines), max(part.at for part in parts), said)
 
 
 def described(text: str, description: str | None) -> str:

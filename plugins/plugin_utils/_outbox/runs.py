@@ -17,7 +17,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import LABELS_MAX, ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import (
+    with_outcome,
+    without_outcome,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -33,18 +37,29 @@ _OF_CHANGE = (
     "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL"
     " AND id IN (SELECT run FROM events WHERE integration = ? AND change_key = ?) LIMIT 1"
 )
+_ARE_OTHERS = (
+    "runs.integration = :integration AND runs.closed_at IS NULL"
+    " AND runs.process NOT IN (SELECT process FROM runs WHERE id = :run)"
+)
+_OTHERS = f"SELECT 1 FROM runs WHERE {_ARE_OTHERS} LIMIT 1"
+# The last events of a change that other processes have open.
+_OF_OTHERS = (
+    "SELECT runs.*, events.body FROM runs JOIN events ON events.id ="
+    " (SELECT max(id) FROM events WHERE integration = :integration AND change_key = :key AND run = runs.id)"
+    f" WHERE {_ARE_OTHERS} AND events.change_status NOT IN ('Done', 'Canceled') ORDER BY runs.opened_at"
+)
 
 
 class Watch(NamedTuple):
     """A process after whose end a change is closed that it left open.
 
     :ivar vanished_text: the description of the Canceled event; None where an event only joins a change that is watched.
-    :ivar outcome_labels: whether the change then says in labels how it ended.
+    :ivar vanished_result: its label ``result``; empty where no label is to say how the change ended.
     """
 
     process: Process
     vanished_text: str | None = None
-    outcome_labels: bool = True
+    vanished_result: str = ""
 
 
 class PartResult(NamedTuple):
@@ -74,17 +89,24 @@ class Runs:
         process: Process,
         vanished_text: str,
         events: Iterable[ChangeEvent],
-        outcome_labels: bool = True,
+        vanished_result: str = "killed",
     ) -> None:
         """Record that a process has begun, or goes on, together with the events that say so.
 
         :param vanished_text: the description of the Canceled events, should the process vanish.
-        :param outcome_labels: whether these then say in labels how the change ended.
+        :param vanished_result: their label ``result``; empty where no label is to say how the change ended.
         """
         with self._database.writing() as transaction:
-            self._insert(transaction, run, integration, Watch(process, vanished_text, outcome_labels))
+            self._insert(transaction, run, integration, Watch(process, vanished_text, vanished_result))
+            is_alone = self._is_alone(run, integration)
             for event in events:
-                self._events.insert(transaction, integration, event, run)
+                key = event.change_key
+                others = (
+                    [] if is_alone else self._of_others(run, integration, key) or self._events.held(integration, key)
+                )
+                # What several runs report is one change, which keeps the labels that it was begun with.
+                own = event if not others else event._replace(labels=without_outcome(others[0].labels))
+                self._events.insert(transaction, integration, own, run)
 
     @again_when_damaged
     def close(self, run: str, integration: str, events: Iterable[ChangeEvent]) -> bool:
@@ -99,9 +121,10 @@ class Runs:
         with self._database.writing() as transaction:
             self._insert(transaction, run, integration, None)
             closed = self._mark_closed(transaction, run)
+            store = self._events.insert if self._is_alone(run, integration) else self._end
             for event in events:
                 if (closed and event.is_terminal) or not self._events.was_said(transaction, integration, event):
-                    self._events.insert(transaction, integration, event, run)
+                    store(transaction, integration, event, run)
             return closed
 
     def close_vanished(self, run: str, event_time: float | None = None, text: str | None = None) -> int:
@@ -119,8 +142,29 @@ class Runs:
             if not rows or not self._mark_closed(transaction, run):
                 return 0
             for event in canceled:
-                self._events.insert(transaction, rows[0]["integration"], event, run)
+                self._end(transaction, rows[0]["integration"], event, run)
             return len(canceled)
+
+    def _is_alone(self, run: str, integration: str) -> bool:
+        """Whether no other process can have a change of the run."""
+        values = {"run": run, "integration": integration}
+        return not self._database.rows(_OTHERS, values) and not self._events.any_held(integration)
+
+    def _end(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent, run: str) -> None:
+        """Store an end, or hold it while another process has the change open; the last of them tells the worst."""
+        others = self._of_others(run, integration, event.change_key) if event.is_terminal else []
+        if others:
+            labels = with_outcome(without_outcome(others[0].labels), event.labels)
+            self._events.hold(transaction, integration, event._replace(labels=labels), run)
+        else:
+            whole = self._events.with_held(transaction, integration, event) if event.is_terminal else event
+            self._events.insert(transaction, integration, whole, run)
+
+    def _of_others(self, run: str, integration: str, change_key: str) -> list[ChangeEvent]:
+        """The last events of the runs of other processes that are there and have the same change open."""
+        values = {"run": run, "integration": integration, "key": change_key}
+        rows = [row for row in self._database.rows(_OF_OTHERS, values) if not self._has_vanished(row)]
+        return [ChangeEvent.from_json(row["body"]) for row in rows if row["body"]]
 
     def canceled_events(self, run: str, event_time: float | None = None, text: str | None = None) -> list[ChangeEvent]:
         """The events that :meth:`close_vanished` stores; writes nothing.
@@ -131,7 +175,7 @@ class Runs:
             return []
         parts = self._parts(run)
         rows = self._database.rows(
-            "SELECT body, vanished_text, seen_at, event_time, outcome_labels FROM events"
+            "SELECT body, vanished_text, vanished_result, seen_at, event_time FROM events"
             " JOIN runs ON runs.id = events.run"
             " WHERE events.id IN (SELECT max(id) FROM events WHERE run = ? GROUP BY change_key)"
             " AND change_status NOT IN ('Done', 'Canceled') ORDER BY events.id",
@@ -143,11 +187,11 @@ class Runs:
             moment = max(row["seen_at"], min(row["event_time"], self._now())) if event_time is None else event_time
             fields = ChangeEvent.from_json(row["body"]).to_dict()
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
-            outcome: Mapping[str, str] = {"result": "interrupted" if text else "killed"}
+            outcome: Mapping[str, str] = {"result": "interrupted" if text else row["vanished_result"]}
             if parts:
                 concluded, outcome = _concluded(parts, ChangeEvent.from_json(row["body"]), moment)
                 fields.update(concluded)
-            if row["outcome_labels"]:
+            if row["vanished_result"]:
                 fields["labels"] = with_outcome(fields.get("labels") or {}, outcome)
             canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
         return canceled
@@ -188,12 +232,13 @@ class Runs:
         if process.is_of_earlier_boot:
             return True
         if not process.is_local:
-            return bool(run["seen_at"] < self._now() - _SILENT_AFTER)
+            # Ahead of the clock lies what a clock said that was fast.
+            return bool(abs(run["seen_at"] - self._now()) > _SILENT_AFTER)
         if process.is_alive():
             return False
         # Its courier knows the moment and the reason better; it may not have come up yet.
         if run["courier"] is None:
-            return bool(run["opened_at"] < self._now() - _COURIER_STARTS_WITHIN)
+            return bool(abs(run["opened_at"] - self._now()) > _COURIER_STARTS_WITHIN)
         return not Process.from_text(run["courier"]).is_alive()
 
     # Changes of tasks
@@ -221,7 +266,7 @@ class Runs:
         with self._database.writing() as transaction:
             transaction.execute(
                 "INSERT OR REPLACE INTO parts"
-                " SELECT run, ?, 'started', '', ? FROM events WHERE uid = ? AND run IS NOT NULL",
+                " SELECT run, ?, 'started', '', '', ? FROM events WHERE uid = ? AND run IS NOT NULL",
                 (host, self._now(), uid),
             )
 
@@ -240,8 +285,8 @@ class Runs:
             if run is None:
                 return PartResult(False, None)
             transaction.execute(
-                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?)",
-                (run, part.host, part.outcome, part.text, part.at),
+                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?)",
+                (run, part.host, part.outcome, part.text, part.task, part.at),
             )
             through = {each.host for each in self._parts(run) if each.outcome != "started"}
             if pending_hosts - through:
@@ -252,7 +297,9 @@ class Runs:
             return PartResult(True, uids[0] if uids else None)
 
     def _parts(self, run: str) -> list[Part]:
-        rows = self._database.rows("SELECT host, outcome, text, at FROM parts WHERE run = ? ORDER BY at, host", (run,))
+        rows = self._database.rows(
+            "SELECT host, outcome, text, task, at FROM parts WHERE run = ? ORDER BY at, host", (run,)
+        )
         if not rows:
             return []
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
@@ -261,10 +308,10 @@ class Runs:
 
     def _insert(self, transaction: sqlite3.Connection, run: str, integration: str, watch: Watch | None) -> None:
         now = self._now()
-        process, text, labels = ("", "", False) if watch is None else (watch.process.to_text(), *watch[1:])
+        process, *vanished = ("", "", "") if watch is None else (watch.process.to_text(), *watch[1:])
         transaction.execute(
-            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, NULL, ?)",
-            (run, integration, process, text, now, now, labels),
+            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, ?, NULL)",
+            (run, integration, process, *vanished, now, now),
         )
 
     def _mark_closed(self, transaction: sqlite3.Connection, run: str) -> bool:
@@ -274,13 +321,6 @@ class Runs:
             ).rowcount
             == 1
         )
-
-
-def with_outcome(labels: Mapping[str, str], outcome: Mapping[str, str]) -> dict[str, str]:
-    """The labels of a change and those of its outcome; of one name, the change's own count, and so they do where there
-    is no room for both."""
-    new = {key: value for key, value in outcome.items() if key not in labels}
-    return {**labels, **dict([*new.items()][: LABELS_MAX - len(labels)])}
 
 
 def _concluded(parts: Iterable[Part], event: ChangeEvent, moment: float) -> tuple[Mapping[str, Any], Mapping[str, str]]:

@@ -29,6 +29,7 @@ CREATE TABLE events (
     body TEXT,
     fingerprint TEXT NOT NULL,
     event_time INTEGER NOT NULL,
+    asked_time INTEGER NOT NULL,
     change_status TEXT NOT NULL,
     run TEXT,
     state TEXT NOT NULL DEFAULT 'waiting',
@@ -47,25 +48,28 @@ CREATE TABLE events (
 );
 CREATE INDEX events_by_key ON events (integration, change_key, id);
 CREATE INDEX events_pending ON events (integration, id) WHERE state IN ('waiting', 'sending');
+CREATE INDEX events_waiting ON events (integration, put_at, id) WHERE state = 'waiting';
 CREATE INDEX events_sending ON events (integration, claimed_until) WHERE state = 'sending';
 CREATE INDEX events_expiring ON events (integration, expires_at) WHERE state = 'waiting' AND expires_at IS NOT NULL;
 CREATE INDEX events_of_run ON events (run) WHERE run IS NOT NULL;
+CREATE INDEX events_held ON events (integration, change_key) WHERE state = 'held';
 CREATE TABLE runs (
     id TEXT PRIMARY KEY,
     integration TEXT NOT NULL,
     process TEXT NOT NULL,
     courier TEXT,
     vanished_text TEXT NOT NULL,
+    vanished_result TEXT NOT NULL,
     opened_at REAL NOT NULL,
     seen_at REAL NOT NULL,
-    closed_at REAL,
-    outcome_labels INTEGER NOT NULL
+    closed_at REAL
 );
 CREATE TABLE parts (
     run TEXT NOT NULL,
     host TEXT NOT NULL,
     outcome TEXT NOT NULL,
     text TEXT NOT NULL,
+    task TEXT NOT NULL,
     at REAL NOT NULL,
     PRIMARY KEY (run, host)
 );

@@ -19,6 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import RetryState
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
+DOCTOR = "ansible-playbook flashcat.flashduty.doctor"
 
 
 class EventSink(Protocol):
@@ -58,7 +60,7 @@ class RunDelivery:
     :param signals: those of that process.
     :param vanished_text: what the run's changes say then.
     :param interrupted_text: what they say where it was interrupted before.
-    :param outcome_labels: whether their labels then say how they ended.
+    :param vanished_result: their label ``result`` then; empty where no label is to say how they ended.
     """
 
     def __init__(
@@ -70,13 +72,13 @@ class RunDelivery:
         signals: Signals,
         vanished_text: str,
         interrupted_text: str,
-        outcome_labels: bool,
+        vanished_result: str,
         notices: Notices,
     ) -> None:
         self._process = process
         self._run = run
         self._vanished_text = vanished_text
-        self._outcome_labels = outcome_labels
+        self._vanished_result = vanished_result
         self._is_begun = False
         self._notices = notices
         self.store = Store(state_dir, connection, process)
@@ -93,7 +95,7 @@ class RunDelivery:
             self._is_begun = True
         self.store.do(
             lambda outbox, integration: outbox.runs.open(
-                self._run, integration, self._process, self._vanished_text, events, self._outcome_labels
+                self._run, integration, self._process, self._vanished_text, events, self._vanished_result
             )
         )
         self._show_notices()
@@ -163,7 +165,9 @@ class RunDelivery:
         return is_over
 
     def _tell_what_became_of_it(self, outbox: Outbox, integration: str) -> None:
-        refused = outbox.events.take_refusals(integration)
+        told = outbox.events.take_refusals(integration)
+        given_up = [refusal for refusal in told if refusal.error_code == GIVEN_UP]
+        refused = [refusal for refusal in told if refusal.error_code != GIVEN_UP]
         is_delivered = not outbox.events.pending(integration, self._run)
         waiting = 0 if is_delivered else outbox.events.pending(integration)
         reason = outbox.claims.last_error(integration)
@@ -171,6 +175,11 @@ class RunDelivery:
             self._notices.warning(
                 f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {outbox.folder};"
                 f" delivery goes on in the background and with the next run, or now: {FLUSH}"
+            )
+        if given_up:
+            self._notices.warning(
+                f"{_events(len(given_up))} given up: {given_up[0].error}. Their changes may be shown as in progress for"
+                f" ever. Find out why Flashduty took nothing: {DOCTOR}"
             )
         if refused:
             first = refused[0]

@@ -20,7 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     shortened,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import with_outcome
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import with_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, host_counts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import joined, natural
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import HostStatus, Outcome, RunResult
 
-OUTCOME = ("result", "failed_host", "failed_task", "changed_hosts")
-
 # In place of the name of a task with no_log.
 _NO_LOG = "no_log"
 _TASK_MAX = 256

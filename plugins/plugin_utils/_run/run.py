@@ -34,6 +34,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signal
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
@@ -46,7 +47,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import OUTCOME
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
@@ -253,7 +253,7 @@ class Run:
             self._signals,
             settings.described(settings.messages.vanished()),
             settings.described(settings.messages.interrupted()),
-            settings.with_outcome,
+            "killed" if settings.with_outcome else "",
             self._notices,
         )
 
@@ -398,7 +398,7 @@ class Run:
 
 def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
     exact = {"group": target} if settings.scope == "group" else {}
-    most = LABELS_MAX - len(OUTCOME) if settings.with_outcome else LABELS_MAX
+    most = LABELS_MAX - len(OUTCOME_LABELS) if settings.with_outcome else LABELS_MAX
     return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most)
 
 

@@ -26,6 +26,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     ReadingFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import without_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
 
@@ -134,17 +135,20 @@ def _is_equal(change: Mapping[str, Any], event: ChangeEvent, last: LastEvent | N
     if change.get("change_status") != event.change_status:
         return False
     last_time = change.get("last_time")
-    if event.event_time is not None and event.event_time != last_time:
-        return False
-    # Flashduty may show a text or label otherwise than it was sent; then our own last word decides, if it is the last.
+    # Flashduty may show a text or label otherwise than it was sent, and an event may be dated later than was asked for;
+    # where our own last word is the last, it decides.
     if last is not None and last.is_equal and isinstance(last_time, int) and last_time <= last.event_time:
         return True
+    if event.event_time is not None and event.event_time != last_time:
+        return False
     shown = _as_event(change)
-    return (
+    if event.labels and without_outcome(event.labels) != without_outcome(shown.labels):
+        return False
+    # The text that is shown may be that of the first event, which this one need not repeat.
+    return (change.get("start_time") or last_time) != last_time or (
         shown.title == event.title
         and event.description in (None, shown.description)
         and event.link in (None, shown.link)
-        and (not event.labels or dict(event.labels) == dict(shown.labels))
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS, ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import without_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent, Outcome, PutResult
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
@@ -51,7 +52,7 @@ class Report:
     :param run: the run that the event belongs to.
     :param remote: what Flashduty shows of the change; None leaves the comparison to the outbox.
     :param process: the ansible-playbook after whose end the change may have to be closed.
-    :param outcome_labels: whether the change then says in labels how it ended.
+    :param outcome_labels: whether the change then says in labels that it was not finished.
     :raises InvalidEvent: naming the field, the limit and the value.
     """
 
@@ -76,14 +77,16 @@ class Report:
         self._queue = options.get("on_delivery_failure") == "queue"
         cancel_on_exit = bool(options.get("cancel_on_exit")) and not self._event.is_terminal
         self._process = process
-        self._watch = Watch(process, LEFT_OPEN if cancel_on_exit else None, outcome_labels)
+        self._watch = Watch(process, LEFT_OPEN if cancel_on_exit else None, "unfinished" if outcome_labels else "")
         # What is to be closed from here has to be opened from here.
         self._remote = None if self._force or cancel_on_exit else remote
+        self._has_labels = options.get("labels") is not None
         self.warnings: list[str] = []
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`send` would change; writes and sends nothing."""
         with self._alone():
+            self._keep_labels()
             last = self._last()
             changed, before = (not last.is_equal, last.event) if last is not None else (True, None)
             if self._remote is not None:
@@ -127,6 +130,7 @@ class Report:
 
     def _sent(self) -> tuple[dict[str, Any], str]:
         with self._alone():
+            self._keep_labels()
             differs, before = None, None
             if self._remote is not None:
                 differs, before = self._compared(self._remote, self._last()) or (None, None)
@@ -193,6 +197,14 @@ class Report:
             return self._store.look(lambda outbox, integration: outbox.events.last(integration, self._event))
         except OutboxError:
             return None
+
+    def _keep_labels(self) -> None:
+        """An event that is given no labels has those of its change, so that every route takes it the same way."""
+        last = None if self._has_labels else self._last()
+        if last is not None and last.event is not None:
+            goes_on = last.event.change_status != self._event.change_status
+            labels = without_outcome(last.event.labels) if goes_on else last.event.labels
+            self._event = self._event._replace(labels=labels)
 
     def _compared(self, remote: RemoteState, last: LastEvent | None) -> tuple[bool, ChangeEvent | None] | None:
         compared = remote.compare(self._event, last)

@@ -23,7 +23,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
     InvalidQuery,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, MissingAppKey
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import with_outcome
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import with_outcome
 
 # What every change of the callback carries.
 _OURS = {"source": "ansible"}

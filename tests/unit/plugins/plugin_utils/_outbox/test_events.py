@@ -9,6 +9,7 @@ import pytest
 from outboxes import LEASE, ME, ONE, START, TWO, Clock, claimed, counts, event, outcome
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 
 
@@ -109,3 +110,77 @@ def test_the_outcome_tells_how_it_went(outbox: Outbox) -> None:
         "InvalidParameter",
         "bad",
     )
+
+
+def _sent(outbox: Outbox) -> list[tuple[str, int, str | None]]:
+    """What is due, with its status, moment after the start, and description."""
+    sent = []
+    while isinstance(claim := outbox.claims.claim(ONE, ME, LEASE), Claim):
+        outbox.claims.delivered(claim, ONE, "r")
+        told = ChangeEvent.from_json(claim.body)
+        sent.append((told.change_status, (told.event_time or 0) - int(START), told.description))
+    return sent
+
+
+def test_of_one_status_and_second_the_later_one_waits_for_the_next(outbox: Outbox, clock: Clock) -> None:
+    first = outbox.put(ONE, event(description="1"))
+    second = outbox.put(ONE, event(description="2"))
+    # Whoever waits for the second hears of the third, which says more.
+    third = outbox.put(ONE, event(description="3"), expires_at=START + 10)
+    assert first.uid != second.uid == third.uid
+    assert not outbox.put(ONE, event(description="3")).changed
+    done = outbox.put(ONE, event(status="Done"))
+    assert _sent(outbox) == [("Processing", 0, "1")]
+    assert outbox.claims.claim(ONE, ME, LEASE) == START + 1
+    outbox.claims.clear_pause(ONE)
+    assert outbox.claims.claim(ONE, ME, LEASE) == START + 1
+    clock.time += 1
+    # The end is not dated before what it follows.
+    assert _sent(outbox) == [("Processing", 1, "3"), ("Done", 1, None)]
+    assert outcome(outbox, done.uid).state == outcome(outbox, second.uid).state == "delivered"
+    assert not outbox.put(ONE, event(status="Done")).changed
+
+
+def test_what_is_on_its_way_or_not_the_last_is_not_replaced(outbox: Outbox, clock: Clock) -> None:
+    outbox.put(ONE, event())
+    outbox.put(ONE, event(status="Done"))
+    outbox.put(ONE, event(description="again"))
+    outbox.put(ONE, event(status="Done", description="again"))
+    clock.time += 1
+    assert _sent(outbox) == [
+        ("Processing", 0, None),
+        ("Done", 0, None),
+        ("Processing", 1, "again"),
+        ("Done", 1, "again"),
+    ]
+
+
+def test_a_moment_that_is_asked_for_is_compared_as_it_was_asked_for(outbox: Outbox) -> None:
+    asked = event(event_time=int(START) - 50)
+    outbox.put(ONE, asked)
+    assert outbox.put(ONE, asked._replace(title="other")).changed
+    assert not outbox.put(ONE, asked._replace(title="other")).changed
+    earlier = asked._replace(event_time=int(START) - 90)
+    assert outbox.put(ONE, earlier).changed
+    assert [(status, moment) for status, moment, _text in _sent(outbox)] == [
+        ("Processing", -50),
+        ("Processing", -49),
+        ("Processing", -90),
+    ]
+
+
+def test_a_clock_that_is_set_back_dates_no_end_before_its_beginning(outbox: Outbox, clock: Clock) -> None:
+    outbox.put(ONE, event())
+    clock.time -= 3600
+    outbox.put(ONE, event(status="Done"))
+    outbox.runs.open("run", ONE, ME, "", [event("b", event_time=int(START))])
+    outbox.runs.close("run", ONE, [event("b", "Done", event_time=int(clock.time))])
+    assert _sent(outbox) == [("Processing", 0, None), ("Done", 0, None)] * 2
+
+
+def test_what_is_planned_for_later_holds_up_nothing(outbox: Outbox) -> None:
+    outbox.put(ONE, event(status="Ready", event_time=int(START) + 30))
+    outbox.put(ONE, event(status="Ready", event_time=int(START) + 86400, title="later"))
+    assert [moment for _status, moment, _text in _sent(outbox)] == [30, 86400]
+    outbox.put(ONE, event())
+    assert _sent(outbox) == [("Processing", 0, None)]

@@ -12,7 +12,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts i
 
 
 def parts(*outcomes: str) -> list[Part]:
-    return [Part(f"h{number}", outcome, "", float(number)) for number, outcome in enumerate(outcomes)]
+    return [Part(f"h{number}", outcome, "", "", float(number)) for number, outcome in enumerate(outcomes)]
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,20 @@ def test_a_change_is_done_only_when_every_host_is(outcomes: list[str], status: s
 
 def test_it_ended_when_the_last_host_was_through_in_whatever_order_they_are_told() -> None:
     assert (
-        Conclusion.of([Part("b", "done", "", 20.0), Part("c", "done", "", 30.0), Part("a", "done", "", 10.0)]).at == 30
+        Conclusion.of(
+            [Part("b", "done", "", "", 20.0), Part("c", "done", "", "", 30.0), Part("a", "done", "", "", 10.0)]
+        ).at
+        == 30
     )
 
 
 def test_those_that_failed_come_first_then_those_that_were_lost_and_nobody_else_is_named() -> None:
     lines = Conclusion.of(
         [
-            Part("fine", "done", "all well", 1.0),
-            Part("lost", "started", "", 2.0),
-            Part("broken", "failed", "disk full", 3.0),
-            Part("mute", "failed", "", 4.0),
+            Part("fine", "done", "all well", "", 1.0),
+            Part("lost", "started", "", "", 2.0),
+            Part("broken", "failed", "disk full", "fill it", 3.0),
+            Part("mute", "failed", "", "", 4.0),
         ]
     ).text.splitlines()
     assert len(lines) == 4
@@ -52,6 +55,18 @@ def test_those_that_failed_come_first_then_those_that_were_lost_and_nobody_else_
     assert not lines[1].rstrip().endswith(":")
     assert "lost" in lines[2]
     assert "1 of 4" in lines[3]
+
+
+def test_the_labels_name_the_hosts_and_tasks_at_fault_and_a_change_that_is_done_has_none() -> None:
+    broken = [Part("a", "failed", "", "Restart", 1.0), Part("b", "failed", "", "Restart", 2.0)]
+    other = [Part("c", "failed", "", "Migrate", 3.0), Part("d", "started", "", "", 4.0)]
+    assert Conclusion.of([*broken, *other]).outcome == {
+        "result": "failed",
+        "failed_host": "a,b,c,d",
+        "failed_task": "Restart,Migrate",
+    }
+    assert Conclusion.of(parts("done", "started")).outcome == {"result": "stopped", "failed_host": "h1"}
+    assert Conclusion.of(parts("done")).outcome == {"result": "ok"}
 
 
 def test_of_many_hosts_twenty_are_named_and_the_others_counted() -> None:

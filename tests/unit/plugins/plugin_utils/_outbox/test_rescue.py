@@ -21,9 +21,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.rescue 
 
 
 @pytest.fixture
-def new(tmp_path: Path) -> Iterator[Outbox]:
+def new(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
     """An outbox that has just been made."""
-    with Outbox(str(tmp_path / "new"), durable=False) as opened:
+    with Outbox(str(tmp_path / "new"), durable=False, now=clock) as opened:
         yield opened
 
 

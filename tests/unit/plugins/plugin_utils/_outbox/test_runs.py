@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from outboxes import LEASE, ME, ONE, START, TWO, Clock, event
+from outboxes import LEASE, ME, ONE, START, TWO, Clock, claimed, counts, deliver_all, event
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
@@ -109,7 +109,7 @@ LEFT_OPEN = Watch(HERE, "left open")
 
 
 def part(host: str, outcome: str = "done", at: float = START) -> Part:
-    return Part(host, outcome, f"{host} broke" if outcome == "failed" else "", at)
+    return Part(host, outcome, f"{host} broke" if outcome == "failed" else "", "", at)
 
 
 def statuses(outbox: Outbox, run: str) -> list[str]:
@@ -174,3 +174,44 @@ def test_when_the_process_ends_the_parts_tell_how(outbox: Outbox) -> None:
     outbox.runs.end_part(ONE, "a", HERE, part("h1", at=START + 5), frozenset({"h1", "never begins"}))
     (closing,) = outbox.runs.canceled_events(run, START + 60)
     assert (closing.change_status, closing.event_time) == ("Done", int(START + 5))
+
+
+def test_of_several_runs_with_one_key_the_last_to_end_closes_the_change(outbox: Outbox, clock: Clock) -> None:
+    parent = Process.of(os.getppid())
+    outer, inner = event(labels={"host": "web1"}), event(labels={"host": "db1"})
+    outbox.runs.open("outer", ONE, ME, "vanished", [outer])
+    clock.time += 1
+    outbox.runs.open("inner", ONE, parent, "vanished", [inner])
+    failed = event(status="Canceled", description="it failed", labels={"host": "db1", "result": "failed"})
+    outbox.runs.close("inner", ONE, [failed])
+    assert statuses(outbox, "outer") == ["Canceled"]
+    clock.time += 1
+    outbox.runs.close("outer", ONE, [event(status="Done", description="all well", labels={"host": "web1"})])
+    sent = []
+    while isinstance(claim := outbox.claims.claim(ONE, ME, LEASE), Claim):
+        outbox.claims.delivered(claim, ONE, "r")
+        sent.append(ChangeEvent.from_json(claim.body))
+    assert [(each.change_status, dict(each.labels)) for each in sent] == [
+        ("Processing", {"host": "web1"}),
+        ("Processing", {"host": "web1"}),
+        ("Canceled", {"host": "web1", "result": "failed"}),
+    ]
+    assert sent[-1].description == "it failed\nall well"
+    # What was held is told once.
+    outbox.runs.open("next", ONE, ME, "vanished", [outer])
+    outbox.runs.close("next", ONE, [event(status="Done")])
+    clock.time += 1
+    claimed(outbox)
+
+
+def test_a_run_that_has_vanished_or_ended_that_change_holds_up_nothing(outbox: Outbox, clock: Clock) -> None:
+    outbox.runs.open("gone", ONE, ME._replace(boot="earlier"), "vanished", [event()])
+    outbox.put(ONE, event("b"), watch=LEFT_OPEN)
+    outbox.put(ONE, event("b", "Done"), watch=LEFT_OPEN)
+    clock.time += 1
+    outbox.runs.open("run", ONE, Process.of(os.getppid()), "vanished", [event(), event("b")])
+    outbox.runs.close("run", ONE, [event(status="Done"), event("b", "Done")])
+    deliver_all(outbox)
+    clock.time += 1
+    deliver_all(outbox)
+    assert counts(outbox) == {"delivered": 7}

@@ -153,7 +153,7 @@ def test_the_parts_of_a_change_go_on_in_the_spool(folder: str) -> None:
     everybody = frozenset({"h1", "h2"})
 
     def end(host: str) -> str | None:
-        part = Part(host, "done", "", 1_800_000_000.0)
+        part = Part(host, "done", "", "", 1_800_000_000.0)
         return mine.do(lambda outbox, known: outbox.runs.end_part(known, "a", ME, part, everybody)).uid
 
     assert end("h1") is None

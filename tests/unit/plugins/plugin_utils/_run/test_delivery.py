@@ -48,7 +48,7 @@ def notices() -> Notices:
 @pytest.fixture
 def run(store: Store, connection: Connection, signals: Signals, notices: Notices) -> RunDelivery:
     return RunDelivery(
-        store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", True, notices
+        store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", "killed", notices
     )
 
 
@@ -282,6 +282,18 @@ def test_a_refusal_is_told_once_with_what_flashduty_said(
     assert told(notices) == []
 
 
+def test_what_was_given_up_is_told_as_such(
+    run: RunDelivery, courier: int, notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims._KEEP_WAITING", 0)
+    run.put([event(), event("b")])
+    run.store.do(lambda outbox, _integration: outbox.claims.prune())
+    run.wait(0.0)
+    (text,) = told(notices)
+    assert text.startswith("2 events given up: more than 0 events were waiting")
+    assert "flashcat.flashduty.doctor" in text
+
+
 def test_an_outbox_that_has_gone_is_no_error(run: RunDelivery, courier: int, notices: Notices) -> None:
     run.put([event()])
     for path in Path(run.store.configured).glob(f"{FILE_NAME}*"):
@@ -299,7 +311,7 @@ def test_the_courier_that_is_started_delivers_and_leaves_with_nothing_left(
     couriers: list[int],
 ) -> None:
     run = RunDelivery(
-        store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", True, notices
+        store.configured, connection, ME, RUN, signals, "it vanished", "it was interrupted", "killed", notices
     )
     run.put([event()])
     run.close([event(status="Done")])

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import with_outcome
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,
     Outcome,
     RunResult,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import OUTCOME, outcome_labels
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import outcome_labels
 
 HOSTS = {
     "web1": HostStatus.OK,
@@ -39,7 +39,7 @@ def test_the_worst_that_happened_is_the_result() -> None:
         "failed_task": "Migrate,no_log",
         "changed_hosts": "2",
     }
-    assert {*labels(*HOSTS)} == {*OUTCOME}
+    assert {*labels(*HOSTS)} == {*OUTCOME_LABELS}
     assert labels("web1", "db1")["result"] == "unreachable"
     assert labels("web1", "db2", "db3") == {"result": "stopped", "changed_hosts": "1"}
     assert labels("db3") == {"result": "not_reached", "changed_hosts": "0"}
@@ -51,14 +51,3 @@ def test_a_run_that_failed_on_no_host_was_stopped() -> None:
 
 def test_what_ends_well_names_no_failure_though_one_was_forgiven() -> None:
     assert labels("web1", "web2", failed=False) == {"result": "ok", "changed_hosts": "2"}
-
-
-def test_the_changes_own_labels_stay_and_there_are_never_more_than_fifty() -> None:
-    assert with_outcome({"result": "mine"}, {"result": "ok", "changed_hosts": "1"}) == {
-        "result": "mine",
-        "changed_hosts": "1",
-    }
-    full = {f"label{number}": "x" for number in range(49)}
-    assert with_outcome(full, {"result": "ok", "changed_hosts": "1"}) == {**full, "result": "ok"}
-    full["label49"] = "x"
-    assert with_outcome(full, {"result": "ok"}) == full

@@ -81,6 +81,26 @@ def test_what_the_event_gives_is_compared(wanted: dict[str, Any], expected: bool
     assert differs(Flashduty(change()), event(**wanted)) is expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"title": "Downgrade", "description": "by a robot", "link": "https://ticket"}, False),
+        ({"labels": {"service": "shop", "result": "ok"}}, False),
+        ({"labels": {"service": "billing"}}, True),
+        ({"change_status": "Canceled"}, True),
+    ],
+)
+def test_the_text_of_an_earlier_event_and_the_outcome_are_not_compared(wanted: dict[str, Any], expected: bool) -> None:
+    shown = change(start_time=LONG_AGO - 60, labels={"service": "shop", "result": "failed"})
+    assert differs(Flashduty(shown), event(**wanted)) is expected
+
+
+def test_an_event_that_was_dated_later_than_it_was_asked_for_is_known() -> None:
+    asked = event(event_time=LONG_AGO - 1)
+    assert differs(Flashduty(change()), asked, known(True)) is False
+    assert differs(Flashduty(change()), asked, known(False)) is True
+
+
 def test_a_change_that_flashduty_does_not_know_is_reported() -> None:
     assert differs(Flashduty(), event()) is True
     assert differs(Flashduty(), event(), known(True)) is True

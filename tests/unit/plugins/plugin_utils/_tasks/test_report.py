@@ -335,7 +335,7 @@ def test_an_event_of_the_callbacks_run_is_closed_with_that(tasks: Tasks, receive
 
 
 def part(host: str, outcome: str = "done") -> Part:
-    return Part(host, outcome, "", time.time())
+    return Part(host, outcome, "", "", time.time())
 
 
 def test_the_last_host_closes_the_change(tasks: Tasks, receiver: Receiver) -> None:
@@ -363,3 +363,16 @@ def test_the_end_of_a_change_that_is_not_open_is_an_error(tasks: Tasks) -> None:
         with pytest.raises(ReportFailed, match="change a is not open") as caught:
             tasks.report(cancel_on_exit=True).end(part("h1"), frozenset())
         assert caught.value.result == {}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_without_labels_an_event_has_those_of_its_change_but_no_outcome_that_is_over(tasks: Tasks, again: bool) -> None:
+    labels = {"service": "shop"}
+    tasks.send(labels=labels, on_delivery_failure="queue")
+    ended = tasks.send(change_status="Done", labels={**labels, "result": "ok"}, on_delivery_failure="queue")
+    assert ended["changed"]
+    later = tasks.report(change_status="Done" if again else "Processing").preview()
+    assert (later["changed"], later["event"]["labels"]) == (
+        (False, {**labels, "result": "ok"}) if again else (True, labels)
+    )
+    assert "labels" not in tasks.report(labels={}).preview()["event"]
