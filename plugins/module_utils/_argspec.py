@@ -68,9 +68,22 @@ QUERY_OPTIONS: _Spec = {
     "orderby": {"type": "str", "choices": ["start_time", "last_time"], "default": "start_time"},
     "asc": {"type": "bool", "default": False},
 }
+OUTBOX_OPTIONS: _Spec = {
+    "limit": {"type": "int", "default": 20},
+    "state": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["waiting", "sending", "delivered", "refused", "expired", "held"],
+    },
+    "change_key": {"type": "str", "no_log": False},
+    "resend": {"type": "list", "elements": "str"},
+    "drop": {"type": "list", "elements": "str"},
+}
 FLUSH_OPTIONS: _Spec = {
     "wait": {"type": "float", "default": 60.0},
     "stale_after": {"type": "str"},
     "stale_integration_id": {"type": "int"},
     "stale_labels": {"type": "dict"},
+    "adopt": {"type": "list", "elements": "str"},
+    "drop": {"type": "list", "elements": "str"},
 }

@@ -55,6 +55,19 @@ options:
   stale_labels:
     description: Close only changes that have all of these labels too, such as C(controller).
     type: dict
+  adopt:
+    description:
+      - Of which other integrations this one takes over what lies in the outbox, because their key was replaced by this
+        one's. What waits, and what Flashduty refused for its key alone, is delivered with this key, and runs that
+        vanished are closed with it.
+      - Names as RV(others) and the warnings of runs show them, or V(true) for all that have the same API address.
+      - Where the new key belongs to another integration in Flashduty, changes that the old one knows stay open there.
+    type: list
+    elements: str
+  drop:
+    description: Of which other integrations what lies in the outbox is given up. Names as in O(adopt), or V(true).
+    type: list
+    elements: str
 requirements:
   - requests
 """
@@ -69,6 +82,10 @@ EXAMPLES = r"""
     stale_after: 1d
     stale_integration_id: 2451
     app_key: "{{ vaulted_app_key }}"
+
+- name: Deliver what waits for the key that this one has replaced
+  flashcat.flashduty.flashduty_flush:
+    adopt: [3f2a91c0]
 """
 
 RETURN = r"""
@@ -93,6 +110,23 @@ refused:
   description:
     - The events that Flashduty refused for good, with C(change_key), C(change_status), C(http_status), C(request_id)
       and C(error).
+  returned: success
+  type: list
+  elements: dict
+others:
+  description:
+    - What lies in the outbox for other integrations, each with C(integration), a name of it that shows nothing of its
+      key, C(same_address), whether it has this one's API address, and C(text), how much of what waits since when.
+  returned: success
+  type: list
+  elements: dict
+adopted:
+  description: The same of those that were adopted.
+  returned: success
+  type: list
+  elements: dict
+dropped:
+  description: The same of those that were given up.
   returned: success
   type: list
   elements: dict

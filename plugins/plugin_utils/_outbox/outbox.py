@@ -29,6 +29,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs im
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim, Claims
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import Integrations
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import Listing
 
 # Seconds that a writer waits for the others.
 PATIENCE = 10.0
@@ -89,6 +91,27 @@ class Outbox:
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claims
 
         return Claims(self.database, self._now)
+
+    @functools.cached_property
+    def integrations(self) -> Integrations:
+        """For those who look for what others have left: the start of a run does not load it."""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import Integrations
+
+        return Integrations(self.database, self.runs, self._now)
+
+    @functools.cached_property
+    def listing(self) -> Listing:
+        """For those who show what was sent: the start of a run does not load it."""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import Listing
+
+        return Listing(self.database)
+
+    def remember(self, integration: str, api_url: str) -> None:
+        """Keep the address of an integration that reports."""
+        known = self.database.rows("SELECT 1 FROM integrations WHERE id = ? AND api_url = ?", (integration, api_url))
+        if not known:
+            with self.database.writing() as transaction:
+                transaction.execute("INSERT OR REPLACE INTO integrations VALUES (?, ?)", (integration, api_url))
 
     @property
     def path(self) -> str:

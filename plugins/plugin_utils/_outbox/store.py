@@ -150,6 +150,7 @@ class Store:
         known = self._set_aside.setdefault(self.folder, set_aside_in(self.folder))
         with Outbox(self.folder, patience=_PATIENCE) as outbox:
             answer = action(outbox, self.integration)
+            outbox.remember(self.integration, self._connection.api_url)
         # The courier may have met the damage first, and has nobody to warn.
         for path in sorted(set_aside_in(self.folder) - known):
             known.add(path)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import RetryState
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
+# Seconds; what another integration has begun since may be on its way.
+_OTHERS_OLDER_THAN = 600.0
 DOCTOR = "ansible-playbook flashcat.flashduty.doctor"
 
 
@@ -176,6 +178,8 @@ class RunDelivery:
                 f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {outbox.folder};"
                 f" delivery goes on in the background and with the next run, or now: {FLUSH}"
             )
+        if is_delivered:
+            self._tell_of_others(outbox, integration)
         if given_up:
             self._notices.warning(
                 f"{_events(len(given_up))} given up: {given_up[0].error}. Their changes may be shown as in progress for"
@@ -187,6 +191,14 @@ class RunDelivery:
                 f"Flashduty refused {_events(len(refused))} for good: {first.error}"
                 f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
                 " Check the integration key and the labels"
+            )
+
+    def _tell_of_others(self, outbox: Outbox, integration: str) -> None:
+        for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN):
+            self._notices.warning(
+                f"the outbox holds, for the integration {left.name} that this run has no key of: {left.text()}."
+                f" While its key is in use, flush with it: {FLUSH}. If its key was replaced, let this integration have"
+                f" it: {FLUSH} -e adopt={left.name}"
             )
 
 

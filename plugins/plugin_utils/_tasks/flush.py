@@ -11,16 +11,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import Find, ReadingFailed
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Refusal
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import TaskDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.stale_changes import StaleRule, stale_events
+
+# What names every other integration.
+_ALL = frozenset({"true", "yes", "all"})
+
+
+class _Others(NamedTuple):
+    """What lies in the outbox for other integrations, by what becomes of it."""
+
+    adopted: Sequence[LeftOver] = ()
+    dropped: Sequence[LeftOver] = ()
+    left: Sequence[LeftOver] = ()
+
+    def as_result(self) -> dict[str, Any]:
+        return {
+            name: [{"integration": each.name, "same_address": each.same_address, "text": each.text()} for each in left]
+            for name, left in (("adopted", self.adopted), ("dropped", self.dropped), ("others", self.left))
+        }
 
 
 class Flush:
@@ -42,20 +60,26 @@ class Flush:
         delivery: TaskDelivery,
         find: Find,
     ) -> None:
+        self._api_url = connection.api_url
         self._store = store
         self._delivery = delivery
         self._find = find
         self._wait = float(options["wait"])
         self._stale = StaleRule.from_options(options, connection)
+        self._adopt = _chosen(options.get("adopt"))
+        self._drop = _chosen(options.get("drop"))
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`flush` would find; writes and sends nothing."""
         vanished = waiting = 0
+        others = _Others()
         if self._store.exists:
+            others = self._store.look(self._others)
             vanished = self._store.look(lambda outbox, integration: len(outbox.runs.vanished(integration)))
             waiting = self._store.look(_pending)
         stale, problem = self._stale_events()
-        result = self._result(bool(vanished or stale or waiting), vanished, stale, 0, waiting)
+        changed = bool(vanished or stale or waiting or others.adopted or others.dropped)
+        result = {**self._result(changed, vanished, stale, 0, waiting), **others.as_result()}
         return {**result, "failed": True, "msg": problem} if problem else result
 
     def flush(self) -> dict[str, Any]:
@@ -65,12 +89,13 @@ class Flush:
         :raises OSError: where nobody can deliver.
         """
         end = time.monotonic() + self._wait
+        others = self._store.do(self._settle_others) if self._store.exists else _Others()
         vanished = self._store.do(_close_vanished) if self._store.exists else 0
         stale, problem = self._stale_events()
         for event in stale:
             self._store.do(lambda outbox, integration, event=event: outbox.put(integration, event))  # type: ignore[misc]
         if not self._store.exists:
-            result = self._result(False, vanished, stale, 0, 0)
+            result = {**self._result(False, vanished, stale, 0, 0), **others.as_result()}
             return {**result, "failed": True, "msg": problem} if problem else result
         started = self._store.do(_try_again_now)
         if started:
@@ -78,13 +103,27 @@ class Flush:
         waiting = self._store.look(_pending)
         refused = self._store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
         delivered = max(0, started - waiting - len(refused))
-        result = self._result(bool(started), vanished, stale, delivered, waiting, refused)
+        changed = bool(started or others.dropped)
+        result = {**self._result(changed, vanished, stale, delivered, waiting, refused), **others.as_result()}
         if waiting:
             reason = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
             problem = (
                 f"{waiting} events still wait in {self._store.folder}: {reason or 'no answer yet'}. Flush again later"
             )
         return {**result, "failed": True, "msg": problem} if problem else result
+
+    def _others(self, outbox: Outbox, integration: str) -> _Others:
+        """What lies there for other integrations, and what is to become of it."""
+        left = outbox.integrations.left_over(integration, self._api_url)
+        adopted = [each for each in left if each.same_address and _is_chosen(each, self._adopt)]
+        dropped = [each for each in left if each not in adopted and _is_chosen(each, self._drop)]
+        return _Others(adopted, dropped, [each for each in left if each not in [*adopted, *dropped]])
+
+    def _settle_others(self, outbox: Outbox, integration: str) -> _Others:
+        others = self._others(outbox, integration)
+        outbox.integrations.adopt(integration, others.adopted)
+        outbox.integrations.drop(others.dropped)
+        return others
 
     def _stale_events(self) -> tuple[list[ChangeEvent], str | None]:
         """The events that close what was abandoned elsewhere, and why that cannot be known."""
@@ -115,6 +154,14 @@ class Flush:
             "waiting": waiting,
             "refused": [refusal._asdict() for refusal in refused],
         }
+
+
+def _chosen(names: Sequence[str] | None) -> frozenset[str]:
+    return frozenset(str(name).strip().lower() for name in names or ())
+
+
+def _is_chosen(left: LeftOver, names: frozenset[str]) -> bool:
+    return left.name in names or bool(names & _ALL)
 
 
 def _close_vanished(outbox: Outbox, integration: str) -> int:

@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
     CHANGE_OPTIONS,
     CONNECTION_OPTIONS,
     FLUSH_OPTIONS,
+    OUTBOX_OPTIONS,
     PART_OPTIONS,
     QUERY_OPTIONS,
 )
@@ -31,6 +32,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "flashduty_change_part": PART_OPTIONS,
     "flashduty_doctor": {},
     "flashduty_flush": FLUSH_OPTIONS,
+    "flashduty_outbox": OUTBOX_OPTIONS,
 }
 INSTALLED = Path(next(iter(modules.__path__))).parents[1]
 

@@ -1,0 +1,106 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: flashduty_outbox
+short_description: Show what this control node has sent to Flashduty
+version_added: 1.0.0
+author: the flashcat.flashduty contributors (@flashcatcloud)
+description:
+  - Lists the events in the outbox of the control node, the latest first, with what became of each and, where Flashduty
+    refused one, its reason. The playbook C(flashcat.flashduty.outbox) prints them.
+  - Sends refused events again, or gives them up.
+  - Needs no key and asks nobody. Runs on the control node only.
+extends_documentation_fragment:
+  - flashcat.flashduty.connection
+  - flashcat.flashduty.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+    details: An event that was sent again is not refused any more, and naming it again is an error.
+options:
+  limit:
+    description: How many events to list at most.
+    type: int
+    default: 20
+  state:
+    description:
+      - List only events in these states.
+      - V(waiting) for its delivery, V(sending) now, V(delivered), V(refused) by Flashduty for good, V(expired) when it
+        was not worth sending any more or was given up, V(held) while another run reports to the same change.
+    type: list
+    elements: str
+    choices: [waiting, sending, delivered, refused, expired, held]
+  change_key:
+    description: List only events of this change.
+    type: str
+  resend:
+    description:
+      - The ids of refused events that are to be sent again, with the next run or
+        M(flashcat.flashduty.flashduty_flush).
+    type: list
+    elements: str
+  drop:
+    description: The ids of refused events that are to be given up.
+    type: list
+    elements: str
+"""
+
+EXAMPLES = r"""
+- name: Look at what Flashduty refused
+  flashcat.flashduty.flashduty_outbox:
+    state: [refused]
+  register: outbox
+
+- name: Send it again
+  flashcat.flashduty.flashduty_outbox:
+    resend: "{{ outbox.events | map(attribute='id') }}"
+"""
+
+RETURN = r"""
+events:
+  description:
+    - The events, the latest first, each with C(id), C(change_key), C(change_status), C(state), C(event_time),
+      C(stored_at), C(settled_at), C(title), C(link), C(request_id), C(http_status), C(error) and C(integration), a name
+      of its integration that shows nothing of the key. Times are Unix seconds.
+  returned: success
+  type: list
+  elements: dict
+lines:
+  description: The same as lines of text.
+  returned: success
+  type: list
+  elements: str
+resent:
+  description: The ids of the events that wait again.
+  returned: success
+  type: list
+  elements: str
+dropped:
+  description: The ids of the events that were given up.
+  returned: success
+  type: list
+  elements: str
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, OUTBOX_OPTIONS
+
+
+def main() -> None:
+    """The action of the same name does the work; this runs where somebody goes around it."""
+    module = AnsibleModule({**OUTBOX_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
+    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_outbox: it looks at the control node")
+
+
+if __name__ == "__main__":
+    main()

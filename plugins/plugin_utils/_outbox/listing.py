@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The events of an outbox as a person reads them: what was sent, what waits, and what Flashduty refused and why.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
+
+STATES = ("waiting", "sending", "delivered", "refused", "expired", "held")
+_NAME_LENGTH = 8
+
+
+class ListedEvent(NamedTuple):
+    """An event of the outbox.
+
+    :ivar id: how :meth:`Listing.resend` and :meth:`Listing.drop` know it.
+    :ivar integration: a name of its integration that shows nothing of the key.
+    :ivar event_time: Unix seconds, as are ``stored_at`` and ``settled_at``.
+    :ivar title: None where its text is no longer kept, as ``link``.
+    :ivar settled_at: when it was delivered, refused or given up.
+    """
+
+    id: str
+    integration: str
+    change_key: str
+    change_status: str
+    state: str
+    event_time: int
+    stored_at: float
+    settled_at: float | None
+    title: str | None
+    link: str | None
+    request_id: str | None
+    http_status: int | None
+    error: str | None
+
+    def line(self) -> str:
+        """For people."""
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.event_time))
+        said = f": {self.error}" if self.error and self.state != "delivered" else ""
+        request = f", request_id {self.request_id}" if self.request_id else ""
+        title = f" {self.title}" if self.title else ""
+        return f"{when}  {self.state:<9}  {self.change_status:<10}  {self.change_key}{title} [{self.id}{request}]{said}"
+
+
+class Listing:
+    """The events of an open outbox, of all its integrations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def latest(self, limit: int, states: Collection[str] = STATES, change_key: str | None = None) -> list[ListedEvent]:
+        """The latest events, the newest first."""
+        of_change, values = ("", []) if change_key is None else (" AND change_key = ?", [change_key])
+        rows = self._database.rows(
+            "SELECT uid, integration, change_key, change_status, state, event_time, put_at, settled_at, body,"
+            f" request_id, http_status, error FROM events WHERE state IN ({', '.join('?' * len(states))}){of_change}"
+            " ORDER BY id DESC LIMIT ?",
+            (*states, *values, limit),
+        )
+        return [_listed(dict(row)) for row in rows]
+
+    def refused(self, uids: Collection[str]) -> list[str]:
+        """Those of these events that were refused and whose text is kept."""
+        marks = ", ".join("?" * len(uids))
+        rows = self._database.rows(
+            f"SELECT uid FROM events WHERE state = 'refused' AND body IS NOT NULL AND uid IN ({marks})", (*uids,)
+        )
+        return [str(row["uid"]) for row in rows]
+
+    @again_when_damaged
+    def resend(self, uids: Collection[str]) -> None:
+        """Let refused events wait again."""
+        self._change("waiting", "claimed_by = NULL, tries = 0, next_try = 0, settled_at = NULL, error = NULL", uids)
+
+    @again_when_damaged
+    def drop(self, uids: Collection[str]) -> None:
+        """Give refused events up."""
+        self._change("expired", "shown = 1", uids)
+
+    def _change(self, state: str, assigned: str, uids: Collection[str]) -> None:
+        with self._database.writing() as transaction:
+            for uid in uids:
+                transaction.execute(
+                    f"UPDATE events SET state = ?, {assigned}, expires_at = NULL WHERE uid = ? AND state = 'refused'",
+                    (state, uid),
+                )
+
+
+def _listed(row: dict[str, Any]) -> ListedEvent:
+    body = row.pop("body")
+    event = ChangeEvent.from_json(body) if body else None
+    return ListedEvent(
+        id=row.pop("uid"),
+        integration=row.pop("integration")[:_NAME_LENGTH],
+        stored_at=row.pop("put_at"),
+        title=event.title if event else None,
+        link=event.link if event else None,
+        **row,
+    )

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a task shows of the outbox of this control node, and what it does to refused events.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+
+FLUSH = "ansible-playbook flashcat.flashduty.flush"
+
+
+def listing(state_dir: str, options: Mapping[str, Any], only_look: bool) -> dict[str, Any]:
+    """What the task returns.
+
+    :param options: the task's options.
+    :param only_look: whether nothing may be changed.
+    :raises OutboxError: where the outbox cannot be read.
+    """
+    asked = {name: [str(uid) for uid in options.get(name) or ()] for name in ("resend", "drop")}
+    found: dict[str, list[str]] = {"resend": [], "drop": []}
+    events: list[ListedEvent] = []
+    for folder in (state_dir, *Outbox.spools(state_dir)):
+        if Outbox.exists(folder):
+            with Outbox(folder, create=False) as outbox:
+                for name, change in (("resend", outbox.listing.resend), ("drop", outbox.listing.drop)):
+                    refused = outbox.listing.refused(asked[name])
+                    found[name] += refused
+                    if refused and not only_look:
+                        change(refused)
+                events += outbox.listing.latest(
+                    options["limit"], options.get("state") or STATES, options.get("change_key")
+                )
+    events = sorted(events, key=lambda event: event.stored_at, reverse=True)[: options["limit"]]
+    lines = [event.line() for event in events] or [f"There are no such events in {state_dir}."]
+    if found["resend"]:
+        lines.append(f"{len(found['resend'])} refused events wait again. Deliver now: {FLUSH}")
+    result = {
+        "changed": bool(found["resend"] or found["drop"]),
+        "resent": found["resend"],
+        "dropped": found["drop"],
+        "events": [event._asdict() for event in events],
+        "lines": lines,
+    }
+    missing = [uid for name in asked for uid in asked[name] if uid not in found[name]]
+    if missing:
+        result["failed"] = True
+        result["msg"] = (
+            f"{state_dir} holds no refused event {', '.join(missing)} whose text is kept. The ids are in brackets in"
+            " the lines that state=refused shows"
+        )
+    return result
