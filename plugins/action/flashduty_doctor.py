@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
@@ -12,6 +12,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
 
 
 class ActionModule(TaskAction):
@@ -21,22 +22,27 @@ class ActionModule(TaskAction):
         """Look at everything, and say what to do."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _unused, given = self.validate_argument_spec(CONNECTION_OPTIONS)
-        options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
+        try:
+            options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
+        except InvalidConnection as error:
+            # The rest hangs on this one.
+            return {**result, **_told([Finding("settings", "fail", str(error), "Correct it, and look again")], str)}
         origins = dict(_options.origins())
         for name in options:
             if given.get(name) is not None:
                 origins[name] = "the task"
             elif options[name] is not None and f"flashduty_{name}" in (task_vars or {}):
                 origins[name] = f"the variable flashduty_{name}"
-        findings = examine(options, origins)
-        redact = _redaction(options)
-        return {
-            **result,
-            "changed": False,
-            "healthy": all(finding.state != "fail" for finding in findings),
-            "findings": [{name: redact(value) for name, value in finding._asdict().items()} for finding in findings],
-            "lines": [redact(finding.line()) for finding in findings],
-        }
+        return {**result, **_told(examine(options, origins, {*(task_vars or {})}), _redaction(options))}
+
+
+def _told(findings: Sequence[Finding], redact: Callable[[str], str]) -> dict[str, Any]:
+    return {
+        "changed": False,
+        "healthy": all(finding.state != "fail" for finding in findings),
+        "findings": [{name: redact(value) for name, value in finding._asdict().items()} for finding in findings],
+        "lines": [redact(finding.line()) for finding in findings],
+    }
 
 
 def _redaction(options: Mapping[str, Any]) -> Callable[[str], str]:

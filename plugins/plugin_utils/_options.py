@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Mapping, Set
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
@@ -93,6 +93,24 @@ def of_task(action: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:
 def _variable_names() -> Set[str]:
     found = {entry["name"] for definition in _definitions().values() for entry in definition.get("vars", ())}
     return found.union(TEMPLATES.values())
+
+
+class SettingNames(NamedTuple):
+    """The names under which options are read."""
+
+    environment: frozenset[str]
+    ini: frozenset[str]
+    variables: frozenset[str]
+
+
+def setting_names() -> SettingNames:
+    """The names of all options, in the environment, in our section of ansible.cfg, and as variables."""
+    definitions = C.config.get_configuration_definitions("callback", _configured_name())
+    environment, ini = (
+        frozenset(entry[key] for definition in definitions.values() for entry in definition.get(source, ()))
+        for source, key in (("env", "name"), ("ini", "key"))
+    )
+    return SettingNames(environment, ini, frozenset(_variable_names()))
 
 
 def origins() -> dict[str, str]:

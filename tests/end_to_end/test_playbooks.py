@@ -83,6 +83,19 @@ def test_doctor_tells_a_wrong_key_and_a_wrong_app_key(control: ControlNode) -> N
     assert "wr0ng" not in output
 
 
+def test_doctor_names_settings_that_nothing_reads_or_that_cannot_be_used(control: ControlNode) -> None:
+    control.environment.update(FLASHDUTY_LABEL_VAR="env", FLASHDUTY_PREVIEW="1")
+    code, output = control.run(DOCTOR)
+    assert code == 0, output
+    found = _findings(output)
+    assert found["settings"].startswith("warn nothing reads the environment variable FLASHDUTY_LABEL_VAR. Did you mean")
+    assert "preview is set by the environment variable FLASHDUTY_PREVIEW" in found["reports"]
+    control.environment.update(FLASHDUTY_SCOPE="hosts")
+    code, output = control.run(DOCTOR)
+    assert code == 2
+    assert "Valid are run, group, host" in _findings(output)["settings"]
+
+
 def test_doctor_says_so_where_it_cannot_be_known(control: ControlNode) -> None:
     control.receiver.faults.set("status", status=400, error_code="InvalidParameter", message="title is required")
     code, output = control.run(DOCTOR)

@@ -10,14 +10,16 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import sqlite3
 import stat
 import sys
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 from ansible import constants as C  # noqa: N812
 from ansible.release import __version__ as core_version
@@ -31,10 +33,17 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, set_aside_in
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    FILE_NAME,
+    OutboxError,
+    set_aside_in,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import turned_off, unknown_names
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
 _CORE_LEAST, _CORE_TESTED = (2, 16), (2, 21)
@@ -44,30 +53,14 @@ _SKEW_HARMLESS = 2.0
 _SLOW = 3.0
 
 
-class Finding(NamedTuple):
-    """One thing that was looked at.
-
-    :ivar state: ok, warn or fail.
-    :ivar advice: what to do; empty where there is nothing to do.
-    """
-
-    check: str
-    state: str
-    text: str
-    advice: str = ""
-
-    def line(self) -> str:
-        """For people."""
-        return f"{self.state:<4}  {self.check}: {self.text}{'. ' + self.advice if self.advice else ''}"
-
-
-def examine(options: Mapping[str, Any], origins: Mapping[str, str]) -> list[Finding]:
+def examine(options: Mapping[str, Any], origins: Mapping[str, str], variables: Collection[str] = ()) -> list[Finding]:
     """Everything there is to say.
 
     :param options: the options of the callback, and of the task above them.
     :param origins: where each of them comes from, as :func:`_options.origins` says it.
+    :param variables: the names of the variables that a task sees.
     """
-    findings = [*_software(), *_callback(origins)]
+    findings = [*_software(), *_callback(), *turned_off(options, origins), *unknown_names(variables)]
     connection: Connection | None = None
     try:
         connection = Connection.from_options(options)
@@ -76,7 +69,11 @@ def examine(options: Mapping[str, Any], origins: Mapping[str, str]) -> list[Find
     if connection is not None:
         findings += _secrets(options, origins)
         findings += _network(connection)
-    findings += _outbox(_options.state_dir(options))
+    of_outbox = [*_outbox(_options.state_dir(options))]
+    findings += of_outbox
+    # To look at a damaged file more closely would set it aside.
+    if connection is not None and not any("cannot be read" in finding.text for finding in of_outbox):
+        findings += _of_others(_options.state_dir(options), connection)
     return findings
 
 
@@ -84,8 +81,17 @@ def _version(text: str) -> tuple[int, ...]:
     return tuple(int(part) if part.isdigit() else 0 for part in text.split(".")[:2])
 
 
+def _own_version() -> str:
+    manifest = Path(__file__).parents[3] / "MANIFEST.json"
+    try:
+        version = json.loads(manifest.read_text(encoding="utf-8"))["collection_info"]["version"]
+    except (OSError, ValueError, LookupError):  # a clone
+        version = "not installed from an artifact"
+    return f"flashcat.flashduty {version}"
+
+
 def _software() -> Iterator[Finding]:
-    python = f"ansible-core {core_version} on Python {'.'.join(map(str, sys.version_info[:3]))}"
+    python = f"ansible-core {core_version} on Python {'.'.join(map(str, sys.version_info[:3]))}, {_own_version()}"
     if _version(core_version) < _CORE_LEAST:
         yield Finding("versions", "fail", python, "Supported is ansible-core 2.16 and later")
     elif _version(core_version) > _CORE_TESTED:
@@ -105,7 +111,7 @@ def _software() -> Iterator[Finding]:
     yield Finding("requests", "warn" if old else "ok", f"requests {version}", advice)
 
 
-def _callback(origins: Mapping[str, str]) -> Iterator[Finding]:
+def _callback() -> Iterator[Finding]:
     file = C.CONFIG_FILE
     yield Finding("configuration", "ok", f"read from {file}" if file else "no ansible.cfg is read")
     if not file and os.path.exists("ansible.cfg"):
@@ -126,8 +132,6 @@ def _callback(origins: Mapping[str, str]) -> Iterator[Finding]:
             f"not enabled, runs are not reported; {_said(origin)} names {', '.join(names) or 'no callback'}",
             f"Add it to callbacks_enabled in the section [defaults] of {file or 'ansible.cfg'}: {_options.CALLBACK}",
         )
-    if origins.get("enabled", "").startswith("off "):
-        yield Finding("callback", "warn", f"switched off by {origins['enabled'][4:]}", "Set it to true to report runs")
 
 
 def _said(origin: Any) -> str:
@@ -141,10 +145,12 @@ def _secrets(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator
     name = next((name for name in KEY_OPTIONS if options.get(name)), KEY_OPTIONS[0])
     origin = origins.get(name, "the task")
     yield Finding("integration key", "ok", f"from {name}, set by {origin}")
-    files = {"integration_key_file": options.get("integration_key_file")} if name == "integration_key_file" else {}
+    files = {}
     for option in (name, "app_key"):
-        if options.get(option) and os.path.isfile(origins.get(option, "")):
-            files[option] = origins[option]
+        # The path of a key is no secret, so only the file that it names is looked at.
+        path = options.get(option) if option == "integration_key_file" else origins.get(option, "")
+        if options.get(option) and os.path.isfile(os.path.expanduser(str(path))):
+            files[option] = path
     for option, path in files.items():
         path = os.path.expanduser(str(path))
         if os.stat(path).st_mode & 0o077:
@@ -258,6 +264,18 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
     if aside:
         text = f"{_counted(len(aside), 'damaged file')} set aside in {state_dir}"
         yield Finding("outbox", "warn", text, "What could be read was saved, delete them at will")
+
+
+def _of_others(state_dir: str, connection: Connection) -> Iterator[Finding]:
+    store = Store(state_dir, connection, only_look=True)
+    try:
+        left = store.look(lambda outbox, known: outbox.integrations.left_over(known)) if store.exists else []
+    except OutboxError:  # of which another finding tells
+        return
+    for each in left:
+        text = f"for the integration {each.name}, whose key is another one: {each.text()}"
+        advice = f"If its key was replaced by this one: {FLUSH} -e adopt={each.name}. Otherwise flush with its key"
+        yield Finding("outbox", "warn", text, advice)
 
 
 def _state_of(folder: str) -> Iterator[Finding]:

@@ -62,3 +62,15 @@ def test_without_a_key_it_says_so_and_does_not_fail(ran: Runs) -> None:
     result = ran()
     assert (result["healthy"], "failed" in result) == (False, False)
     assert "FLASHDUTY_PUSH_URL" in text_of(result, "integration key")
+
+
+def test_a_setting_that_cannot_be_used_is_told_with_what_it_may_be(ran: Runs) -> None:
+    result = ran({"flashduty_scope": "hosts"})
+    (found,) = result["findings"]
+    assert (result["healthy"], found["check"]) == (False, "settings")
+    assert "scope" in found["text"]
+    assert "run, group, host" in found["text"]
+
+
+def test_a_variable_that_nothing_reads_is_told(ran: Runs) -> None:
+    assert "flashduty_pushurl" in text_of(ran({"flashduty_pushurl": "x"}), "settings")

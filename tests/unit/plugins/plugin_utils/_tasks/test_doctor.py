@@ -24,7 +24,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import FLUSH, Finding, examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import FLUSH, examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
 from flashduty_sandbox.receiver import Receiver
 
 # What an API answers to an empty event.
@@ -85,8 +86,9 @@ def states(findings: list[Finding], check: str) -> list[str]:
 
 
 def warned(findings: list[Finding], check: str) -> Finding:
-    """The one finding of a check that is not ok."""
-    (found,) = [finding for finding in of(findings, check) if finding.state != "ok"]
+    """The one finding of a check that is not ok, but those about other keys."""
+    of_check = [finding for finding in of(findings, check) if "another one" not in finding.text]
+    (found,) = [finding for finding in of_check if finding.state != "ok"]
     return found
 
 
@@ -108,6 +110,7 @@ def test_each_core_that_was_not_tested_is_told(
     (found,) = of(examined(), "versions")
     assert found.state == state
     assert core in found.text
+    assert "flashcat.flashduty 1." in found.text
     assert bool(found.advice) is (state != "ok")
 
 
@@ -154,7 +157,7 @@ def test_a_callback_that_is_not_enabled_reports_nothing(
 
 def test_what_switched_the_callback_off_is_named(examined: Callable[..., list[Finding]]) -> None:
     off = {"enabled": "off the environment variable FLASHDUTY_ENABLED"}
-    texts = [finding.text for finding in of(examined(off), "callback")]
+    texts = [finding.text for finding in of(examined(off), "reports")]
     assert "switched off by the environment variable FLASHDUTY_ENABLED" in texts
     assert not any("switched off" in finding.text for finding in examined({"enabled": "ansible.cfg"}))
 
@@ -194,6 +197,19 @@ def test_a_key_that_others_can_read_is_told_with_what_to_do(
     # The same for a file that holds the key among other settings.
     assert states(examined({"integration_key": str(path)}), "permissions") == state
     assert states(examined({"app_key": str(path)}, app_key=APP_KEY), "permissions") == state
+
+
+def test_a_file_that_holds_only_the_path_of_a_key_is_no_secret(
+    examined: Callable[..., list[Finding]], tmp_path: Path
+) -> None:
+    key, config = tmp_path / "key", tmp_path / "ansible.cfg"
+    for path, mode in ((key, 0o600), (config, 0o644)):
+        path.write_text(KEY)
+        path.chmod(mode)
+    assert states(examined({"integration_key_file": str(config)}, integration_key_file=str(key)), "permissions") == []
+    key.chmod(0o644)
+    (found,) = of(examined({"integration_key_file": str(config)}, integration_key_file=str(key)), "permissions")
+    assert found.advice == f"chmod 600 {key}"
 
 
 # The API
@@ -418,3 +434,11 @@ def test_a_folder_on_a_network_is_told(
     deliver(outbox)
     monkeypatch.setattr(doctor, "is_on_network", lambda folder: folder == outbox.folder)
     assert "local folder" in warned(examined(), "outbox").advice
+
+
+def test_what_lies_there_for_another_key_is_told(examined: Callable[..., list[Finding]], outbox: Outbox) -> None:
+    found = [finding for finding in of(examined(), "outbox") if "another one" in finding.text]
+    assert [finding.text.partition(" since ")[0] for finding in found] == [
+        "for the integration an integ, whose key is another one: 1 event"
+    ]
+    assert f"{FLUSH} -e adopt=an integ" in found[0].advice

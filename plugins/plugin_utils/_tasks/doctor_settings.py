@@ -1,0 +1,71 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the doctor says of settings: names that nothing reads, and reports that are turned off.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from typing import Any
+
+from ansible import constants as C  # noqa: N812
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
+
+_PREFIX, _VARIABLE_PREFIX, _SECTION = "FLASHDUTY_", "flashduty_", "callback_flashduty_change"
+
+
+def unknown_names(variables: Collection[str]) -> Iterator[Finding]:
+    """What looks like a setting of ours and is none.
+
+    :param variables: the names of the variables that a task sees.
+    """
+    known = _options.setting_names()
+    for name in sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known.environment):
+        yield _unknown(f"the environment variable {name}", name, known.environment)
+    for key in sorted(_keys_of_section(C.CONFIG_FILE) - known.ini):
+        yield _unknown(f"the key {key} in [{_SECTION}] of {C.CONFIG_FILE}", key, known.ini)
+    for name in sorted(name for name in variables if name.startswith(_VARIABLE_PREFIX) and name not in known.variables):
+        # A playbook has variables of its own, so only what was most likely meant for one of ours.
+        if difflib.get_close_matches(name, known.variables, 1, cutoff=0.85):
+            yield _unknown(f"the variable {name}", name, known.variables)
+
+
+def turned_off(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Finding]:
+    """Why nothing is reported although the callback is enabled.
+
+    :param origins: where each option comes from, in a user's words.
+    """
+    # The variable is that of the doctor's own play, which is no change to report.
+    enabled = origins.get("enabled", "")
+    if enabled.startswith("off "):
+        yield Finding("reports", "warn", f"switched off by {enabled[4:]}", "Set enabled to true to report runs")
+    if options.get("preview"):
+        text = f"only shown and not sent, preview is set by {origins.get('preview', 'the task')}"
+        yield Finding("reports", "warn", text, "Set preview to false to report runs")
+
+
+def _unknown(where: str, name: str, known: Collection[str]) -> Finding:
+    # What all of them begin with would make any two alike.
+    short = {each.removeprefix(_PREFIX): each for each in known}
+    (nearest,) = difflib.get_close_matches(name.removeprefix(_PREFIX), short, 1, cutoff=0.6) or [""]
+    advice = f"Did you mean {short[nearest]}?" if nearest else "Take it away, or look for its name in the documentation"
+    return Finding("settings", "warn", f"nothing reads {where}", advice)
+
+
+def _keys_of_section(path: str | None) -> set[str]:
+    parser = ConfigParser(inline_comment_prefixes=(";",), interpolation=None)
+    try:
+        parser.read(path or (), encoding="utf-8")
+    except (OSError, UnicodeError, ConfigParserError):  # then ansible-core has not read it either
+        return set()
+    return {*parser.options(_SECTION)} - {*parser.defaults()} if parser.has_section(_SECTION) else set()
