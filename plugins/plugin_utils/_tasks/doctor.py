@@ -16,7 +16,7 @@ import stat
 import sys
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
@@ -32,6 +32,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, set_aside_in
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder, weakness
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
@@ -76,7 +77,7 @@ def examine(options: Mapping[str, Any], origins: Mapping[str, str]) -> list[Find
     if connection is not None:
         findings += _secrets(options, origins)
         findings += _network(connection)
-    findings += _outbox(_options.state_dir(options))
+    findings += _outbox(own_folder(_options.state_dir(options)))
     return findings
 
 
@@ -232,6 +233,13 @@ def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -
 
 
 def _outbox(state_dir: str) -> Iterator[Finding]:
+    with suppress(OSError):
+        if found := weakness(state_dir):
+            yield Finding(
+                "outbox", "fail", found, "Until then a spool is used; or set state_dir to a folder of your own"
+            )
+            yield from _spools(state_dir)
+            return
     if not os.path.exists(state_dir):
         parent = state_dir
         while not os.path.exists(parent):
@@ -251,13 +259,17 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
         yield Finding("outbox", "warn", text, "Set state_dir to a local folder")
     if Outbox.exists(state_dir):
         yield from _state_of(state_dir)
-    for folder in Outbox.spools(state_dir):
-        yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
-        yield from _state_of(folder)
+    yield from _spools(state_dir)
     aside = set_aside_in(state_dir)
     if aside:
         text = f"{_counted(len(aside), 'damaged file')} set aside in {state_dir}"
         yield Finding("outbox", "warn", text, "What could be read was saved, delete them at will")
+
+
+def _spools(state_dir: str) -> Iterator[Finding]:
+    for folder in Outbox.spools(state_dir):
+        yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
+        yield from _state_of(folder)
 
 
 def _state_of(folder: str) -> Iterator[Finding]:
