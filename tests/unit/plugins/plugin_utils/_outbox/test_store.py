@@ -15,6 +15,7 @@ import pytest
 from outboxes import event
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -214,3 +215,28 @@ def test_what_somebody_else_made_is_left_alone_and_no_event_lost(
         assert pending(sending, later.integration) == 1
     after = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if tmp_path / "tmp" not in path.parents}
     assert {**after, tmp_path / "tmp": 0} == {**before, tmp_path / "tmp": 0}
+
+
+def test_a_spool_that_somebody_else_made_first_is_passed_over(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(folder).write_text("in the way")
+    hostile = tmp_path / "tmp" / folders.own_name()
+    hostile.mkdir()
+    hostile.chmod(0o777)
+    monkeypatch.setattr(folders, "_home", lambda: str(tmp_path / "home"))
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    assert Path(mine.folder).is_relative_to(tmp_path / "home")
+    assert Store(folder, CONNECTION).take_in() == [mine.folder]
+    assert list(hostile.iterdir()) == []
+
+
+def test_where_several_share_a_folder_each_has_an_outbox_of_his_own(folder: str) -> None:
+    Path(folder).mkdir()
+    Path(folder).chmod(0o1777)
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    assert mine.take_notices() == []
+    assert mine.folder == mine.configured == str(Path(folder) / folders.own_name())
+    assert Store(mine.configured, CONNECTION).look(pending) == 1

@@ -418,3 +418,17 @@ def test_a_folder_on_a_network_is_told(
     deliver(outbox)
     monkeypatch.setattr(doctor, "is_on_network", lambda folder: folder == outbox.folder)
     assert "local folder" in warned(examined(), "outbox").advice
+
+
+def test_a_folder_that_somebody_else_can_change_is_told_and_nothing_there_opened(
+    examined: Callable[..., list[Finding]], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.mkfifo(state / "outbox.sqlite3")
+    found = warned(examined(), "outbox")
+    assert (found.state, str(state / "outbox.sqlite3") in found.text) == ("fail", True)
+    (state / "outbox.sqlite3").unlink()
+    # Unless several users share it, each with a folder of his own.
+    state.chmod(0o1777)
+    assert states(examined(), "outbox") == ["ok"]
