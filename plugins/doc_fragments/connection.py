@@ -52,7 +52,10 @@ options:
     description: The whole budget of one delivery, in seconds. The default is V(10).
     type: float
   state_dir:
-    description: The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+    description:
+      - The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+      - Where another user can change what is in it, it is not used, and a warning says why.
+      - Several users can share a folder with mode 1777, as they share C(/tmp). Each has a folder of his own below it.
     type: path
 """
 
@@ -175,7 +178,10 @@ options:
     vars:
       - name: flashduty_timeout
   state_dir:
-    description: The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+    description:
+      - The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
+      - Where another user can change what is in it, it is not used, and a warning says why.
+      - Several users can share a folder with mode 1777, as they share C(/tmp). Each has a folder of his own below it.
     type: path
     env:
       - name: FLASHDUTY_STATE_DIR

@@ -129,11 +129,15 @@ def origins() -> dict[str, str]:
 
 
 def state_dir(options: Mapping[str, Any]) -> str:
-    """The folder that holds the outbox.
+    """The folder that holds the outbox; that of a task counts from the current folder, as ansible-core lets the others.
 
     :raises InvalidConnection: where there can be no such path.
     """
-    return usable_path("state_dir", str(options.get("state_dir") or os.path.join(C.ANSIBLE_HOME, "flashduty")))
+    path = usable_path("state_dir", str(options.get("state_dir") or os.path.join(C.ANSIBLE_HOME, "flashduty")))
+    try:
+        return os.path.abspath(path)
+    except OSError as error:  # the current folder was deleted
+        raise InvalidConnection("state_dir", f"must be an absolute path here: {error.strerror}") from None
 
 
 def with_task_options(options: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,4 +59,5 @@ def control(tmp_path: Path, receiver: Receiver) -> Iterator[ControlNode]:
     node = ControlNode(tmp_path, receiver)
     yield node
     # A courier that still has something to deliver leaves when its outbox is gone.
-    shutil.rmtree(node.folder / "home", ignore_errors=True)
+    for folder in (node.folder / "home", *node.spools):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import spool_folders
 from flashduty_sandbox.receiver import Receiver
 
 # What ansible-core says of anything that it will drop, and what Python says of our files.
@@ -111,6 +112,16 @@ class ControlNode:
             print(output)  # for the report of a test that fails
             assert not DEPRECATIONS.search(output), output
             return process.returncode, output
+
+    @property
+    def state(self) -> Path:
+        """The folder of the outbox."""
+        return self.folder / "home" / "flashduty"
+
+    @property
+    def spools(self) -> list[Path]:
+        """The folders in which there may be a spool of it."""
+        return [Path(folder) for folder in spool_folders(str(self.state))]
 
     def written(self) -> dict[str, bytes]:
         """The files in Ansible's home; a courier that is about to leave may take some away meanwhile."""

@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -43,20 +42,15 @@ def can_mount(folder: Path) -> bool:
 
 
 @pytest.fixture
-def temporary(control: ControlNode) -> Iterator[Path]:
-    """The folder for temporary files, below which the spare outbox lies.
-
-    Its name is short: ansible-core since 2.21 puts a socket there, whose path may be about a hundred characters long.
-    """
-    with tempfile.TemporaryDirectory(prefix="flashduty-", ignore_cleanup_errors=True) as folder:
-        control.environment["TMPDIR"] = folder
-        yield Path(folder)
+def state(control: ControlNode) -> Path:
+    """The folder of the outbox."""
+    return control.state
 
 
 @pytest.fixture
-def state(control: ControlNode, temporary: Path) -> Path:
-    """The folder of the outbox; the spare one is the test's own too."""
-    return control.folder / "home" / "flashduty"
+def spool(control: ControlNode) -> Path:
+    """Where what cannot be stored there goes."""
+    return control.spools[0]
 
 
 @pytest.fixture
@@ -65,7 +59,7 @@ def disk(state: Path) -> Iterator[Path]:
     state.mkdir(parents=True)
     if shutil.which("mount") is None or not can_mount(state):
         pytest.skip("needs the right to mount a file system")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", state], check=True)
     yield state
     subprocess.run(["umount", "--lazy", state], check=True)
 
@@ -96,24 +90,24 @@ def test_a_missing_folder_is_made(control: ControlNode, state: Path) -> None:
     assert state.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_cannot_be_made(control: ControlNode, state: Path, temporary: Path) -> None:
+def test_a_folder_that_cannot_be_made(control: ControlNode, state: Path, spool: Path) -> None:
     state.parent.mkdir()
     state.write_text("this is no folder")
-    reported_with_one_warning(control, run(control), "state_dir", str(temporary))
+    reported_with_one_warning(control, run(control), "state_dir", str(spool))
     nothing_is_left_to_flush(control)
 
 
-def test_a_full_disk(control: ControlNode, disk: Path, temporary: Path) -> None:
+def test_a_full_disk(control: ControlNode, disk: Path, spool: Path) -> None:
     subprocess.run(["dd", "if=/dev/zero", f"of={disk}/ballast"], capture_output=True, check=False)
-    reported_with_one_warning(control, run(control), str(temporary))
+    reported_with_one_warning(control, run(control), str(spool))
     nothing_is_left_to_flush(control)
 
 
-def test_a_disk_that_fills_up_during_the_run(control: ControlNode, disk: Path, temporary: Path) -> None:
+def test_a_disk_that_fills_up_during_the_run(control: ControlNode, disk: Path, spool: Path) -> None:
     # A courier that cannot record an answer keeps its claim for this time, and a flush waits for it.
     control.environment["FLASHDUTY_TIMEOUT"] = "20"
     output = run(control, f"dd if=/dev/zero of={disk}/ballast bs=1k; true")
-    reported_with_one_warning(control, output, str(temporary))
+    reported_with_one_warning(control, output, str(spool))
     # The outbox that could not be written still shows the run as going on, and its start as not delivered.
     (disk / "ballast").unlink()
     nothing_is_left_to_flush(control)

@@ -28,6 +28,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import received
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import forget_couriers
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -116,6 +117,7 @@ def main(_arguments: list[str]) -> int:
     if watch.gone:
         _remove(config.fifo + ".lock")
     courier.close()
+    forget_couriers(store.folder)
     return 0
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
 
 FILE_NAME = "outbox.sqlite3"
@@ -69,10 +70,11 @@ def salt_of(folder: str, like: str | None = None) -> bytes:
     """
     path = os.path.join(folder, SALT_NAME)
     try:
+        check(folder)
         try:
             return _read_salt(path)
         except FileNotFoundError:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            _make(folder)
         # Linked into place when it is whole, so that nobody ever reads a part of it.
         draft = f"{path}.{secrets.token_hex(8)}"
         try:
@@ -95,15 +97,33 @@ def salt_of(folder: str, like: str | None = None) -> bytes:
 
 
 def _read_salt(path: str) -> bytes:
-    with open(path, "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         return file.read(_SALT_SIZE)
 
 
 def _salt_like(folder: str | None) -> bytes:
     try:
-        return b"" if folder is None else _read_salt(os.path.join(folder, SALT_NAME))
-    except OSError:
+        if folder is None:
+            return b""
+        check(folder)
+        return _read_salt(os.path.join(folder, SALT_NAME))
+    except (OSError, OutboxError):
         return b""
+
+
+def check(folder: str) -> None:
+    """Only where nobody else can change what is in the folder may anything there be opened.
+
+    :raises OutboxError: saying who can, and where.
+    :raises OSError: where the folder cannot be looked at.
+    """
+    if found := folders.weakness(folder):
+        raise OutboxError(found)
+
+
+def _make(folder: str) -> None:
+    if found := folders.make(folder):
+        raise OutboxError(found)
 
 
 class Database:
@@ -216,9 +236,9 @@ class Database:
             raise OutboxError(f"{error.filename or self.path}: {error.strerror}") from None
 
     def _connect(self) -> None:
-        if not self._create_missing and not os.path.exists(self.path):
+        if not self._create_missing and not os.path.lexists(self.path):
             raise OutboxError(f"{self.path}: it was deleted")
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        _make(self.folder)
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:

@@ -27,7 +27,7 @@ def locked(path: str, patience: float) -> Iterator[bool]:
     :returns: whether the lock was got; False at once where the file system offers no locks.
     :raises OSError: where the file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         yield _lock(descriptor, patience)
     finally:

@@ -43,7 +43,6 @@ def make(folder: str, configured: str, connection: Connection, process: Process 
     os.makedirs(parent, mode=0o700, exist_ok=True)
     if not is_private(parent):
         raise OutboxError(f"{parent}: it belongs to somebody else, or others may write to it")
-    os.makedirs(folder, mode=0o700, exist_ok=True)
     salt_of(folder, like=configured)
     with Outbox(folder, patience=_PATIENCE) as spool:
         for alone in (False, True) if process is not None and Outbox.exists(configured) else ():

@@ -18,7 +18,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
     salt_of,
     set_aside_in,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import spool_folders
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder, spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
@@ -31,7 +31,7 @@ _Answer = TypeVar("_Answer")
 class Store:
     """Opens the outbox for one thing at a time.
 
-    :ivar configured: the folder of the outbox.
+    :ivar configured: the folder of the outbox; this user's own below that which is configured, where several share it.
     :ivar folder: the folder of what is used now.
     :param process: the process whose runs go on in the spool; None where this one has none.
     :param only_look: whether nothing may be written, so that what lies in the spool stays there.
@@ -40,8 +40,8 @@ class Store:
     def __init__(
         self, configured: str, connection: Connection, process: Process | None = None, only_look: bool = False
     ) -> None:
-        self.configured = configured
-        self.folder = configured
+        self.configured = own_folder(configured)
+        self.folder = self.configured
         self._connection = connection
         self._process = process
         self._only_look = only_look
@@ -170,7 +170,7 @@ class Store:
             self.folder = folder
             self._notices.append(
                 f"the outbox cannot be used ({error}); {folder} is used instead, which may not survive a restart of"
-                " this machine. Repair it, or set state_dir to a folder that can be written"
+                " this machine. Repair it, or set state_dir to a folder of your own that can be written"
             )
             return True
         return False

@@ -17,7 +17,7 @@ import stat
 import sys
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
     OutboxError,
     set_aside_in,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder, weakness
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
@@ -69,10 +70,11 @@ def examine(options: Mapping[str, Any], origins: Mapping[str, str], variables: C
     if connection is not None:
         findings += _secrets(options, origins)
         findings += _network(connection)
-    of_outbox = [*_outbox(_options.state_dir(options))]
+    of_outbox = [*_outbox(own_folder(_options.state_dir(options)))]
     findings += of_outbox
-    # To look at a damaged file more closely would set it aside.
-    if connection is not None and not any("cannot be read" in finding.text for finding in of_outbox):
+    # To look more closely at a damaged file would set it aside.
+    can_look = not any(finding.state == "fail" or "cannot be read" in finding.text for finding in of_outbox)
+    if connection is not None and can_look:
         findings += _of_others(_options.state_dir(options), connection)
     return findings
 
@@ -238,6 +240,13 @@ def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -
 
 
 def _outbox(state_dir: str) -> Iterator[Finding]:
+    with suppress(OSError):
+        if found := weakness(state_dir):
+            yield Finding(
+                "outbox", "fail", found, "Until then a spool is used; or set state_dir to a folder of your own"
+            )
+            yield from _spools(state_dir)
+            return
     if not os.path.exists(state_dir):
         parent = state_dir
         while not os.path.exists(parent):
@@ -257,9 +266,7 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
         yield Finding("outbox", "warn", text, "Set state_dir to a local folder")
     if Outbox.exists(state_dir):
         yield from _state_of(state_dir)
-    for folder in Outbox.spools(state_dir):
-        yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
-        yield from _state_of(folder)
+    yield from _spools(state_dir)
     aside = set_aside_in(state_dir)
     if aside:
         text = f"{_counted(len(aside), 'damaged file')} set aside in {state_dir}"
@@ -276,6 +283,12 @@ def _of_others(state_dir: str, connection: Connection) -> Iterator[Finding]:
         text = f"for the integration {each.name}, whose key is another one: {each.text()}"
         advice = f"If its key was replaced by this one: {FLUSH} -e adopt={each.name}. Otherwise flush with its key"
         yield Finding("outbox", "warn", text, advice)
+
+
+def _spools(state_dir: str) -> Iterator[Finding]:
+    for folder in Outbox.spools(state_dir):
+        yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
+        yield from _state_of(folder)
 
 
 def _state_of(folder: str) -> Iterator[Finding]:

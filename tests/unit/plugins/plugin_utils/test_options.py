@@ -200,3 +200,17 @@ def test_only_a_preview_does_without_a_key() -> None:
     assert _options.connection_of({"preview": True, "integration_key": "k"}).integration_key == "k"
     with pytest.raises(InvalidConnection, match="timeout"):
         _options.connection_of({"preview": True, "integration_key": "k", "timeout": -1})
+
+
+def test_a_relative_folder_of_the_outbox_counts_from_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _options.state_dir({"state_dir": "some/where"}) == str(tmp_path / "some" / "where")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(InvalidConnection, match="absolute"):
+        _options.state_dir({"state_dir": "some/where"})
+    monkeypatch.chdir(tmp_path)

@@ -30,8 +30,9 @@ def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The folder of an outbox, which is waited for shortly, and whose spool lies beside it."""
     (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(folders, "_ROOTS", (str(tmp_path / "tmp"),))
+    monkeypatch.setattr(folders, "_home", lambda: "")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(folders, "_MEMORY", str(tmp_path / "no memory"))
     for module, name in ((spool, "_PATIENCE"), (spool, "_PATIENCE_TAKING_IN"), (store, "_PATIENCE")):
         monkeypatch.setattr(module, name, 0.1)
     return str(tmp_path / "state")

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -14,12 +15,23 @@ import pytest
 from outboxes import event
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 KEY = "the key of an integration"
 CONNECTION = Connection("http://127.0.0.1:1", KEY)
+
+PIPES = ("salt", "outbox.sqlite3", "outbox.sqlite3-wal", "creation.lock", "lock")
+
+
+def _pipe(name: str) -> Callable[[Path], None]:
+    def plant(folder: Path) -> None:
+        folder.mkdir()
+        os.mkfifo(folder / name)
+
+    return plant
 
 
 @contextmanager
@@ -163,3 +175,68 @@ def test_a_damage_that_the_courier_has_met_is_told_to_the_user(folder: str) -> N
     later = Store(folder, CONNECTION)
     later.do(put)
     assert later.take_notices() == []
+
+
+def _planted_events(folder: Path) -> None:
+    with Outbox(str(folder)) as outbox:
+        put(outbox, CONNECTION.integration_id(outbox.salt))
+    (folder / "outbox.sqlite3").chmod(0o666)
+
+
+def _dangling_links(folder: Path) -> None:
+    folder.mkdir()
+    for name in ("salt", "outbox.sqlite3", "creation.lock", "couriers"):
+        (folder / name).symlink_to(folder.parent / "elsewhere" / name)
+
+
+def _a_link(folder: Path) -> None:
+    (folder.parent / "elsewhere" / "real").mkdir()
+    folder.symlink_to(folder.parent / "elsewhere" / "real")
+
+
+@pytest.mark.parametrize("plant", [_planted_events, _dangling_links, _a_link, *(_pipe(name) for name in PIPES)])
+def test_what_somebody_else_made_is_left_alone_and_no_event_lost(
+    folder: str, tmp_path: Path, plant: Callable[[Path], None]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    plant(Path(folder))
+    before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if tmp_path / "tmp" not in path.parents}
+    mine = Store(folder, CONNECTION)
+    assert mine.take_in() == []
+    mine.do(put)
+    mine.do(put)
+    (notice,) = mine.take_notices()
+    assert folder in notice
+    assert mine.folder in notice
+    assert mine.look(pending) == 1
+    later = Store(folder, CONNECTION)
+    with later.opened_for_sending() as sending:
+        assert sending.folder == mine.folder
+        assert pending(sending, later.integration) == 1
+    after = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if tmp_path / "tmp" not in path.parents}
+    assert {**after, tmp_path / "tmp": 0} == {**before, tmp_path / "tmp": 0}
+
+
+def test_a_spool_that_somebody_else_made_first_is_passed_over(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(folder).write_text("in the way")
+    hostile = tmp_path / "tmp" / folders.own_name()
+    hostile.mkdir()
+    hostile.chmod(0o777)
+    monkeypatch.setattr(folders, "_home", lambda: str(tmp_path / "home"))
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    assert Path(mine.folder).is_relative_to(tmp_path / "home")
+    assert Store(folder, CONNECTION).take_in() == [mine.folder]
+    assert list(hostile.iterdir()) == []
+
+
+def test_where_several_share_a_folder_each_has_an_outbox_of_his_own(folder: str) -> None:
+    Path(folder).mkdir()
+    Path(folder).chmod(0o1777)
+    mine = Store(folder, CONNECTION)
+    mine.do(put)
+    assert mine.take_notices() == []
+    assert mine.folder == mine.configured == str(Path(folder) / folders.own_name())
+    assert Store(mine.configured, CONNECTION).look(pending) == 1

@@ -189,8 +189,9 @@ def test_who_only_looks_leaves_the_spool_where_it_is(
     preview: str,
     left: int,
 ) -> None:
+    monkeypatch.setattr(folders, "_ROOTS", (str(tmp_path),))
+    monkeypatch.setattr(folders, "_home", lambda: "")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(folders, "_MEMORY", str(tmp_path / "no memory"))
     monkeypatch.setenv("FLASHDUTY_PREVIEW", preview)
     state_dir = str(tmp_path / "state")
     where = made({"integration_key": "k", "state_dir": state_dir}, task)

@@ -442,3 +442,17 @@ def test_what_lies_there_for_another_key_is_told(examined: Callable[..., list[Fi
         "for the integration an integ, whose key is another one: 1 event"
     ]
     assert f"{FLUSH} -e adopt=an integ" in found[0].advice
+
+
+def test_a_folder_that_somebody_else_can_change_is_told_and_nothing_there_opened(
+    examined: Callable[..., list[Finding]], tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    os.mkfifo(state / "outbox.sqlite3")
+    found = warned(examined(), "outbox")
+    assert (found.state, str(state / "outbox.sqlite3") in found.text) == ("fail", True)
+    (state / "outbox.sqlite3").unlink()
+    # Unless several users share it, each with a folder of his own.
+    state.chmod(0o1777)
+    assert states(examined(), "outbox") == ["ok"]
