@@ -14,6 +14,7 @@ import os
 import sqlite3
 import stat
 import sys
+import tempfile
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -30,8 +31,15 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, set_aside_in
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
+    requests_is_missing,
+    try_fifo,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    FILE_NAME,
+    OutboxError,
+    set_aside_in,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
@@ -102,6 +110,10 @@ def _software() -> Iterator[Finding]:
         version = "of unknown version"
     old = version[0].isdigit() and _version(version) < _REQUESTS_LEAST
     advice = f"Older than 2.25: {sys.executable} -m pip install --upgrade requests" if old else ""
+    problem = reader.import_problem()
+    if problem is not None:
+        yield Finding("requests", "fail", f"requests {version} does not work: {problem}")
+        return
     yield Finding("requests", "warn" if old else "ok", f"requests {version}", advice)
 
 
@@ -236,10 +248,10 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
         parent = state_dir
         while not os.path.exists(parent):
             parent = os.path.dirname(parent)
-        if os.access(parent, os.W_OK | os.X_OK):
-            yield Finding("outbox", "ok", f"{state_dir} will be made when it is needed")
-        else:
+        if not os.access(parent, os.W_OK | os.X_OK):
             yield Finding("outbox", "fail", f"{state_dir} cannot be made", f"Make {parent} writable, or set state_dir")
+            return
+        yield from _tried(parent, state_dir) or [Finding("outbox", "ok", f"{state_dir} will be made when it is needed")]
         return
     if not os.access(state_dir, os.W_OK | os.X_OK):
         yield Finding("outbox", "fail", f"{state_dir} cannot be written", "Change its owner, or set state_dir")
@@ -249,6 +261,7 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
     if is_on_network(state_dir):
         text = f"{state_dir} lies on a network file system, whose locks may fail"
         yield Finding("outbox", "warn", text, "Set state_dir to a local folder")
+    yield from _tried(state_dir, state_dir)
     if Outbox.exists(state_dir):
         yield from _state_of(state_dir)
     for folder in Outbox.spools(state_dir):
@@ -258,6 +271,17 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
     if aside:
         text = f"{_counted(len(aside), 'damaged file')} set aside in {state_dir}"
         yield Finding("outbox", "warn", text, "What could be read was saved, delete them at will")
+
+
+def _tried(place: str, state_dir: str) -> list[Finding]:
+    """What keeps a run from making what it needs, which is made in a folder of its own and removed."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="flashduty-doctor-", dir=place) as trial:
+            Outbox(trial).close()
+            try_fifo(trial, state_dir)
+    except (OSError, OutboxError) as error:
+        return [Finding("outbox", "fail", f"no outbox can be used in {place}: {error}", "Repair it, or set state_dir")]
+    return []
 
 
 def _state_of(folder: str) -> Iterator[Finding]:
