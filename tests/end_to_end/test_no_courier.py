@@ -67,7 +67,8 @@ def test_a_run_says_why_nothing_is_delivered_and_does_not_wait(damaged: ControlN
     # Once that is repaired, nothing is lost.
     del damaged.environment["PYTHONPATH"]
     assert damaged.run(damaged.write("site.yml", PLAYBOOK))[0] == 0
-    assert damaged.statuses() == ["Processing", "Done", "Processing", "Done"]
+    # The two changes go out beside each other.
+    assert sorted(damaged.statuses()) == ["Done", "Done", "Processing", "Processing"]
 
 
 def test_a_task_fails_with_why_and_does_not_wait(damaged: ControlNode) -> None:

@@ -12,6 +12,7 @@ when the process it stands beside has gone and everything is delivered.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -40,6 +41,7 @@ _LINGER = 300.0
 _IDLE_MOST = 20.0
 _TRIES = 5
 _TRY_AGAIN = 0.5
+_OLD = 86400.0
 # Bytes of an outbox beyond which it is pruned while the run goes on.
 _PRUNE_BEYOND = 8 << 20
 
@@ -148,7 +150,25 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
     courier.retire()
     if watch.gone:
         _remove(config.fifo + ".lock")
+    _forget_old_calls(os.path.dirname(config.fifo))
     courier.close()
+
+
+def _forget_old_calls(folder: str) -> None:
+    """Remove what couriers left that ended with a container, or before their process."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for name in names:
+        path = os.path.join(folder, name)
+        try:
+            if time.time() - os.lstat(path).st_mtime > _OLD and name.endswith((".fifo", ".fifo.lock")):
+                os.close(os.open(path.removesuffix(".lock"), os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            # Nobody has opened it for reading, or it is not there.
+            if error.errno in (errno.ENXIO, errno.ENOENT):
+                _remove(path)
 
 
 class Courier:
@@ -178,11 +198,11 @@ class Courier:
                 self._wake()
             elif not self._store.exists:
                 return
-            elif time.monotonic() - idle_since >= _IDLE_MOST and self._is_idle():
+            elif time.monotonic() - idle_since >= _IDLE_MOST and self._may_leave():
                 # What was put before the pipe went is delivered here; what comes after finds no pipe and starts
                 # another courier.
                 self.retire()
-                if self._is_idle():
+                if self._may_leave():
                     return
                 idle_since = time.monotonic()
                 self._wake()
@@ -216,8 +236,9 @@ class Courier:
         if self._outbox is not None:
             self._outbox.close()
 
-    def _is_idle(self) -> bool:
-        return not self._runs() and not self._left()
+    def _may_leave(self) -> bool:
+        # Where ansible-playbook is a container's first process, nobody would reap a courier that leaves before it.
+        return self._config.process.pid != 1 and not self._runs() and not self._left()
 
     def _give_sign_of_life(self) -> None:
         for run in self._runs():

@@ -205,6 +205,36 @@ def test_a_courier_without_work_leaves_and_cannot_be_called_any_more(
         assert not courier.fifo.exists()
 
 
+def test_beside_the_first_process_of_a_container_a_courier_stays_for_nobody_would_reap_it(
+    rig: Callable[..., Rig], store: Store, neighbour: Neighbour, hasty: None
+) -> None:
+    store.do(lambda outbox, integration: None)
+    courier = rig()
+    config = courier.courier._config
+    courier.courier._config = config._replace(process=config.process._replace(pid=1))
+    with courier.attending(neighbour) as thread:
+        thread.join(0.3)
+        assert thread.is_alive()
+
+
+def test_what_couriers_could_not_remove_is_removed_after_a_day_unless_one_listens(tmp_path: Path) -> None:
+    for name in ("gone", "young", "listening", "locked"):
+        os.mkfifo(tmp_path / f"{name}.fifo")
+        (tmp_path / f"{name}.fifo.lock").touch()
+    (tmp_path / "locked.fifo").unlink()
+    (tmp_path / "something else").touch()
+    for path in tmp_path.iterdir():
+        if path.name.partition(".")[0] != "young":
+            os.utime(path, (0, 0))
+    reader = os.open(tmp_path / "listening.fifo", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        process._forget_old_calls(str(tmp_path))
+    finally:
+        os.close(reader)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"young.fifo", "young.fifo.lock", "listening.fifo", "listening.fifo.lock", "something else"}
+
+
 def test_a_courier_stays_while_a_run_of_its_process_is_open(
     rig: Callable[..., Rig], store: Store, neighbour: Neighbour, hasty: None, receiver: Receiver
 ) -> None:
