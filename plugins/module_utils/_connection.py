@@ -15,6 +15,7 @@ import hashlib
 import ipaddress
 import json
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -28,6 +29,14 @@ KEY_OPTIONS = ("push_url", "integration_key", "integration_key_file")
 # No server takes a longer address.
 _KEY_MAX = 2000
 REDACTED = "********"
+# What is shorter is no key of Flashduty's, and may be a word of somebody's text.
+_SECRET_LEAST = 8
+_UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+")
+_WRAPPED = {
+    "\ufeff": "begins with a byte order mark, which an editor has put there. Save it as UTF-8 without BOM",
+    **dict.fromkeys("\"'`“”‘’", "is wrapped in quotes. Remove them"),
+    "<": "is wrapped in < >. Remove them",
+}
 
 
 class InvalidConnection(ValueError):
@@ -139,7 +148,9 @@ class Connection(NamedTuple):
 
     def redact(self, text: str) -> str:
         """The text without integration key and app key, in whatever spelling they stand there."""
-        return redacted(redacted(text, self.integration_key), self.app_key or "")
+        for key in (self.integration_key, self.app_key or ""):
+            text = redacted(text, key) if len(key) >= _SECRET_LEAST else text
+        return text
 
     def integration_id(self, salt: bytes) -> str:
         """How the outbox knows this integration: a salted hash of the key, 32 hex digits."""
@@ -164,12 +175,26 @@ def redacted(text: str, secret: str) -> str:
     }
     for spelling in sorted(spellings, key=len, reverse=True):
         text = text.replace(spelling, REDACTED)
+    # Nobody but an attacker breaks it up by what nobody sees.
+    seen = _UNSEEN.sub("", secret)
+    return REDACTED if seen and seen in _UNSEEN.sub("", text) else text
+
+
+def _bare(option: str, text: str) -> str:
+    """What was copied from the console, without the space around it.
+
+    :raises InvalidConnection: where more than space was copied along.
+    """
+    text = text.strip()
+    problem = _WRAPPED.get(text[:1])
+    if problem is not None:
+        raise InvalidConnection(option, problem)
     return text
 
 
 def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
     if options.get("push_url"):
-        return _from_push_url("push_url", str(options["push_url"]).strip())
+        return _from_push_url("push_url", _bare("push_url", str(options["push_url"])))
     api_url = _api_url(options)
     if options.get("integration_key"):
         return api_url, _key("integration_key", str(options["integration_key"]))
@@ -177,7 +202,7 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
         path = usable_path("integration_key_file", str(options["integration_key_file"]))
         try:
             with open(path, encoding="utf-8") as file:
-                text = file.read(4096).strip()
+                text = _bare("integration_key_file", file.read(4096))
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             # Without the path: it may be the key, put here by mistake.
@@ -192,7 +217,10 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _api_url(options: Mapping[str, Any]) -> str:
-    return str(options.get("api_url") or DEFAULT_API_URL).strip().rstrip("/")
+    address = _bare("api_url", str(options.get("api_url") or DEFAULT_API_URL)).rstrip("/")
+    if PUSH_PATH in address:
+        raise InvalidConnection("api_url", "holds a Push URL, which goes into push_url")
+    return address
 
 
 def _from_push_url(option: str, url: str) -> tuple[str, str]:
@@ -202,6 +230,11 @@ def _from_push_url(option: str, url: str) -> tuple[str, str]:
     except ValueError:
         raise InvalidConnection(option, "is not an address. Copy the Push URL from the Flashduty console") from None
     base, found, rest = parts.path.partition(PUSH_PATH)
+    if not parts.scheme and not found:
+        raise InvalidConnection(
+            option,
+            "is not an address. Copy the Push URL from the Flashduty console; a key alone goes into integration_key",
+        )
     if not found or rest.strip("/"):
         raise InvalidConnection(
             option,
@@ -224,8 +257,8 @@ def _seconds(given: Any) -> float:
 
 
 def _key(option: str, text: str) -> str:
-    key = text.strip()
-    if "://" in key:
+    key = _bare(option, text)
+    if "://" in key or PUSH_PATH in key:
         raise InvalidConnection(option, "holds an address. The Push URL of the Flashduty console goes into push_url")
     if not key or not key.isprintable() or any(character.isspace() for character in key):
         raise InvalidConnection(option, "must hold one key, without spaces or line breaks, and not empty")

@@ -14,11 +14,13 @@ from __future__ import annotations
 import datetime
 import email.utils
 import http.client
+import importlib.util
 import json
 import logging
 import os
 import re
 import socket
+import sys
 import threading
 import time
 import traceback
@@ -65,8 +67,11 @@ class _Deadline:
         self._timer.daemon = True
 
     def __enter__(self) -> _Deadline:
+        try:
+            self._timer.start()
+        except RuntimeError:
+            raise ApiError("no thread can be started for the request", retry=True) from None
         _exchange.deadline = self
-        self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,12 +79,22 @@ class _Deadline:
         _exchange.deadline = None
         if self.answer is not None:
             self.answer.close()
-
-    def watch(self, sock: socket.socket | None) -> None:
         with self._lock:
-            self._socket = sock
+            self._forget()
+
+    def watch(self, descriptor: int) -> None:
+        # Another one of the same connection: TLS takes the first away before it shakes hands.
+        connection = socket.socket(fileno=os.dup(descriptor))
+        with self._lock:
+            self._forget()
+            self._socket = connection
             if self.passed:
                 self._shut()
+
+    def _forget(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _close(self) -> None:
         with self._lock:
@@ -89,7 +104,7 @@ class _Deadline:
     def _shut(self) -> None:
         if self._socket is not None:
             try:
-                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                self._socket.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
 
@@ -109,22 +124,25 @@ class _WatchedAnswer(http.client.HTTPResponse):
 
 
 class _Watched:
-    """Gives the deadline of the running exchange the socket that carries it, be it new or kept alive."""
+    """Gives the deadline of the running exchange the connection that carries it, be it new or kept alive."""
 
     sock: Any
     response_class: Any = _WatchedAnswer
 
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
-        self._watch()
+    # urllib3 makes the socket by this, before it talks to a proxy and shakes hands.
+    def _new_conn(self) -> Any:
+        sock = super()._new_conn()  # type: ignore[misc]
+        self._watch(sock)
+        return sock
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._watch()
+        self._watch(self.sock)
         super().request(*args, **kwargs)  # type: ignore[misc]
 
-    def _watch(self) -> None:
-        if _exchange.deadline is not None and self.sock is not None:
-            _exchange.deadline.watch(self.sock)
+    @staticmethod
+    def _watch(sock: Any) -> None:
+        if _exchange.deadline is not None and sock is not None:
+            _exchange.deadline.watch(sock.fileno())
 
 
 try:
@@ -133,10 +151,11 @@ try:
     import urllib3
     import urllib3.connection
     import urllib3.connectionpool
-except ImportError:
+except Exception as error:  # a damaged installation raises anything
     IMPORT_ERROR = traceback.format_exc()
+    _IMPORT_PROBLEM = " ".join(f"{type(error).__name__}: {error}".split())
 else:
-    IMPORT_ERROR = ""
+    IMPORT_ERROR = _IMPORT_PROBLEM = ""
 
     class _HTTPConnection(_Watched, urllib3.connection.HTTPConnection):
         pass
@@ -165,9 +184,22 @@ else:
             return manager
 
 
-def environment_proxies(address: str) -> dict[str, str]:
-    """The proxies that the environment names for an address, by scheme."""
-    return requests.utils.get_environ_proxies(address)
+def import_problem() -> str | None:
+    """Why this Python cannot use ``requests``, with what to do, in one line; None where it can."""
+    if not IMPORT_ERROR:
+        return None
+    found = importlib.util.find_spec("requests")
+    place = f" from {found.origin}" if found is not None else ""
+    return (
+        f"the Python package requests cannot be imported{place} ({_IMPORT_PROBLEM})."
+        f" Repair it with: {sys.executable} -m pip install --force-reinstall requests"
+    )
+
+
+def environment_proxy(address: str) -> str | None:
+    """The proxy that the environment names for an address."""
+    proxy: str | None = requests.utils.select_proxy(address, requests.utils.get_environ_proxies(address))
+    return proxy
 
 
 class Api:
@@ -282,7 +314,8 @@ class Api:
         raise ApiError(f"HTTP {status}, {problem}", True, status, None, request_id, retry_after)
 
     def _plain(self, text: str) -> str:
-        return plain_text(self._connection.redact(text)).strip()[:_MESSAGE_MAX]
+        redact = self._connection.redact
+        return redact(plain_text(redact(text))).strip()[:_MESSAGE_MAX]
 
 
 def _no_answer(error: Exception) -> str:
@@ -308,7 +341,8 @@ def _no_answer(error: Exception) -> str:
 
 def _reason(cause: BaseException) -> str:
     # Messages of the layers below quote the address, and with it the key: also where it is cut or spelled otherwise.
-    text = re.sub(r"\S*(?:integration|app)_key\S*", "…", str(cause)) or type(cause).__name__
+    # From the start of a word only, or the time grows with the square of its length.
+    text = re.sub(r"(?<!\S)\S*(?:integration|app)_key\S*", "…", str(cause)) or type(cause).__name__
     return text[:_MESSAGE_MAX]
 
 

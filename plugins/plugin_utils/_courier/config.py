@@ -21,6 +21,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process
 FIFO_READER = 3
 SIGNALS_READER = 4
 
+NO_MORE_PROCESSES = "no more processes can be started. Raise the limit (ulimit -u, or pids of the container)"
+
 
 class CourierConfig(NamedTuple):
     """What a courier gets when it starts.

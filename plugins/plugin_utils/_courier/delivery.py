@@ -17,6 +17,7 @@ import time
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import NO_MORE_PROCESSES
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.exchange import Exchange, Record
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
@@ -74,6 +75,8 @@ class Delivery:
                 threading.Thread(target=self._send, daemon=True).start()
             except RuntimeError:  # no more threads for this user: those that run deliver too
                 self._senders -= 1
+                if not self._senders:
+                    raise OSError(NO_MORE_PROCESSES) from None
 
     def _send(self) -> None:
         api = Api(self._connection)

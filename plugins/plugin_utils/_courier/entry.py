@@ -7,7 +7,8 @@
 Private to this collection; may change in any release.
 
 `python -I /path/to/entry.py MODULE ARGUMENT…` imports MODULE, such as `_courier.process`, which has
-`main(argv: list[str]) -> int`, and exits with what it returns. Nothing of ansible-core is imported.
+`main(argv: list[str]) -> int`, and exits with what it returns; should it fail, its standard error ends with why, in
+one line. Nothing of ansible-core is imported.
 """
 
 from __future__ import annotations
@@ -39,11 +40,17 @@ def environment() -> dict[str, str]:
 
 
 def import_path() -> list[str]:
-    """Where this process finds modules, for one that is in another folder."""
+    """Where this process finds modules, for one that is in another folder.
+
+    Without the current folder, which `python -m` puts there and in which anything may lie, unless PYTHONPATH names it.
+    """
     try:
-        return [os.path.abspath(path) for path in sys.path if path]
+        here = os.getcwd()
+        named = {os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
+        paths = [os.path.abspath(path) for path in sys.path if path]
     except OSError:  # the current folder was deleted
         return [path for path in sys.path if os.path.isabs(path)]
+    return [path for path in paths if path != here or path in named]
 
 
 def make_importable(folder: str) -> None:
@@ -74,4 +81,7 @@ def _collections_folder() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except Exception as error:  # without a traceback: whoever started this shows it to the user
+        sys.exit(" ".join(f"{type(error).__name__}: {error}".split()))

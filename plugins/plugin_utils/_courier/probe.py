@@ -22,7 +22,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     Connection,
     is_loopback,
 )
-from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api, environment_proxies
+from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api, environment_proxy
 
 # It lacks every field that an event must have.
 _NO_EVENT = "{}"
@@ -73,7 +73,7 @@ def _proxy(connection: Connection) -> str | None:
     parts = urllib.parse.urlsplit(connection.api_url)
     if is_loopback(parts.hostname or ""):
         return None
-    address = environment_proxies(connection.api_url).get(parts.scheme)
+    address = environment_proxy(connection.api_url)
     if not address:
         return None
     proxy = urllib.parse.urlsplit(address)

@@ -17,8 +17,8 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
@@ -101,14 +101,47 @@ def main(_arguments: list[str]) -> int:
     config = CourierConfig.from_json(sys.stdin.read())
     # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
     # next line.
-    os.closerange((SIGNALS_READER if config.signals else FIFO_READER) + 1, 1024)
+    _close_from((SIGNALS_READER if config.signals else FIFO_READER) + 1)
     os.chdir("/")
     sys.path[:] = config.import_path
     watch = _Watch(config.fifo, config.process)
     os.close(FIFO_READER)
-    # Late, for it brings `requests`, whose import takes longer than a short playbook's first task.
+    with _only_last_words():
+        try:
+            _work(config, watch)
+        except BaseException:
+            _remove(config.fifo)
+            raise
+    return 0
+
+
+def _close_from(first: int) -> None:
+    try:
+        most = max(map(int, os.listdir("/dev/fd")))
+    except (OSError, ValueError):
+        most = os.sysconf("SC_OPEN_MAX")
+    os.closerange(first, most + 1)
+
+
+@contextmanager
+def _only_last_words() -> Iterator[None]:
+    """Keep the standard error for the end: nobody reads it until then, and a full pipe would stop whoever writes."""
+    words = os.dup(2)
+    os.dup2(1, 2)
+    try:
+        yield
+    finally:
+        os.dup2(words, 2)
+
+
+def _work(config: CourierConfig, watch: _Watch) -> None:
+    # Late, for they bring `requests`, whose import takes longer than a short playbook's first task.
+    from ansible_collections.flashcat.flashduty.plugins.module_utils._http import import_problem
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
 
+    problem = import_problem()
+    if problem is not None:
+        sys.exit(problem)
     store = Store(config.state_dir, config.connection, config.process)
     with ExitStack() as delivery:
         courier = Courier(config, watch, store, lambda: delivery.enter_context(Delivery(store, config.connection)))
@@ -118,7 +151,6 @@ def main(_arguments: list[str]) -> int:
         _remove(config.fifo + ".lock")
     courier.close()
     forget_couriers(store.folder)
-    return 0
 
 
 class Courier:
@@ -148,11 +180,11 @@ class Courier:
                 self._wake()
             elif not self._store.exists:
                 return
-            elif time.monotonic() - idle_since >= _IDLE_MOST and self._is_idle():
+            elif time.monotonic() - idle_since >= _IDLE_MOST and self._may_leave():
                 # What was put before the pipe went is delivered here; what comes after finds no pipe and starts
                 # another courier.
                 self.retire()
-                if self._is_idle():
+                if self._may_leave():
                     return
                 idle_since = time.monotonic()
                 self._wake()
@@ -186,8 +218,9 @@ class Courier:
         if self._outbox is not None:
             self._outbox.close()
 
-    def _is_idle(self) -> bool:
-        return not self._runs() and not self._left()
+    def _may_leave(self) -> bool:
+        # Where ansible-playbook is a container's first process, nobody would reap a courier that leaves before it.
+        return self._config.process.pid != 1 and not self._runs() and not self._left()
 
     def _give_sign_of_life(self) -> None:
         for run in self._runs():

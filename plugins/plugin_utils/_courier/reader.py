@@ -31,6 +31,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
 
 # Seconds beyond its budget that the process may take to start and to answer.
 _GRACE = 10.0
+_FAILURES = (OSError, ValueError, subprocess.TimeoutExpired)
 
 
 def find_changes(connection: Connection, query: ChangeQuery) -> Found:
@@ -50,37 +51,67 @@ def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dic
     problem = requests_is_missing()
     if problem is not None:
         raise ReadingFailed(problem)
-    config = {
-        "question": question,
-        "connection": connection.to_dict(),
-        "values": dict(values),
-        "import_path": entry.import_path(),
-    }
+    asked = {"question": question, "connection": connection.to_dict(), "values": dict(values)}
     try:
-        done = subprocess.run(
-            entry.command("_courier.reader"),
-            input=json.dumps(config).encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=entry.environment(),
-            timeout=connection.timeout + _GRACE,
-            check=True,
-        )
-        answer = json.loads(done.stdout)
+        answer = _answered(asked, connection.timeout)
     except subprocess.TimeoutExpired:
         raise ReadingFailed(f"no answer within {connection.timeout:g} s") from None
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        raise ReadingFailed(f"the process that asks Flashduty failed: {type(error).__name__}") from None
+    except _FAILURES as error:
+        raise ReadingFailed(f"the process that asks Flashduty failed: {connection.redact(_said(error))}") from None
     if "failed" in answer:
         raise ReadingFailed(**answer["failed"])
     result: dict[str, Any] = answer["answer"]
     return result
 
 
+def import_problem() -> str | None:
+    """Why a process of ours cannot be started, or cannot use ``requests``; None where it can."""
+    try:
+        _answered({}, 0.0)
+    except _FAILURES as error:
+        return _said(error)
+    return None
+
+
+def _answered(asked: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """What such a process answers within so many seconds beside its start.
+
+    :raises OSError: it cannot be started.
+    :raises ChildProcessError: it has failed; with its last words.
+    :raises ValueError: it has answered nonsense.
+    :raises subprocess.TimeoutExpired: it has not answered.
+    """
+    done = subprocess.run(
+        entry.command("_courier.reader"),
+        input=json.dumps({**asked, "import_path": entry.import_path()}).encode(),
+        capture_output=True,
+        env=entry.environment(),
+        timeout=seconds + _GRACE,
+        check=False,
+    )
+    if done.returncode != 0:
+        words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise ChildProcessError(words or f"it ended with code {done.returncode} and without a word")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ChildProcessError) else f"{type(error).__name__}: {error}"
+
+
 def main(_arguments: list[str]) -> int:
-    """Answer the question on the standard input."""
+    """Answer the question on the standard input; without one, only find out whether that could be."""
     config = json.loads(sys.stdin.read())
     sys.path[:] = config["import_path"]
+    from ansible_collections.flashcat.flashduty.plugins.module_utils._http import import_problem as problem_here
+
+    problem = problem_here()
+    if problem is not None:
+        sys.exit(problem)
+    if "question" not in config:
+        print("{}")
+        return 0
     connection = Connection(**config["connection"])
     try:
         answer = {"answer": _ANSWERS[config["question"]](connection, config["values"])}

@@ -82,6 +82,7 @@ class RunDelivery:
         self._vanished_text = vanished_text
         self._vanished_result = vanished_result
         self._is_begun = False
+        self._nobody = ""
         self._notices = notices
         self.store = Store(state_dir, connection, process)
         self._courier = CourierClient(self.store, connection, process, run, signals, interrupted_text)
@@ -131,7 +132,9 @@ class RunDelivery:
             until = time.time() + seconds
             try:
                 self._courier.wait(self._is_over(before, until), seconds)
-            except (OSError, OutboxError, NotImplementedError) as error:
+            except (OSError, NotImplementedError) as error:
+                self._nobody = str(error)
+            except OutboxError as error:
                 self._notices.debug(f"the delivery cannot be waited for: {error}")
         try:
             self.store.look(self._tell_what_became_of_it)
@@ -144,12 +147,13 @@ class RunDelivery:
 
     def _wake_courier(self) -> bool:
         """Whether there is a courier."""
+        self._nobody = ""
         try:
             self._courier.wake()
         except (OSError, OutboxError, NotImplementedError) as error:
-            self._notices.debug(f"the courier cannot be started: {error}")
-            return False
-        return True
+            self._nobody = f"the courier cannot be started: {error}"
+            self._notices.debug(self._nobody)
+        return not self._nobody
 
     def _try_now(self) -> RetryState | None:
         try:
@@ -173,7 +177,12 @@ class RunDelivery:
         is_delivered = not outbox.events.pending(integration, self._run)
         waiting = 0 if is_delivered else outbox.events.pending(integration)
         reason = outbox.claims.last_error(integration)
-        if waiting:
+        if waiting and self._nobody:
+            self._notices.warning(
+                f"{_events(waiting)} not delivered ({self._nobody}), kept in {outbox.folder};"
+                f" nothing delivers now. Once that is repaired, the next run does, or: {FLUSH}"
+            )
+        elif waiting:
             self._notices.warning(
                 f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {outbox.folder};"
                 f" delivery goes on in the background and with the next run, or now: {FLUSH}"

@@ -15,6 +15,7 @@ import os
 import sqlite3
 import stat
 import sys
+import tempfile
 import urllib.parse
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
@@ -32,7 +33,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
+    requests_is_missing,
+    try_fifo,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     FILE_NAME,
     OutboxError,
@@ -110,6 +114,10 @@ def _software() -> Iterator[Finding]:
         version = "of unknown version"
     old = version[0].isdigit() and _version(version) < _REQUESTS_LEAST
     advice = f"Older than 2.25: {sys.executable} -m pip install --upgrade requests" if old else ""
+    problem = reader.import_problem()
+    if problem is not None:
+        yield Finding("requests", "fail", f"requests {version} does not work: {problem}")
+        return
     yield Finding("requests", "warn" if old else "ok", f"requests {version}", advice)
 
 
@@ -251,10 +259,10 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
         parent = state_dir
         while not os.path.exists(parent):
             parent = os.path.dirname(parent)
-        if os.access(parent, os.W_OK | os.X_OK):
-            yield Finding("outbox", "ok", f"{state_dir} will be made when it is needed")
-        else:
+        if not os.access(parent, os.W_OK | os.X_OK):
             yield Finding("outbox", "fail", f"{state_dir} cannot be made", f"Make {parent} writable, or set state_dir")
+            return
+        yield from _tried(parent, state_dir) or [Finding("outbox", "ok", f"{state_dir} will be made when it is needed")]
         return
     if not os.access(state_dir, os.W_OK | os.X_OK):
         yield Finding("outbox", "fail", f"{state_dir} cannot be written", "Change its owner, or set state_dir")
@@ -264,6 +272,7 @@ def _outbox(state_dir: str) -> Iterator[Finding]:
     if is_on_network(state_dir):
         text = f"{state_dir} lies on a network file system, whose locks may fail"
         yield Finding("outbox", "warn", text, "Set state_dir to a local folder")
+    yield from _tried(state_dir, state_dir)
     if Outbox.exists(state_dir):
         yield from _state_of(state_dir)
     yield from _spools(state_dir)
@@ -289,6 +298,17 @@ def _spools(state_dir: str) -> Iterator[Finding]:
     for folder in Outbox.spools(state_dir):
         yield Finding("outbox", "warn", f"what it could not take lies in {folder}", f"Deliver it: {FLUSH}")
         yield from _state_of(folder)
+
+
+def _tried(place: str, state_dir: str) -> list[Finding]:
+    """What keeps a run from making what it needs, which is made in a folder of its own and removed."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="flashduty-doctor-", dir=place) as trial:
+            Outbox(trial).close()
+            try_fifo(trial, state_dir)
+    except (OSError, OutboxError) as error:
+        return [Finding("outbox", "fail", f"no outbox can be used in {place}: {error}", "Repair it, or set state_dir")]
+    return []
 
 
 def _state_of(folder: str) -> Iterator[Finding]:

@@ -170,3 +170,46 @@ def test_reading_needs_an_app_key_and_no_integration_key() -> None:
         Connection.for_reading({"integration_key": KEY})
     with pytest.raises(InvalidConnection, match=r"^app_key: must hold one key"):
         Connection.for_reading({"app_key": "two words"})
+
+
+# ---- what was pasted into the wrong place, or with more than itself
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "told"),
+    [
+        ({"push_url": f'"{PUSH}"'}, "push_url", "quotes"),
+        ({"push_url": f"“{PUSH}”"}, "push_url", "quotes"),
+        ({"push_url": f"<{PUSH}>"}, "push_url", "< >"),
+        ({"push_url": f"\ufeff{PUSH}"}, "push_url", "byte order mark"),
+        ({"push_url": KEY}, "push_url", "a key alone goes into integration_key"),
+        ({"integration_key": PUSH}, "integration_key", "goes into push_url"),
+        ({"integration_key": PUSH.partition("//")[2]}, "integration_key", "goes into push_url"),
+        ({"integration_key": f"'{KEY}'"}, "integration_key", "quotes"),
+        ({"integration_key": KEY, "app_key": f"<{KEY}>"}, "app_key", "< >"),
+        ({"integration_key": KEY, "api_url": PUSH}, "api_url", "goes into push_url"),
+        ({"integration_key": KEY, "api_url": '"https://fd.example"'}, "api_url", "quotes"),
+    ],
+)
+def test_what_was_pasted_wrongly_is_named_as_what_it_is(options: dict[str, Any], option: str, told: str) -> None:
+    with pytest.raises(InvalidConnection, match=told) as caught:
+        made(**options)
+    assert caught.value.option == option
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [f'"{KEY}"', f"\ufeff{KEY}", f"<{PUSH}>"])
+def test_a_key_file_is_looked_at_the_same_way(tmp_path: Path, text: str) -> None:
+    (tmp_path / "key").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidConnection, match=r"quotes|byte order mark|< >"):
+        made(integration_key_file=str(tmp_path / "key"))
+
+
+def test_a_word_is_no_key_to_be_redacted() -> None:
+    assert made(integration_key="sandbox").redact("env: sandbox") == "env: sandbox"
+
+
+@pytest.mark.parametrize("unseen", ["\u2028", "\u200b", "\x00", "\n", " \ufeff\x1b"])
+def test_a_key_that_is_broken_up_by_what_nobody_sees_is_redacted(unseen: str) -> None:
+    shown = redacted(f"key {KEY[:3]}{unseen}{KEY[3:]} is wrong", KEY)
+    assert KEY[3:] not in shown

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -225,3 +227,82 @@ def test_an_answer_that_is_not_flashdutys_is_tried_again(api: Api, receiver: Rec
     assert "check api_url" in error.message
     assert len(receiver.requests()) == 1
     assert ("portal.example" in error.message) == (kind == "redirect")
+
+
+# ---- hostile peers
+
+
+def served(answer: bytes, byte_by_byte: float = 0.0) -> Iterator[str]:
+    """The address of a server that answers each connection this, a byte each so many seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def serve() -> None:
+            peer, _address = listener.accept()
+            with peer, suppress(OSError):
+                peer.recv(65536)
+                for part in [answer[i : i + 1] for i in range(len(answer))] if byte_by_byte else [answer]:
+                    peer.sendall(part)
+                    time.sleep(byte_by_byte)
+
+        pool.submit(serve)
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def served_by() -> Iterator[Callable[..., str]]:
+    with ExitStack() as running:
+        yield lambda *arguments: running.enter_context(contextmanager(served)(*arguments))
+
+
+def test_a_status_line_without_end_costs_next_to_nothing(served_by: Callable[..., str]) -> None:
+    address = served_by(b"HTTP/1.1 " + b"x" * 60_000 + b"\r\n\r\n")
+    api = Api(Connection(f"http://{address}", KEY))
+    begun = time.process_time()
+    error = failure(api)
+    assert time.process_time() - begun < 3
+    assert (error.retry, error.message.startswith("no answer: ")) == (True, True)
+    api.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_drips_its_answer_gets_the_budget_and_no_more(
+    served_by: Callable[..., str], monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    proxy = served_by(b"HTTP/1.1 200 OK" + b"x" * 10_000, 0.1)
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://{proxy}")
+    api = Api(Connection(f"{scheme}://fd.invalid", KEY, timeout=PATIENCE))
+    begun = time.monotonic()
+    error = failure(api, budget=1.0)
+    assert time.monotonic() - begun < 10
+    assert error.message == "no answer within 1 s"
+    api.close()
+
+
+def test_a_server_that_drips_its_handshake_gets_the_budget_and_no_more(served_by: Callable[..., str]) -> None:
+    # A record that announces 16,000 bytes.
+    address = served_by(b"\x16\x03\x03\x3e\x80\x02\x00\x3e\x7c" + b"\x00" * 10_000, 0.1)
+    api = Api(Connection(f"https://{address}", KEY))
+    begun = time.monotonic()
+    error = failure(api, budget=1.0)
+    assert time.monotonic() - begun < 10
+    assert error.message == "no answer within 1 s"
+    api.close()
+
+
+def test_a_key_that_is_echoed_in_pieces_is_redacted(api: Api, receiver: Receiver) -> None:
+    receiver.faults.set("status", status=400, error_code="InvalidParameter", message=f"{KEY[:4]}\u2028{KEY[4:]}")
+    assert KEY[4:] not in failure(api).message
+
+
+def test_without_a_thread_for_its_deadline_nothing_is_sent(
+    api: Api, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_timer: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Timer, "start", start)
+        error = failure(api)
+    assert (error.retry, "no thread" in error.message) == (True, True)
+    assert receiver.requests() == []
+    assert api.push(BODY, PATIENCE)

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,10 +21,11 @@ from deliveries import KEY, PATIENCE, ended, statuses
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import client
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import client, entry
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
     CourierClient,
     requests_is_missing,
+    try_fifo,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -168,3 +173,153 @@ def test_what_is_missing_on_the_control_node_is_told_with_the_command_that_insta
     assert requests_is_missing() is None
     monkeypatch.setitem(sys.modules, "requests", None)
     assert (requests_is_missing() or "").endswith("-m pip install requests")
+
+
+# Where there is no courier
+
+
+def damaged(folder: Path, code: str) -> list[str]:
+    """An import path with a package `requests` that does this."""
+    folder.mkdir()
+    (folder / "requests.py").write_text(code, encoding="utf-8")
+    return [str(folder), *entry.import_path()]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (f"raise RuntimeError('''no\nway with {KEY}''')", r"RuntimeError: no way with \*\*\*\*\*\*\*\*"),
+        ("this is no Python", "SyntaxError"),
+        ("import urllib3_of_another_time", "urllib3_of_another_time"),
+        ("import os; os._exit(3)", "without a word, again and again"),
+    ],
+)
+def test_the_last_words_of_a_courier_end_the_waiting(
+    store: Store,
+    connection: Connection,
+    beside: Process,
+    couriers: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    code: str,
+    words: str,
+) -> None:
+    path = damaged(tmp_path / "damaged", code)
+    monkeypatch.setattr(entry, "import_path", lambda: path)
+    put(store)
+    courier = CourierClient(store, connection, beside)
+    courier.wake()
+    begun = time.monotonic()
+    with pytest.raises(OSError, match=f"^the courier ended: .*{words}") as caught:
+        courier.wait(is_empty, PATIENCE)
+    assert time.monotonic() - begun < PATIENCE / 2
+    assert "\n" not in str(caught.value)
+    # Only what is killed has no time to tidy up.
+    assert len(fifos(store)) == ("_exit" in code)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(couriers[-1], os.WNOHANG)
+
+
+@pytest.mark.parametrize("python", ["/bin/false", sys.executable])
+def test_a_configuration_larger_than_a_pipe_does_not_hang_whoever_starts_a_courier(
+    store: Store,
+    connection: Connection,
+    beside: Process,
+    couriers: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    python: str,
+) -> None:
+    put(store)
+    monkeypatch.setattr(sys, "executable", python)
+    courier = CourierClient(store, connection, beside, interrupted_text="x" * 1_000_000)
+    courier.wake()
+    if python == "/bin/false":
+        with pytest.raises(OSError, match="without a word"):
+            courier.wait(is_empty, PATIENCE)
+    else:
+        assert courier.wait(is_empty, PATIENCE)
+
+
+def test_where_the_file_system_has_no_named_pipes_the_courier_is_called_by_one_elsewhere(
+    store: Store,
+    connection: Connection,
+    beside: Process,
+    couriers: list[int],
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    mkfifo = os.mkfifo
+
+    def without(path: str, mode: int) -> None:
+        if str(path).startswith(store.configured):
+            raise PermissionError(errno.EPERM, "Operation not permitted", path)
+        mkfifo(path, mode)
+
+    monkeypatch.setattr(os, "mkfifo", without)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for key in ("a", "b"):
+        put(store, key)
+        courier = CourierClient(store, connection, beside)
+        courier.wake()
+        assert courier.wait(is_empty, PATIENCE)
+    assert (statuses(receiver), statuses(receiver, "b"), len(couriers)) == (["Processing"], ["Processing"], 1)
+    (fifo,) = tmp_path.glob("flashduty-*/*.fifo")
+    assert (fifo.parent.stat().st_mode & 0o077, fifos(store)) == (0, [])
+
+
+def test_where_named_pipes_can_be_made_nowhere_that_is_an_error(
+    store: Store, connection: Connection, beside: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(path: str, _mode: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted", path)
+
+    monkeypatch.setattr(os, "mkfifo", without)
+    with pytest.raises(PermissionError, match=store.configured):
+        CourierClient(store, connection, beside).wake()
+    with pytest.raises(PermissionError, match=store.configured):
+        try_fifo(store.configured, store.configured)
+
+
+def test_a_file_in_the_place_of_a_named_pipe_is_no_courier(
+    store: Store, connection: Connection, beside: Process, couriers: list[int]
+) -> None:
+    put(store)
+    courier = CourierClient(store, connection, beside)
+    courier.wake()
+    ended(couriers[0])
+    (fifo,) = fifos(store)
+    fifo.unlink()
+    fifo.write_text("")
+    courier.wake()
+    assert courier.wait(is_empty, PATIENCE)
+
+
+def test_where_no_process_can_be_started_the_limit_is_named(
+    store: Store, connection: Connection, beside: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spawn(*_arguments: object, **_options: object) -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "posix_spawn", spawn)
+    with pytest.raises(OSError, match="ulimit -u"):
+        CourierClient(store, connection, beside).wake()
+
+
+def test_a_courier_inherits_no_descriptor_whatever_its_number(
+    store: Store, connection: Connection, beside: Process, couriers: list[int]
+) -> None:
+    pipe = os.pipe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    high = fcntl.fcntl(pipe[1], fcntl.F_DUPFD, 3000)
+    try:
+        put(store)
+        courier = CourierClient(store, connection, beside)
+        courier.wake()
+        assert courier.wait(is_empty, PATIENCE)
+        assert str(high) not in os.listdir(f"/proc/{couriers[0]}/fd")
+    finally:
+        for descriptor in (*pipe, high):
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -30,6 +30,17 @@ def test_the_import_path_in_a_folder_that_was_deleted(tmp_path: Path, monkeypatc
     assert entry.import_path() == ["/there"]
 
 
+def test_the_import_path_has_the_current_folder_only_where_the_operator_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "/there"])
+    monkeypatch.setenv("PYTHONPATH", ":/there")
+    assert entry.import_path() == ["/there"]
+    monkeypatch.setenv("PYTHONPATH", f"/there:{tmp_path}")
+    assert entry.import_path() == [str(tmp_path), "/there"]
+
+
 PROBE = """\
 import sys
 def main(argv):
@@ -76,6 +87,12 @@ def test_it_is_not_misled_by_a_regular_package(copied: Path, tmp_path: Path) -> 
     done = python("-c", code)
     assert (done.returncode, done.stderr) == (7, "")
     assert str([str(copied.parents[5])]) in done.stdout
+
+
+def test_what_fails_says_why_in_one_line(copied: Path) -> None:
+    (copied.parents[1] / "_probe.py").write_text("raise ValueError('one\\ntwo')", encoding="utf-8")
+    done = python("-S", str(copied), "_probe")
+    assert (done.returncode, done.stderr) == (1, "ValueError: one two\n")
 
 
 def test_without_a_module_it_says_how_it_is_used(copied: Path) -> None:

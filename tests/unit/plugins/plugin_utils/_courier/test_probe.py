@@ -114,3 +114,10 @@ def test_a_proxy_is_named_without_its_password_and_none_for_this_machine(monkeyp
         assert asked[0].startswith("http://flashduty.invalid/event/push/change/standard?")
         assert "secret" not in str(answer)
         assert probe(Connection(url, KEY))["proxy"] is None
+
+
+def test_the_proxy_for_all_schemes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(0.0) as (url, _asked):
+        monkeypatch.setenv("ALL_PROXY", url)
+        monkeypatch.delenv("http_proxy", raising=False)
+        assert probe(Connection("http://flashduty.invalid", KEY))["proxy"] == url

@@ -205,6 +205,18 @@ def test_a_courier_without_work_leaves_and_cannot_be_called_any_more(
         assert not courier.fifo.exists()
 
 
+def test_beside_the_first_process_of_a_container_a_courier_stays_for_nobody_would_reap_it(
+    rig: Callable[..., Rig], store: Store, neighbour: Neighbour, hasty: None
+) -> None:
+    store.do(lambda outbox, integration: None)
+    courier = rig()
+    config = courier.courier._config
+    courier.courier._config = config._replace(process=config.process._replace(pid=1))
+    with courier.attending(neighbour) as thread:
+        thread.join(0.3)
+        assert thread.is_alive()
+
+
 def test_a_courier_stays_while_a_run_of_its_process_is_open(
     rig: Callable[..., Rig], store: Store, neighbour: Neighbour, hasty: None, receiver: Receiver
 ) -> None:

@@ -349,6 +349,29 @@ def test_an_outbox_that_is_still_to_be_made(examined: Callable[..., list[Finding
     assert (found.state, str(tmp_path / "file") in found.advice) == ("fail", True)
 
 
+def test_what_a_run_makes_is_made_and_removed(
+    examined: Callable[..., list[Finding]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mkfifo(path: str, _mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted", path)
+
+    before = set(tmp_path.iterdir())
+    assert states(examined(), "outbox") == ["ok"]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "mkfifo", mkfifo)
+        assert "Operation not permitted" in warned(examined(), "outbox").text
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_requests_that_cannot_be_imported_is_told(
+    examined: Callable[..., list[Finding]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requests.py").write_text("raise AttributeError('of another time')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = warned(examined(), "requests")
+    assert (found.state, "AttributeError: of another time" in found.text) == ("fail", True)
+
+
 def test_an_empty_outbox_is_well_and_looking_changes_nothing(
     examined: Callable[..., list[Finding]], outbox: Outbox
 ) -> None:
