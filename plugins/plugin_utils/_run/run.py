@@ -95,6 +95,7 @@ class Run:
         self._pid = os.getpid()
         self._id = uuid.uuid4().hex
         self._started = time.time()
+        self._started_monotonic = time.monotonic()
         self._path = ""
         self._playbooks: list[str] = []
         self._plays: Sequence[Any] = ()
@@ -140,6 +141,14 @@ class Run:
             self._play_number += 1
             self._new_play(play, inventory.get_hosts(play.hosts, ignore_restrictions=True))
         self._outcome.batch_starts(host.name for host in inventory.get_hosts(play.hosts))
+
+    def task_starts(self) -> None:
+        """A task starts: no signal so far has ended the run."""
+        if self._signals is not None:
+            survived = received(self._signals.reader)
+            if survived:
+                # Neither this process nor the courier takes them for the reason of an end to come.
+                os.read(self._signals.reader, len(survived))
 
     def task_changed(self, result: Any) -> None:
         """A task changed something on a host."""
@@ -243,7 +252,7 @@ class Run:
         if options["preview"]:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 
-            return Preview(self._display.display)
+            return Preview(self._display)
         self._signals = Signals(signal.set_wakeup_fd)
         return RunDelivery(
             _options.state_dir(options),
@@ -388,7 +397,7 @@ class Run:
 
     def _reason(self, messages: Messages) -> Reason:
         """Why the run did not come to its end."""
-        seconds = time.time() - self._started
+        seconds = time.monotonic() - self._started_monotonic
         if self._interrupts():
             return Reason("interrupted", messages.interrupted(seconds))
         if self._ended_well:
