@@ -25,6 +25,8 @@ description:
     C(revision).
   - A process of its own, the courier, talks to Flashduty. A slow or dead API costs the tasks nothing; what could not be
     delivered waits in the outbox for the next run or for the playbook C(flashcat.flashduty.flush).
+  - With C(-v), and in the file of E(ANSIBLE_LOG_PATH), it says once under which key and link the run is reported, and
+    at the end how many of its events Flashduty has taken.
   - Nothing is reported with C(--check), unless O(report_check_mode) says so.
   - Variables count from where they are written down, which are the inventory, group_vars, host_vars, plays, vars_files,
     include_vars and extra variables. Facts, registered results and C(set_fact) values set no option and no

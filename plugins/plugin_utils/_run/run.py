@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible import constants as C  # noqa: N812
 from ansible import context
 from ansible.template import Templar
 
@@ -35,7 +36,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
     CurrentRun,
@@ -112,12 +115,38 @@ class Run:
         # What is being stored: a Ctrl-C leaves open whether it was.
         self._beginning: list[ChangeEvent] = []
         self._ending: list[ChangeEvent] = []
+        self._is_told = False
         #: Whether a task that changes something begins a change.
         self.awaits_change = False
 
     def _show(self, notice: Notice) -> None:
         show = self._display.warning if notice.level == "warning" else self._display.vvv
         show(f"flashduty_change: {notice.text}")
+
+    @property
+    def _is_followed(self) -> bool:
+        """Whether somebody reads what goes well: with -v, or in the log file."""
+        return bool(self._display.verbosity or C.DEFAULT_LOG_PATH)
+
+    def _tell(self, text: str) -> None:
+        text = f"flashduty_change: {self._notices.redact(text)}"
+        if self._display.verbosity:
+            self._display.v(text)
+        else:
+            self._display.display(text, log_only=True)
+
+    def _tell_beginning(self, events: Sequence[ChangeEvent]) -> None:
+        first = events[0]
+        link = f", {first.link}" if first.link else ""
+        more = f" and {len(events) - 1} more" if len(events) > 1 else ""
+        self._tell(f"this run is reported to Flashduty as change {first.change_key}{link}{more}")
+
+    def _tell_end(self, store: Store) -> None:
+        try:
+            taken, all_events = store.look(lambda outbox, _integration: _taken(outbox, self._id))
+        except OutboxError:  # of which the sink has told
+            return
+        self._tell(f"Flashduty has taken {taken} of {all_events} events of this run")
 
     @property
     def is_open(self) -> bool:
@@ -336,6 +365,9 @@ class Run:
                 _mark(new, False)
                 self._beginning = []
                 raise
+            if new and not self._is_told and reporting.sink.store is not None and self._is_followed:
+                self._tell_beginning(self._beginning)
+                self._is_told = True
             self._beginning = []
         all_reported = len(reporting.changes.open) == len(reporting.changes.all)
         self.awaits_change = reporting.settings.only_changed and not all_reported
@@ -391,6 +423,8 @@ class Run:
         if at_most is None:
             at_most = automatic_seconds(reporting.settings.where.system, os.environ)
         reporting.sink.wait(at_most if wait is None else min(wait, at_most))
+        if reporting.sink.store is not None and self._is_followed:
+            self._tell_end(reporting.sink.store)
 
     def _interrupts(self) -> int:
         return 0 if self._signals is None else received(self._signals.reader).count(signal.SIGINT)
@@ -418,6 +452,12 @@ def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:
         return None
     event = reporting.events.joined(change)
     return JoinedChange(event.change_key, event.title, event.link, event.labels)
+
+
+def _taken(outbox: Outbox, run: str) -> tuple[int, int]:
+    """How many events of a run were delivered, and how many there are."""
+    rows = outbox.database.rows("SELECT state FROM events WHERE run = ?", (run,))
+    return sum(row["state"] == "delivered" for row in rows), len(rows)
 
 
 def _mark(changes: Iterable[Change], reported: bool) -> None:

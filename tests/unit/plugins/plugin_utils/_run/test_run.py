@@ -44,7 +44,7 @@ class Playbook:
         self.loaded = Loaded(folder, plays, **given)
         self.warnings: list[str] = []
         self.shown: list[dict[str, Any]] = []
-        display = SimpleNamespace(warning=self.warnings.append, vvv=lambda _text: None, display=self._show)
+        display = SimpleNamespace(verbosity=0, warning=self.warnings.append, vvv=lambda _text: None, display=self._show)
         self.run = Run(display)
 
     def _show(self, text: str, stderr: bool = False) -> None:
