@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import shlex
 import signal
 import sys
 import time
@@ -45,7 +46,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_ru
     JoinedChange,
     set_current_run,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink, RunDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
@@ -57,6 +58,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait impor
 
 # Seconds that the end of an interrupted run waits for its delivery.
 _WAIT_INTERRUPTED = 2.0
+_KEY_VARIABLES = ("flashduty_push_url", "flashduty_integration_key")
 
 
 class _End(NamedTuple):
@@ -116,12 +118,14 @@ class Run:
         self._beginning: list[ChangeEvent] = []
         self._ending: list[ChangeEvent] = []
         self._is_told = False
+        self._flush_arguments = ""
         #: Whether a task that changes something begins a change.
         self.awaits_change = False
 
     def _show(self, notice: Notice) -> None:
         show = self._display.warning if notice.level == "warning" else self._display.vvv
-        show(f"flashduty_change: {notice.text}")
+        # The advice to flush is of use with what says where to deliver to.
+        show(f"flashduty_change: {notice.text.replace(FLUSH, FLUSH + self._flush_arguments)}")
 
     @property
     def _is_followed(self) -> bool:
@@ -234,7 +238,7 @@ class Run:
         if self._reporting is None:
             if not hosts:
                 return
-            self._reporting = self._begin(play, options, template)
+            self._reporting = self._begin(play, options, variables, template)
             if self._reporting is None:
                 return
             atexit.register(self._at_exit)
@@ -253,7 +257,13 @@ class Run:
             self._notices.warning(f"a play goes on with the settings of the one before it: {error}")
         return self._options
 
-    def _begin(self, play: Any, options: Mapping[str, Any], template: Callable[[Any], Any]) -> _Reporting | None:
+    def _begin(
+        self,
+        play: Any,
+        options: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        template: Callable[[Any], Any],
+    ) -> _Reporting | None:
         """Begin to report; None where that cannot be."""
         try:
             connection = _options.connection_of(options)
@@ -265,6 +275,7 @@ class Run:
             self._refuse(problem)
             return None
         self._notices.redact = connection.redact
+        self._flush_arguments = _flush_arguments(variables)
         extra_vars = play.get_variable_manager().extra_vars
         subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
         settings = Settings.of(
@@ -452,6 +463,18 @@ def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:
         return None
     event = reporting.events.joined(change)
     return JoinedChange(event.change_key, event.title, event.link, event.labels)
+
+
+def _flush_arguments(variables: Mapping[str, Any]) -> str:
+    """What a flush needs on its command line to find the key; empty where the key is not in the inventory."""
+    if not any(name in variables for name in _KEY_VARIABLES):
+        return ""
+    arguments = context.CLIARGS
+    words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
+    for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
+        words += [word for value in arguments.get(name) or () for word in (option, value)]
+    words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
+    return "".join(f" {shlex.quote(str(word))}" for word in words)
 
 
 def _taken(outbox: Outbox, run: str) -> tuple[int, int]:
