@@ -10,7 +10,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_run
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
     TaskAction,
@@ -66,7 +66,7 @@ class ActionModule(TaskAction):
         )
         result = report.preview() if self._task.check_mode or where.preview else report.send()
         if where.preview and result["changed"]:
-            self._display.display(document(result["event"]))
+            show(self._display, result["event"])
         return {**result, "warnings": report.warnings}
 
     @staticmethod

@@ -11,7 +11,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
     TaskAction,
@@ -52,7 +52,7 @@ class ActionModule(TaskAction):
             if self._task.check_mode or where.preview:
                 preview: dict[str, Any] = report.preview() if options["state"] == "started" else {"changed": False}
                 if where.preview and preview["changed"]:
-                    self._display.display(document(preview["event"]))
+                    show(self._display, preview["event"])
                 result.update(preview)
             elif options["state"] == "started":
                 result.update(report.start(host))

@@ -25,6 +25,8 @@ description:
     C(revision).
   - A process of its own, the courier, talks to Flashduty. A slow or dead API costs the tasks nothing; what could not be
     delivered waits in the outbox for the next run or for the playbook C(flashcat.flashduty.flush).
+  - With C(-v), and in the file of E(ANSIBLE_LOG_PATH), it says once under which key and link the run is reported, and
+    at the end how many of its events Flashduty has taken.
   - Nothing is reported with C(--check), unless O(report_check_mode) says so.
   - Variables count from where they are written down, which are the inventory, group_vars, host_vars, plays, vars_files,
     include_vars and extra variables. Facts, registered results and C(set_fact) values set no option and no
@@ -179,8 +181,9 @@ options:
         A host that comes in by another name, such as C(all), belongs to the groups that list it themselves, or to
         C(ungrouped).
       - A change begins with the first play that targets it, ends with the run, and has its own truth. A host is
-        Canceled when it failed or was unreachable, when the failures of others stopped it, and when the run never
-        reached it; a group, when one of its hosts is. The description names which.
+        Canceled when it failed or was unreachable, when the failures of others stopped it, and when a run that failed
+        never reached it; a group, when one of its hosts is. The description names which. In a run that did not fail, a
+        host without a task had nothing to do.
       - A task M(flashcat.flashduty.flashduty_change) without C(change_key) reports to the change of its host;
         with V(group), to that of the first of its host's groups.
       - Flashduty takes 1000 events a minute. What is more goes out in the background, and O(wait) bounds what the end
@@ -274,6 +277,8 @@ options:
     description:
       - Whether to print the events, in full, instead of sending them. Nothing is sent and nothing is stored, and no key
         is needed. Tasks with M(flashcat.flashduty.flashduty_change) print theirs too.
+      - They go to the standard output, or to the standard error where E(ANSIBLE_STDOUT_CALLBACK) names a callback that
+        does not print as ansible-core's own do, such as V(ansible.posix.json).
       - C(FLASHDUTY_PREVIEW=1 ansible-playbook --check site.yml) shows the labels of a run without running it. The
         events are those of a run without C(--check), unless O(report_check_mode) is set.
     type: bool
@@ -375,6 +380,16 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if self._run is not None:
             self._run.play_starts(play)
+
+    @_never_fails_the_run
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        if self._run is not None:
+            self._run.task_starts()
+
+    @_never_fails_the_run
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
+        if self._run is not None:
+            self._run.task_starts()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         # Between any two forks of ansible-playbook: each object that is touched here is a page that the kernel copies.

@@ -99,7 +99,7 @@ stale:
   type: list
   elements: str
 delivered:
-  description: How many events were delivered.
+  description: How many of the events that waited, or that closed a change, were delivered.
   returned: success
   type: int
 waiting:

@@ -102,3 +102,19 @@ def test_what_cannot_be_done_is_said(control: ControlNode, options: str, expecte
     assert code == 2
     assert expected in " ".join(output.split())
     assert "wr0ng" not in output
+
+
+def test_the_advice_to_flush_finds_the_key_where_the_run_found_it(control: ControlNode, receiver: Receiver) -> None:
+    with (control.folder / "inventory").open("a") as inventory:
+        inventory.write(f"[all:vars]\nflashduty_push_url={control.environment.pop('FLASHDUTY_PUSH_URL')}\n")
+    control.environment.update(FLASHDUTY_WAIT="1", FLASHDUTY_TIMEOUT="1")
+    receiver.faults.set("status", status=500)
+    code, output = control.run(control.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks: []\n"))
+    assert code == 0
+    # ansible-core breaks the lines of a warning.
+    assert f"ornow:ansible-playbook{FLUSH}-i{control.folder}/inventory" in "".join(output.split())
+    receiver.faults.clear()
+    control.environment.update(FLASHDUTY_TIMEOUT="60")
+    code, output = control.run(FLUSH)
+    assert code == 0
+    assert "0 waiting" in output

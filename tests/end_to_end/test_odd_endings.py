@@ -67,6 +67,43 @@ def test_a_signal_to_a_worker_is_no_interruption_of_the_run(stage: Stage) -> Non
     assert "nterrupted" not in stage.events()[-1]["description"]
 
 
+SURVIVOR = """
+import os, signal, time
+from ansible.plugins.callback import CallbackBase
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "survivor"
+
+    def v2_playbook_on_play_start(self, play):
+        if not play.get_name().startswith("web1"):
+            return
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
+"""
+
+
+def test_an_interruption_that_the_run_survives_is_not_its_end(stage: Stage) -> None:
+    plugins = stage.control.folder / "callbacks"
+    plugins.mkdir()
+    (plugins / "survivor.py").write_text(SURVIVOR)
+    stage.control.environment["ANSIBLE_CALLBACK_PLUGINS"] = str(plugins)
+    stage.control.environment["ANSIBLE_CALLBACKS_ENABLED"] += ",survivor"
+    mark = stage.mark("task")
+    run = stage.start(BY_HAND, stage.playbook(until_told(stage, "task")))
+    stage.wait_until(lambda: mark.exists() and stage.events())
+    run.send(signal.SIGKILL)
+    run.wait()
+    stage.is_over()
+    stage.wait_for_close()
+    assert stage.check("killed") == "Canceled"
+    assert stage.events()[-1]["labels"]["result"] == "killed"
+
+
 def test_quitting_the_debugger_is_told_as_a_stop(stage: Stage) -> None:
     path = Path(stage.playbook("true"))
     path.write_text(path.read_text().replace("  tasks:", "  debugger: always\n  tasks:"))

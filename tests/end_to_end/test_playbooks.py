@@ -13,6 +13,7 @@ import pytest
 from control_node import APP_KEY, KEY, ControlNode
 
 REPORT, DOCTOR = "flashcat.flashduty.report", "flashcat.flashduty.doctor"
+FLUSH = "flashcat.flashduty.flush"
 
 
 # ---- report
@@ -44,6 +45,37 @@ def test_report_says_what_is_wrong(control: ControlNode, options: str, expected:
     assert code == 2
     assert expected in " ".join(output.split())
     assert control.receiver.requests() == []
+
+
+def test_report_sends_no_text_that_was_cut_at_a_blank(control: ControlNode) -> None:
+    given = [*("-e", "change_key=CHG-9"), *("-e", "change_status=Done"), *("-e", "title=Upgrade the database")]
+    code, output = control.run(REPORT, *given)
+    assert code == 2
+    said = " ".join(output.split())
+    assert "left over is 'the database'." in said
+    assert "Quote the value twice" in said
+    assert control.receiver.requests() == []
+
+
+# ---- flush
+
+
+def test_flush_says_what_it_did(control: ControlNode) -> None:
+    control.receiver.faults.set("status", status=500)
+    report = "change_status=Done title=x flashduty_timeout=1 change_key="
+    assert control.run(REPORT, "-e", f"{report}CHG-1")[0] == 2
+    code, output = control.run(FLUSH, "-e", "flush_wait=1")
+    assert code == 2
+    assert "0 delivered, 1 waiting, 0 closed, 0 refused" in output
+    control.receiver.faults.clear()
+    control.receiver.faults.set("status", status=400, times=1, message="a label is wrong")
+    code, output = control.run(FLUSH)
+    assert code == 0
+    assert "0 delivered, 0 waiting, 0 closed, 1 refused" in output
+    assert "a label is wrong" in output
+    code, output = control.run(FLUSH, "-e", "flush_wait=soon")
+    assert code == 2
+    assert "delivered" not in output
 
 
 # ---- doctor

@@ -176,3 +176,26 @@ def test_a_playbook_started_by_a_task_is_a_change_of_its_own(control: ControlNod
         "web1": "Done",
         "web2": "Done",
     }
+
+
+@pytest.mark.parametrize("is_verbose", [True, False])
+def test_who_follows_a_run_reads_that_it_is_reported_and_that_it_was_taken(
+    control: ControlNode, is_verbose: bool
+) -> None:
+    control.environment.update(
+        FLASHDUTY_CHANGE_KEY="CHG-7",
+        FLASHDUTY_LINK="https://tickets.test/CHG-7",
+        ANSIBLE_LOG_PATH=str(control.folder / "ansible.log"),
+    )
+    play = "- hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.debug: {msg: fine}\n"
+    path = control.write("twice.yml", play + play)
+    code, output = control.run(path, *(["-v"] if is_verbose else []))
+    assert code == 0
+    log = (control.folder / "ansible.log").read_text()
+    for told in (
+        "flashduty_change: this run is reported to Flashduty as change CHG-7, https://tickets.test/CHG-7",
+        "flashduty_change: Flashduty has taken 2 of 2 events of this run",
+    ):
+        assert log.count(told) == 1
+        assert output.count(told) == is_verbose
+    assert KEY not in log

@@ -10,7 +10,10 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -98,7 +101,7 @@ def test_what_the_run_never_came_to_is_cancelled_and_says_so(control: ControlNod
 
 
 @BOTH_MERGES
-def test_where_no_task_ran_nothing_is_done(control: ControlNode) -> None:
+def test_a_host_that_had_nothing_to_do_is_done(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     tagged = PLAY.format(name="One", hosts="web") + OK + "      tags: never\n"
     once = PLAY.format(name="Two", hosts="db1,web1") + OK + "      run_once: true\n"
@@ -107,8 +110,29 @@ def test_where_no_task_ran_nothing_is_done(control: ControlNode) -> None:
     changes = _changes(control)
     assert {name: change["change_status"] for name, change in changes.items()} == {
         "web1": "Done",
-        "web2": "Canceled",
+        "web2": "Done",
         "db1": "Done",
+    }
+    assert control.last_text(changes["web2"]["change_key"]).startswith("No task ran, ")
+    assert changes["web2"]["labels"]["result"] == "ok"
+
+
+def test_a_play_that_ends_before_its_last_batch_leaves_nobody_behind(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    play = PLAY.format(name="Roll", hosts="web,db").replace("  tasks", "  serial: 1\n  tasks")
+    code, _output = control.run(control.write("site.yml", play + OK + "    - ansible.builtin.meta: end_play\n"))
+    assert code == 0
+    assert _ends(control) == {"web1": "Done", "web2": "Done", "db1": "Done"}
+
+
+def test_a_failed_run_leaves_what_it_did_not_come_to(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_SCOPE"] = "host"
+    tagged = PLAY.format(name="One", hosts="web2") + OK + "      tags: never\n"
+    control.run(control.write("site.yml", tagged + PLAY.format(name="Two", hosts="web1") + FAILS % "web1"))
+    changes = _changes(control)
+    assert {name: change["change_status"] for name, change in changes.items()} == {
+        "web1": "Canceled",
+        "web2": "Canceled",
     }
     assert "no task ran: web2" in control.last_text(changes["web2"]["change_key"])
     assert changes["web2"]["labels"]["result"] == "not_reached"
@@ -356,6 +380,65 @@ def test_the_message_is_told_where_it_is_asked_for(control: ControlNode) -> None
     description = control.last_text()
     assert "no space left http" in description
     assert control.environment["FLASHDUTY_PUSH_URL"].rpartition("=")[2] not in description
+
+
+def test_the_message_of_a_loop_is_that_of_the_item_that_failed(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
+    task = (
+        "    - name: Migrate\n      ansible.builtin.assert: {that: item != 2, fail_msg: 'no space on {{ item }}'}\n"
+        "      loop: [1, 2, 3]\n"
+    )
+    control.run(control.write("site.yml", PLAY.format(name="x", hosts="web1") + task))
+    assert re.search(r"Failed: web1 at task 'Migrate' \(.*\): no space on 2$", control.last_text(), re.MULTILINE)
+
+
+JSON_CALLBACK = """
+import json
+from ansible.plugins.callback import CallbackBase
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "only_json"
+
+    def v2_playbook_on_stats(self, stats):
+        self._display.display(json.dumps({"hosts": sorted(stats.processed)}))
+"""
+LIKE_DEFAULT = """
+DOCUMENTATION = "name: like_default\\ntype: stdout\\nextends_documentation_fragment: [default_callback]"
+from ansible.plugins.callback.default import CallbackModule as Default
+
+class CallbackModule(Default):
+    CALLBACK_NAME = "like_default"
+"""
+
+
+@pytest.mark.parametrize(
+    ("callback", "stream"), [("only_json", "stderr"), ("like_default", "stdout"), ("oneline", "stdout")]
+)
+def test_a_preview_leaves_an_output_alone_that_is_for_a_program(
+    control: ControlNode, callback: str, stream: str
+) -> None:
+    plugins = control.folder / "callbacks"
+    plugins.mkdir()
+    (plugins / "only_json.py").write_text(JSON_CALLBACK)
+    (plugins / "like_default.py").write_text(LIKE_DEFAULT)
+    control.environment.update(
+        FLASHDUTY_PREVIEW="1", ANSIBLE_CALLBACK_PLUGINS=str(plugins), ANSIBLE_STDOUT_CALLBACK=callback
+    )
+    path = control.write("site.yml", PLAY.format(name="x", hosts="web1") + REPORT % "40%")
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(control.folder / "inventory"), path],
+        cwd=control.folder,
+        env=control.environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert getattr(done, stream).count("# Flashduty preview") == 3, done
+    if stream == "stderr":
+        assert json.loads(done.stdout) == {"hosts": ["web1"]}
 
 
 def test_the_start_tells_what_later_plays_will_target(control: ControlNode) -> None:

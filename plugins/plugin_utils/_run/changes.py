@@ -13,6 +13,7 @@ parents; a host that no group lists to ``ungrouped``.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,12 +46,18 @@ class Change:
         self.play = play
         self.variables: Mapping[str, Any] = {}
         self.began = began
+        self._began_monotonic = time.monotonic()
         self.hosts: dict[str, None] = {}
         self.coming: dict[str, None] = {}
         self.reported = False
         self._first_labels: dict[str, str] | None = None
         self._first_hosts: frozenset[str] = frozenset()
         self._group_sets: set[tuple[str, ...]] = set()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has gone on, by a clock that nobody sets."""
+        return time.monotonic() - self._began_monotonic
 
     @property
     def groups(self) -> list[str]:

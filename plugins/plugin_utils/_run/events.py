@@ -83,7 +83,7 @@ class Events:
             hosts,
             change.came_in(hosts),
             self._outcome,
-            ended_at - change.began,
+            change.seconds,
             settings.where,
         )
         if settings.with_progress and not failed:
@@ -110,8 +110,9 @@ class Events:
         :param labels: those of the outcome, where the change ends.
         """
         settings, play = self._settings, change.play
-        now = time.time()
-        run = self._run_variable(change, status, text, event_time, result) if play.has_templates else {}
+        # A clock that was set back must put an event neither into the future nor before the change's beginning.
+        now = max(time.time(), change.began)
+        run = self._run_variable(change, status, text, result) if play.has_templates else {}
         title = play.rendered("title", run, change.variables) or settings.messages.title(
             settings.subject, settings.scope, change.target
         )
@@ -124,8 +125,7 @@ class Events:
                 "change_status": status,
                 "change_key": settings.key_of(change.target),
                 "title": shortened(plain_text(self._connection.redact(title)), _TITLE_MAX),
-                # A clock that was set back must not put the event into the future.
-                "event_time": int(min(event_time, now)),
+                "event_time": int(max(change.began, min(event_time, now))),
                 "description": shortened(plain_text(self._connection.redact(description), lines=True), DESCRIPTION_MAX),
                 "link": play.rendered("link", run, change.variables) or settings.where.job_url,
                 "labels": {key: self._connection.redact(value) for key, value in all_labels.items()},
@@ -133,9 +133,7 @@ class Events:
             now,
         )
 
-    def _run_variable(
-        self, change: Change, status: str, text: str, event_time: float, result: RunResult | None
-    ) -> dict[str, Any]:
+    def _run_variable(self, change: Change, status: str, text: str, result: RunResult | None) -> dict[str, Any]:
         """The variable ``flashduty_run`` of the templates."""
         settings, where, hosts = self._settings, self._settings.where, [*change.hosts]
         at_fault = (HostStatus.FAILED, HostStatus.UNREACHABLE)
@@ -146,7 +144,7 @@ class Events:
             "scope": settings.scope,
             "target": change.target,
             "text": text,
-            "duration": max(0, int(event_time - change.began)),
+            "duration": int(change.seconds),
             "hosts": hosts,
             "groups": change.groups,
             "counts": host_counts(result, hosts),

@@ -28,7 +28,7 @@ class HostStatus(Enum):
     UNREACHABLE = "unreachable"
     #: It had no error of its own: those of others ended its play.
     STOPPED = "stopped"
-    #: Its batch of a play never began, or no task ever ran there.
+    #: Of a run that failed: its batch of a play never began, or no task ever ran there.
     NOT_REACHED = "not_reached"
 
 
@@ -75,10 +75,20 @@ def _raw_name(task: Any) -> str:
 
 
 def _message(result: Mapping[str, Any]) -> str:
-    text = result.get("msg")
-    if "censored" in result or not isinstance(text, str):
+    if "censored" in result:
+        return ""
+    # That of a loop only says that one of its items failed.
+    items = result.get("results")
+    failed = [item for item in items if _is_failed(item)] if isinstance(items, list) else []
+    told = failed[0] if failed else result
+    text = told.get("msg")
+    if not isinstance(text, str) or "censored" in told or told.get("_ansible_no_log"):
         return ""
     return shortened(" ".join(plain_text(text).split()), _MESSAGE_MAX)
+
+
+def _is_failed(item: Any) -> bool:
+    return isinstance(item, Mapping) and bool(item.get("failed") or item.get("unreachable"))
 
 
 class RunResult(NamedTuple):
@@ -133,17 +143,16 @@ class Outcome:
         failed = bool(stats.failures or stats.dark) if account.failed is None else account.failed
         at_fault = set(stats.failures) | set(stats.dark)
         given_up = at_fault if account.given_up is None else account.given_up
-        # A task with run_once runs on one host for all of its play.
-        served = ran.union(*(play for play in self._plays if not failed and not play.isdisjoint(ran)))
         statuses = {}
         for host in ran.union(*self._plays):
             if host in given_up and host in at_fault:
                 statuses[host] = HostStatus.UNREACHABLE if host in stats.dark else HostStatus.FAILED
             elif host in given_up:
                 statuses[host] = HostStatus.STOPPED
-            elif host in self.pending_hosts or host not in served:
+            elif failed and (host in self.pending_hosts or host not in ran):
                 statuses[host] = HostStatus.NOT_REACHED
             else:
+                # Where the run did not fail, a host without a task had none to run: tags, end_play, run_once.
                 statuses[host] = HostStatus.OK
         return RunResult(failed, statuses, frozenset(stats.changed), ran, stats)
 

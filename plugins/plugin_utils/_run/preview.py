@@ -9,14 +9,17 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
+from ansible import constants as C  # noqa: N812
+from ansible.plugins.loader import callback_loader
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 
 HEADING = "--- # Flashduty preview: this would be sent now; nothing is sent, nothing is stored"
+_FOR_PEOPLE = ("default", "minimal", "oneline")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -39,16 +42,34 @@ def document(event: Mapping[str, Any]) -> str:
     return f"{HEADING}\n{body}"
 
 
+def show(display: Any, event: Mapping[str, Any]) -> None:
+    """Show an event: on the standard output, or on the standard error where the output may be for a program.
+
+    :param display: ansible-core's ``Display``.
+    :param event: :meth:`ChangeEvent.to_dict`.
+    """
+    display.display(document(event), stderr=not _output_is_for_people())
+
+
+def _output_is_for_people() -> bool:
+    """Whether the callback that writes the standard output writes as ansible-core's own does."""
+    name = C.DEFAULT_STDOUT_CALLBACK
+    if name.rpartition(".")[2] in _FOR_PEOPLE:
+        return True
+    plugin = callback_loader.get(name, class_only=True)
+    return any(base.__module__ == "ansible.plugins.callback.default" for base in getattr(plugin, "__mro__", ()))
+
+
 class Preview:
     """Shows events on the terminal.
 
-    :param show: shows a text to the user.
+    :param display: ansible-core's ``Display``.
     """
 
     store = None
 
-    def __init__(self, show: Callable[[str], object]) -> None:
-        self._show = show
+    def __init__(self, display: Any) -> None:
+        self._display = display
 
     def deliver_what_waits(self) -> None:
         """Nothing is delivered."""
@@ -56,7 +77,7 @@ class Preview:
     def put(self, events: Sequence[ChangeEvent]) -> None:
         """Events of changes that begin or go on."""
         for event in events:
-            self._show(document(event.to_dict()))
+            show(self._display, event.to_dict())
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run."""

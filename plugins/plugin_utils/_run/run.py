@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import functools
 import os
+import shlex
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible import constants as C  # noqa: N812
 from ansible import context
 from ansible.template import Templar
 
@@ -36,14 +38,16 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variabl
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
     CurrentRun,
     JoinedChange,
     set_current_run,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink, RunDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
@@ -54,6 +58,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait impor
 
 # Seconds that the end of an interrupted run waits for its delivery.
 _WAIT_INTERRUPTED = 2.0
+_KEY_VARIABLES = ("flashduty_push_url", "flashduty_integration_key")
 
 
 class _End(NamedTuple):
@@ -95,6 +100,7 @@ class Run:
         self._pid = os.getpid()
         self._id = uuid.uuid4().hex
         self._started = time.time()
+        self._started_monotonic = time.monotonic()
         self._path = ""
         self._playbooks: list[str] = []
         self._plays: Sequence[Any] = ()
@@ -111,12 +117,40 @@ class Run:
         # What is being stored: a Ctrl-C leaves open whether it was.
         self._beginning: list[ChangeEvent] = []
         self._ending: list[ChangeEvent] = []
+        self._is_told = False
+        self._flush_arguments = ""
         #: Whether a task that changes something begins a change.
         self.awaits_change = False
 
     def _show(self, notice: Notice) -> None:
         show = self._display.warning if notice.level == "warning" else self._display.vvv
-        show(f"flashduty_change: {notice.text}")
+        # The advice to flush is of use with what says where to deliver to.
+        show(f"flashduty_change: {notice.text.replace(FLUSH, FLUSH + self._flush_arguments)}")
+
+    @property
+    def _is_followed(self) -> bool:
+        """Whether somebody reads what goes well: with -v, or in the log file."""
+        return bool(self._display.verbosity or C.DEFAULT_LOG_PATH)
+
+    def _tell(self, text: str) -> None:
+        text = f"flashduty_change: {self._notices.redact(text)}"
+        if self._display.verbosity:
+            self._display.v(text)
+        else:
+            self._display.display(text, log_only=True)
+
+    def _tell_beginning(self, events: Sequence[ChangeEvent]) -> None:
+        first = events[0]
+        link = f", {first.link}" if first.link else ""
+        more = f" and {len(events) - 1} more" if len(events) > 1 else ""
+        self._tell(f"this run is reported to Flashduty as change {first.change_key}{link}{more}")
+
+    def _tell_end(self, store: Store) -> None:
+        try:
+            taken, all_events = store.look(lambda outbox, _integration: _taken(outbox, self._id))
+        except OutboxError:  # of which the sink has told
+            return
+        self._tell(f"Flashduty has taken {taken} of {all_events} events of this run")
 
     @property
     def is_open(self) -> bool:
@@ -140,6 +174,14 @@ class Run:
             self._play_number += 1
             self._new_play(play, inventory.get_hosts(play.hosts, ignore_restrictions=True))
         self._outcome.batch_starts(host.name for host in inventory.get_hosts(play.hosts))
+
+    def task_starts(self) -> None:
+        """A task starts: no signal so far has ended the run."""
+        if self._signals is not None:
+            survived = received(self._signals.reader)
+            if survived:
+                # Neither this process nor the courier takes them for the reason of an end to come.
+                os.read(self._signals.reader, len(survived))
 
     def task_changed(self, result: Any) -> None:
         """A task changed something on a host."""
@@ -196,7 +238,7 @@ class Run:
         if self._reporting is None:
             if not hosts:
                 return
-            self._reporting = self._begin(play, options, template)
+            self._reporting = self._begin(play, options, variables, template)
             if self._reporting is None:
                 return
             atexit.register(self._at_exit)
@@ -215,7 +257,13 @@ class Run:
             self._notices.warning(f"a play goes on with the settings of the one before it: {error}")
         return self._options
 
-    def _begin(self, play: Any, options: Mapping[str, Any], template: Callable[[Any], Any]) -> _Reporting | None:
+    def _begin(
+        self,
+        play: Any,
+        options: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        template: Callable[[Any], Any],
+    ) -> _Reporting | None:
         """Begin to report; None where that cannot be."""
         try:
             connection = _options.connection_of(options)
@@ -227,6 +275,7 @@ class Run:
             self._refuse(problem)
             return None
         self._notices.redact = connection.redact
+        self._flush_arguments = _flush_arguments(variables)
         extra_vars = play.get_variable_manager().extra_vars
         subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
         settings = Settings.of(
@@ -243,7 +292,7 @@ class Run:
         if options["preview"]:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 
-            return Preview(self._display.display)
+            return Preview(self._display)
         self._signals = Signals(signal.set_wakeup_fd)
         return RunDelivery(
             _options.state_dir(options),
@@ -327,6 +376,9 @@ class Run:
                 _mark(new, False)
                 self._beginning = []
                 raise
+            if new and not self._is_told and reporting.sink.store is not None and self._is_followed:
+                self._tell_beginning(self._beginning)
+                self._is_told = True
             self._beginning = []
         all_reported = len(reporting.changes.open) == len(reporting.changes.all)
         self.awaits_change = reporting.settings.only_changed and not all_reported
@@ -382,13 +434,15 @@ class Run:
         if at_most is None:
             at_most = automatic_seconds(reporting.settings.where.system, os.environ)
         reporting.sink.wait(at_most if wait is None else min(wait, at_most))
+        if reporting.sink.store is not None and self._is_followed:
+            self._tell_end(reporting.sink.store)
 
     def _interrupts(self) -> int:
         return 0 if self._signals is None else received(self._signals.reader).count(signal.SIGINT)
 
     def _reason(self, messages: Messages) -> Reason:
         """Why the run did not come to its end."""
-        seconds = time.time() - self._started
+        seconds = time.monotonic() - self._started_monotonic
         if self._interrupts():
             return Reason("interrupted", messages.interrupted(seconds))
         if self._ended_well:
@@ -409,6 +463,24 @@ def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:
         return None
     event = reporting.events.joined(change)
     return JoinedChange(event.change_key, event.title, event.link, event.labels)
+
+
+def _flush_arguments(variables: Mapping[str, Any]) -> str:
+    """What a flush needs on its command line to find the key; empty where the key is not in the inventory."""
+    if not any(name in variables for name in _KEY_VARIABLES):
+        return ""
+    arguments = context.CLIARGS
+    words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
+    for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
+        words += [word for value in arguments.get(name) or () for word in (option, value)]
+    words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
+    return "".join(f" {shlex.quote(str(word))}" for word in words)
+
+
+def _taken(outbox: Outbox, run: str) -> tuple[int, int]:
+    """How many events of a run were delivered, and how many there are."""
+    rows = outbox.database.rows("SELECT state FROM events WHERE run = ?", (run,))
+    return sum(row["state"] == "delivered" for row in rows), len(rows)
 
 
 def _mark(changes: Iterable[Change], reported: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import Find, ReadingFailed
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Refusal
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING, Refusal
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -97,19 +97,18 @@ class Flush:
         if not self._store.exists:
             result = {**self._result(False, vanished, stale, 0, 0), **others.as_result()}
             return {**result, "failed": True, "msg": problem} if problem else result
-        started = self._store.do(_try_again_now)
-        if started:
+        waited = self._store.do(_try_again_now)
+        if waited:
             self._delivery.wait(_is_empty, max(0.0, end - time.monotonic()))
         waiting = self._store.look(_pending)
         refused = self._store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
-        delivered = max(0, started - waiting - len(refused))
-        changed = bool(started or others.dropped)
+        delivered = len(waited & self._store.look(_delivered))
+        changed = bool(waited or others.dropped)
         result = {**self._result(changed, vanished, stale, delivered, waiting, refused), **others.as_result()}
         if waiting:
             reason = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
-            problem = (
-                f"{waiting} events still wait in {self._store.folder}: {reason or 'no answer yet'}. Flush again later"
-            )
+            still = "event still waits" if waiting == 1 else "events still wait"
+            problem = f"{waiting} {still} in {self._store.folder}: {reason or 'no answer yet'}. Flush again later"
         return {**result, "failed": True, "msg": problem} if problem else result
 
     def _others(self, outbox: Outbox, integration: str) -> _Others:
@@ -168,11 +167,20 @@ def _close_vanished(outbox: Outbox, integration: str) -> int:
     return sum(outbox.runs.close_vanished(run) for run in outbox.runs.vanished(integration))
 
 
-def _try_again_now(outbox: Outbox, integration: str) -> int:
-    """How many events wait, which nothing keeps from being tried now."""
+def _try_again_now(outbox: Outbox, integration: str) -> set[str]:
+    """The uids of the events that wait, which nothing keeps from being tried now."""
     outbox.claims.release_dead(integration)
     outbox.claims.clear_pause(integration)
-    return outbox.events.pending(integration)
+    return _uids(outbox, integration, PENDING)
+
+
+def _delivered(outbox: Outbox, integration: str) -> set[str]:
+    return _uids(outbox, integration, "state = 'delivered'")
+
+
+def _uids(outbox: Outbox, integration: str, condition: str) -> set[str]:
+    rows = outbox.database.rows(f"SELECT uid FROM events WHERE integration = ? AND {condition}", (integration,))
+    return {str(row["uid"]) for row in rows}
 
 
 def _pending(outbox: Outbox, integration: str) -> int:

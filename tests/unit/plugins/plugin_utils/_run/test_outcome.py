@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import HostStatus, Outcome
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostStatus, Outcome
 
 
 def _stats(**hosts: Any) -> SimpleNamespace:
@@ -31,5 +31,33 @@ def test_a_host_that_one_play_reached_and_the_next_did_not() -> None:
     outcome.play_starts("One", ["web1"])
     outcome.batch_starts(["web1"])
     outcome.play_starts("Two", ["web1", "web2"])
-    result = outcome.result(_stats(processed={"web1": 1}, failures={}))
+    result = outcome.result(_stats(processed={"web1": 1, "db1": 1}, failures={"db1": 1}))
     assert result.hosts["web1"] is result.hosts["web2"] is HostStatus.NOT_REACHED
+
+
+def test_in_a_run_that_did_not_fail_no_host_is_left_out() -> None:
+    outcome = Outcome()
+    outcome.play_starts("One", ["web1", "web2", "web3"])
+    outcome.batch_starts(["web1", "web2"])
+    result = outcome.result(_stats(processed={"web1": 1}))
+    assert not result.failed
+    assert set(result.hosts.values()) == {HostStatus.OK}
+
+
+def _failed(result: dict[str, Any]) -> str:
+    task = SimpleNamespace(
+        no_log=False, action="x", name="", get_name=lambda: "", get_path=lambda: None, get_ds=lambda: None
+    )
+    return FailedTask.of(SimpleNamespace(_task=task, _result=result), True).message
+
+
+def test_the_message_of_a_loop() -> None:
+    summary = "One or more items failed"
+    item = {"failed": True, "msg": "no space"}
+    assert _failed({"msg": summary, "results": [{"msg": "All fine"}, item]}) == "no space"
+    assert _failed({"msg": summary, "results": [{"unreachable": True, "msg": "gone"}]}) == "gone"
+    assert _failed({"msg": summary, "results": [{**item, "_ansible_no_log": True}]}) == ""
+    assert _failed({"msg": summary, "results": [{"failed": True, "censored": "hidden"}]}) == ""
+    assert _failed({"censored": "hidden", "results": [item]}) == ""
+    # What a module returns under that name.
+    assert _failed({"msg": "No package", "results": ["x"]}) == "No package"

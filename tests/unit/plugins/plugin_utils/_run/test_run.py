@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,10 +44,11 @@ class Playbook:
         self.loaded = Loaded(folder, plays, **given)
         self.warnings: list[str] = []
         self.shown: list[dict[str, Any]] = []
-        display = SimpleNamespace(warning=self.warnings.append, vvv=lambda _text: None, display=self._show)
+        display = SimpleNamespace(verbosity=0, warning=self.warnings.append, vvv=lambda _text: None, display=self._show)
         self.run = Run(display)
 
-    def _show(self, text: str) -> None:
+    def _show(self, text: str, stderr: bool = False) -> None:
+        assert not stderr
         self.shown.append(yaml.safe_load(text))
 
     @property
@@ -312,6 +315,25 @@ def test_how_a_run_ends(playbook: Playbook, ends: dict[str, Any] | None, status:
     assert not playbook.run.is_open
     playbook.exit()
     assert playbook.statuses == {KEY: ["Processing", status]}
+
+
+@pytest.mark.parametrize("step", [-7200, 7200])
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_clock_that_is_set_changes_no_duration(
+    playbook: Playbook, monkeypatch: pytest.MonkeyPatch, step: int, is_finished: bool
+) -> None:
+    playbook.play()
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + step)
+    if is_finished:
+        playbook.end()
+    playbook.exit()
+    began, ended = playbook.shown
+    # Not before its beginning, and as the clock says otherwise.
+    assert ended["event_time"] - began["event_time"] == 0 or step > 0
+    assert ended["event_time"] <= max(time.time(), began["event_time"])
+    assert re.search(r"\b\d{1,2} s[.,]", ended["description"])
+    assert not re.search(r"\d h \d|\d min", ended["description"])
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,17 @@ def test_what_waits_is_delivered_and_counted(flush: Flushes, store: Store, recei
     assert (statuses(receiver), statuses(receiver, "b")) == (["Processing"], ["Processing"])
 
 
+def test_refusals_of_earlier_are_not_taken_off_what_is_delivered(
+    flush: Flushes, store: Store, connection: Connection, receiver: Receiver
+) -> None:
+    put(store, event("a"))
+    receiver.faults.set("status", status=400, times=1)
+    DirectDelivery(store, connection).wait(lambda outbox, known: not outbox.events.pending(known), PATIENCE)
+    put(store, event("b"))
+    result = flush().flush()
+    assert (result["delivered"], len(result["refused"])) == (1, 1)
+
+
 def test_a_run_that_vanished_is_closed(flush: Flushes, store: Store, dead: Process, receiver: Receiver) -> None:
     open_run(store, dead)
     assert flush().preview() == {**NOTHING, "changed": True, "closed": 1, "waiting": 1}
@@ -128,7 +139,7 @@ def test_what_another_process_sends_is_waited_for_as_long_as_asked_and_told(
     claimed(store, ME)
     result = flush(wait=0.05).flush()
     assert (result["failed"], result["waiting"], result["delivered"]) == (True, 1, 0)
-    assert f"1 events still wait in {store.folder}: no answer yet" in result["msg"]
+    assert f"1 event still waits in {store.folder}: no answer yet" in result["msg"]
     assert receiver.requests() == []
 
 
