@@ -129,6 +129,9 @@ options:
     description:
       - Inventory variables that become labels, each alone (V(service)) or with the label's name
         (V(cluster=k8s_cluster)).
+      - The names of the default count in the inventory, group_vars, host_vars, the play, its C(vars_files) and extra
+        variables alone, and only a text or number of at most 200 characters. Names that you list count wherever
+        Ansible has them, roles, facts and C(set_fact) included, with C(no_log), too.
     type: list
     elements: str
     default: [service, cluster, team, owner, env, region, ident, instance, job]

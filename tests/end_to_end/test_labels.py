@@ -195,6 +195,7 @@ def test_variables_are_plain_text_whatever_they_are_made_of(wide: ControlNode) -
     wide.write("group_vars/web.yml", f"service: {vaulted}\nteam: '{{{{ service | upper }}}} {{{{ rack }}}}'\n")
     wide.write("group_vars/all.yml", "owner: !unsafe '{{ alice }}'\nregion: '{{ nowhere }}'\ncluster: [b, 1, true]\n")
     arguments = ("--vault-password-file", secret, wide.write("site.yml", play("web1")))
+    wide.environment["FLASHDUTY_LABEL_VARS"] = "service,team,owner,region,cluster"
     labels = only_labels(wide, *arguments)
     expected = {"service": "shop", "team": "SHOP r1", "owner": "{{ alice }}", "cluster": "b,1,true"}
     assert labels.items() >= expected.items()
@@ -252,3 +253,38 @@ def test_more_than_fifty_labels_are_told_once(wide: ControlNode) -> None:
     assert len(labels) == 48
     assert {"host", "label00", "label44", "result", "changed_hosts"} <= labels.keys()
     assert max(map(len, labels.values())) == 2048
+
+
+def test_what_tasks_and_roles_set_is_no_label_unless_it_is_asked_for(control: ControlNode) -> None:
+    for folder in ("roles/app/defaults", "roles/app/tasks", "group_vars"):
+        (control.folder / folder).mkdir(parents=True)
+    control.write("roles/app/defaults/main.yml", "instance: root\n")
+    control.write("roles/app/tasks/main.yml", "- ansible.builtin.meta: noop\n")
+    control.write("group_vars/all.yml", "team: [one, two]\nenv: ['DB_PASSWORD=secret-4']\nregion: eu\n")
+    first = """
+- hosts: web
+  gather_facts: false
+  tasks:
+    - ansible.builtin.set_fact: {owner: secret-1}
+      no_log: true
+    - ansible.builtin.command: echo secret-2
+      register: job
+      no_log: true
+    - ansible.builtin.set_fact: {service: secret-3, cacheable: true}
+      no_log: true
+"""
+    path = control.write("site.yml", first + play("web") + "  roles: [app]\n")
+    control.environment["FLASHDUTY_LABELS_AT_END"] = "union"
+    control.environment["FLASHDUTY_LABEL_GROUPS"] = ""
+    code, output = control.run(path)
+    assert code == 0, output
+    labels = control.only_change()["labels"]
+    assert labels["region"] == "eu"
+    assert labels.keys().isdisjoint({"owner", "job", "env", "team", "instance"})
+    assert "secret" not in json.dumps(control.receiver.events())
+    control.environment["FLASHDUTY_LABEL_VARS"] = "owner,instance,team"
+    control.environment["FLASHDUTY_PREVIEW"] = "1"
+    code, output = control.run(path)
+    assert code == 0, output
+    for text in ("owner: secret-1", "instance: root", "team: one,two"):
+        assert text in output

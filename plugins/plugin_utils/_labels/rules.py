@@ -42,6 +42,9 @@ LABELS_VARIABLE = "flashduty_labels"
 # Labels that are built in, the most useful first: under the limit of 50 the last ones go first.
 BUILT_IN = ("host", "check_mode", "group", "playbook", "actor", "source", "limit", "controller", "tags", "skip_tags")
 
+# Characters that the value of a variable may have which is a label by default.
+DEFAULT_VALUE_MAX = 200
+
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NUMBER = re.compile("([0-9]+)")
 _SHOWN_NAMES = 10
@@ -64,10 +67,14 @@ class TargetHost(NamedTuple):
 
 
 class LabelVariable(NamedTuple):
-    """An inventory variable that gives a label."""
+    """An inventory variable that gives a label.
+
+    :ivar by_default: nobody asked for it, so only what is plainly a label counts.
+    """
 
     label: str
     variable: str
+    by_default: bool = False
 
 
 def natural(text: str) -> tuple[object, ...]:
@@ -193,7 +200,12 @@ class LabelRules(NamedTuple):
 
     @classmethod
     def from_options(
-        cls, label_groups: Iterable[Any], label_vars: Iterable[Any], labels: Any, notices: Notices
+        cls,
+        label_groups: Iterable[Any],
+        label_vars: Iterable[Any],
+        labels: Any,
+        notices: Notices,
+        vars_by_default: bool = False,
     ) -> LabelRules:
         """The rules that the options ask for; what makes no sense in them is left out with a warning.
 
@@ -202,12 +214,13 @@ class LabelRules(NamedTuple):
             (``cluster=k8s_cluster``).
         :param labels: label keys and values, as a map or as text: ``key=value,key=value``, or a map in YAML or JSON. A
             null or empty value means that there is to be no such label.
+        :param vars_by_default: whether nobody has set ``label_vars``.
         """
         groups = [_group_entry(entry, notices) for entry in _entries(label_groups)]
         variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
         return cls(
             _GroupLabels((entry for entry in groups if entry is not None), notices),
-            tuple(variable for variable in variables if variable is not None),
+            tuple(entry._replace(by_default=vars_by_default) for entry in variables if entry is not None),
             _map_items(_label_map(labels, notices), "labels", notices),
         )
 
@@ -216,11 +229,23 @@ class LabelRules(NamedTuple):
         """The variables to look up for each host."""
         return (*dict.fromkeys(entry.variable for entry in self.variables), LABELS_VARIABLE)
 
+    @property
+    def written_names(self) -> frozenset[str]:
+        """Those of them that roles, facts and tasks do not give: their values may be secret, or of another meaning."""
+        return frozenset(entry.variable for entry in self.variables if entry.by_default)
+
     def of_variables(self, values: Mapping[str, Any], notices: Notices) -> dict[str, _Items]:
         """The labels that a host has by its variables; no items where there is to be no label."""
         labels: dict[str, _Items] = {}
-        for label, variable in self.variables:
+        for label, variable, by_default in self.variables:
             if label not in labels and variable in values:
+                if by_default and not _is_plain(values[variable]):
+                    notices.debug(
+                        f"labels: variable {variable} is left out, by default only a text or number of at most"
+                        f" {DEFAULT_VALUE_MAX} characters is a label; label_vars takes it",
+                        subject=f"not plain: {variable}",
+                    )
+                    continue
                 items = _items(values[variable], f"variable {variable}", notices.debug)
                 if items:
                     labels[label] = items
@@ -434,6 +459,11 @@ def _items(value: Any, source: str, warn: Any) -> _Items | None:
     except ValueError as error:
         warn(f"labels: {source} is left out, {error}")
         return None
+
+
+def _is_plain(value: Any) -> bool:
+    is_one = value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool))
+    return is_one and len(str(value)) <= DEFAULT_VALUE_MAX
 
 
 @lru_cache(4096)

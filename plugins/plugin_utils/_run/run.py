@@ -281,7 +281,7 @@ class Run:
             self._notices,
         )
         names = (*settings.rules.variable_names, *texts.variable_names)
-        targets = target_hosts(play, hosts, names, self._notices)
+        targets = target_hosts(play, hosts, names, self._notices, written=settings.rules.written_names)
         self._outcome.play_starts(name, [host.name for host in hosts])
         # The first play is the run's beginning, milliseconds after it.
         began = time.time() if reporting.changes.all else self._started
@@ -308,9 +308,9 @@ class Run:
             return
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.later_plays import new_hosts
 
-        names = settings.rules.variable_names
+        names, written = settings.rules.variable_names, settings.rules.written_names
         for coming, hosts in new_hosts(later, {**change.hosts, **change.coming}, play.get_loader(), self._notices):
-            change.expect(target_hosts(coming, hosts, names, self._notices), playbook)
+            change.expect(target_hosts(coming, hosts, names, self._notices, written=written), playbook)
 
     # Events
 

@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     plain_text,
     shortened,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, built_in_labels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import (
@@ -119,7 +120,11 @@ class Settings(NamedTuple):
             subject=subject,
             messages=messages_in(options["language"], os.environ),
             rules=LabelRules.from_options(
-                options["label_groups"] or (), options["label_vars"] or (), options["labels"] or {}, notices
+                options["label_groups"] or (),
+                options["label_vars"] or (),
+                options["labels"] or {},
+                notices,
+                vars_by_default=options["label_vars"] is not None and _options.is_default("label_vars", options),
             ),
             built_in={**built_in, "check_mode": "true"} if is_check else built_in,
         )

@@ -430,3 +430,17 @@ def test_whatever_goes_in_the_labels_are_valid(
     fields = {"change_status": "Done", "change_key": "k", "title": "t", "labels": found}
     assert ChangeEvent.validated(fields, now=0).labels == found
     assert all(len(value) <= LABEL_VALUE_MAX for value in found.values())
+
+
+@pytest.mark.parametrize("value", [["DB_PASSWORD=hunter2"], {"a": "b"}, [{"a": "b"}], True, "x" * 201])
+def test_by_default_only_a_short_text_or_number_is_a_label(value: Any) -> None:
+    notices = Notices()
+    rules = LabelRules.from_options((), ["env", "env=stage", "job"], {}, notices, vars_by_default=True)
+    assert rules.written_names == {"env", "stage", "job"}
+    assert rules.of_variables({"env": value, "stage": "x" * 200, "job": 7}, notices) == {
+        "env": ("x" * 200,),
+        "job": ("7",),
+    }
+    asked_for = LabelRules.from_options((), ["env"], {}, notices)
+    assert asked_for.written_names == frozenset()
+    assert "env" in asked_for.of_variables({"env": value}, notices) or value in ({"a": "b"}, [{"a": "b"}])
