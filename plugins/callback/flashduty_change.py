@@ -142,6 +142,33 @@ options:
         key: label_vars
     vars:
       - name: flashduty_label_vars
+  label_group:
+    description:
+      - Which groups of the targeted hosts the label C(group) names. With V(named), those that the patterns of the plays
+        name, such as C(web) and C(db) in C(web:db:&prod). With V(all), all groups of the hosts.
+    type: str
+    choices: [named, all]
+    default: named
+    env:
+      - name: FLASHDUTY_LABEL_GROUP
+    ini:
+      - section: callback_flashduty_change
+        key: label_group
+    vars:
+      - name: flashduty_label_group
+  label_names_max:
+    description:
+      - How many names the labels C(host) and C(group) have at most; after them, C(+N) stands for the N others. With
+        V(0), as many as Flashduty takes.
+    type: int
+    default: 20
+    env:
+      - name: FLASHDUTY_LABEL_NAMES_MAX
+    ini:
+      - section: callback_flashduty_change
+        key: label_names_max
+    vars:
+      - name: flashduty_label_names_max
   labels_at_end:
     description:
       - The labels of a change's later events. With V(same), those of its first event, so that no route takes its end

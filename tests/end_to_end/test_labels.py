@@ -124,6 +124,7 @@ def only_labels(control: ControlNode, *arguments: str) -> dict[str, str]:
 def test_exactly_what_was_targeted_counts(
     wide: ControlNode, hosts: str, arguments: tuple[str, ...], host: str, group: str, env: str
 ) -> None:
+    wide.environment["FLASHDUTY_LABEL_GROUP"] = "all"
     labels = only_labels(wide, *arguments, wide.write("site.yml", play(hosts)))
     assert (labels["host"], labels["group"], labels["env"]) == (host, group, env)
     assert labels.get("limit") == (arguments[1] if arguments[:1] == ("--limit",) else None)
@@ -138,8 +139,29 @@ def test_plays_playbooks_and_imported_ones_join(wide: ControlNode) -> None:
 
 def test_the_implicit_localhost_and_delegation(wide: ControlNode) -> None:
     delegated = play("web1") + "      delegate_to: db1\n"
+    wide.environment["FLASHDUTY_LABEL_GROUP"] = "all"
     labels = only_labels(wide, wide.write("site.yml", play("localhost") + delegated))
     assert (labels["host"], labels["group"]) == ("localhost,web1", "env_prod,prod,web")
+
+
+@pytest.mark.parametrize(
+    ("plays", "group"),
+    [
+        (play("web:&prod:!web3"), "web"),
+        (play("all"), None),
+        (play("web1"), None),
+        (play("web1") + play("'{{ where }}'"), "db"),
+    ],
+)
+def test_the_label_group_names_what_the_plays_name(wide: ControlNode, plays: str, group: str | None) -> None:
+    labels = only_labels(wide, "-e", "where=db", wide.write("site.yml", plays))
+    assert labels.get("group") == group
+
+
+def test_a_label_of_many_hosts_is_cut(wide: ControlNode) -> None:
+    wide.environment["FLASHDUTY_LABEL_NAMES_MAX"] = "2"
+    labels = only_labels(wide, wide.write("site.yml", play("web")))
+    assert (labels["host"], labels["group"]) == ("web1,web2,+1", "web")
 
 
 def test_keyed_groups_of_a_dynamic_inventory(wide: ControlNode) -> None:

@@ -16,7 +16,7 @@ Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -86,20 +86,22 @@ def natural(text: str) -> tuple[object, ...]:
     return (tuple(parts), text)
 
 
-def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX) -> str:
+def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX, most: int = 0) -> str:
     """The items joined by commas, cut at a whole item with ``+N`` for the N left out.
 
     :param limit: characters that the text may have.
+    :param most: how many items it may have; 0 for as many as fit.
     """
     items = list(items)
+    shown = items[:most] if most > 0 else items
     text = ",".join(items)
-    if len(text) <= limit:
+    if len(shown) == len(items) and len(text) <= limit:
         return text
     # Room for the longest suffix keeps the cut simple; it costs a digit at most.
     room = limit - len(f",+{len(items)}")
     kept = length = 0
-    while length + len(items[kept]) <= room:
-        length += len(items[kept]) + 1
+    while kept < len(shown) and length + len(shown[kept]) <= room:
+        length += len(shown[kept]) + 1
         kept += 1
     if kept:
         return f"{','.join(items[:kept])},+{len(items) - kept}"
@@ -271,12 +273,19 @@ class RunLabels:
     :param rules: how groups and variables become labels.
     :param built_in: labels that are known before any play.
     :param most: how many there may be.
+    :param names_max: how many names the labels ``host`` and ``group`` may have; 0 for as many as fit.
     """
 
     def __init__(
-        self, rules: LabelRules, built_in: Mapping[str, str], notices: Notices, most: int = LABELS_MAX
+        self,
+        rules: LabelRules,
+        built_in: Mapping[str, str],
+        notices: Notices,
+        most: int = LABELS_MAX,
+        names_max: int = 0,
     ) -> None:
         self._most = most
+        self._names_max = names_max
         self._rules = rules
         self._notices = notices
         self._collected: dict[str, set[_Items]] = {}
@@ -286,10 +295,16 @@ class RunLabels:
         order = [*dict.fromkeys(entry.label for entry in rules.variables)]
         self._order = {label: number for number, label in enumerate(order)}
 
-    def add_play(self, hosts: Iterable[TargetHost], playbook: str | None = None) -> None:
+    def add_play(
+        self,
+        hosts: Iterable[TargetHost],
+        playbook: str | None = None,
+        is_named: Callable[[str], bool] | None = None,
+    ) -> None:
         """Adds the hosts that a play targets; hosts that were added before may come again.
 
         :param playbook: file name of the playbook, without its folders.
+        :param is_named: whether a group is to be in the label ``group``; all are where it is not given.
         """
         hosts = list(hosts)
         self._rules.groups.read(hosts)
@@ -322,7 +337,8 @@ class RunLabels:
         for name in names:
             self._collect("host", _one(name))
         for group in {group for several in groups for group in several}:
-            self._collect("group", _one(group))
+            if is_named is None or is_named(group):
+                self._collect("group", _one(group))
         for label, items in of_all.items():
             if not worked_out or any(label not in labels for labels in worked_out.values()):
                 self._collect(label, items)
@@ -339,7 +355,9 @@ class RunLabels:
     def labels(self) -> dict[str, str]:
         """The labels of the change so far, within every limit; one warning names what had to go."""
         values = {
-            label: self._value(found) for label, found in self._collected.items() if label not in self._rules.fixed
+            label: self._value(label, found)
+            for label, found in self._collected.items()
+            if label not in self._rules.fixed
         }
         values.update((label, joined(items)) for label, items in self._rules.fixed.items() if items)
         ranked = sorted(values, key=self._rank)
@@ -352,10 +370,11 @@ class RunLabels:
             )
         return {label: values[label] for label in ranked[: self._most]}
 
-    def _value(self, found: set[_Items]) -> str:
+    def _value(self, label: str, found: set[_Items]) -> str:
+        most = self._names_max if label in ("host", "group") else 0
         if len(found) == 1:
-            return joined(next(iter(found)))
-        return joined(sorted({item for items in found for item in items}, key=natural))
+            return joined(next(iter(found)), most=most)
+        return joined(sorted({item for items in found for item in items}, key=natural), most=most)
 
     def _rank(self, label: str) -> tuple[object, ...]:
         """The order in which labels are kept: the user's fixed ones, host, by variables, by groups, built-in ones."""

@@ -50,6 +50,8 @@ class Settings(NamedTuple):
     is_check: bool
     keeps_labels: bool
     with_outcome: bool
+    label_group: str
+    label_names_max: int
     where: RunContext
     subject: Subject
     messages: Messages
@@ -116,6 +118,8 @@ class Settings(NamedTuple):
             is_check=is_check,
             keeps_labels=options["labels_at_end"] == "same",
             with_outcome=options["outcome_labels"],
+            label_group=options["label_group"],
+            label_names_max=options["label_names_max"],
             where=where,
             subject=subject,
             messages=messages_in(options["language"], os.environ),
