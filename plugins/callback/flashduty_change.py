@@ -114,10 +114,13 @@ options:
       - A regular expression that matches the whole name gives one label for each of its named groups, such as
         V((?P<env>prod|test\)_(?P<region>.+\)). In ansible.cfg and in the environment it must not hold a comma.
       - Where several groups of a host give one label, it has all their values. Inventory variables come before names
-        of groups. An empty value turns this off.
+        of groups. An empty value turns this off. Of several entries for one name and label the first counts.
     type: list
     elements: str
-    default: ['env_*=env', 'region_*=region']
+    default: ['env_*=env', 'region_*=region', 'non_prod=env', 'pre_prod=env', '*_non_prod=env=non_prod',
+      '*_pre_prod=env=pre_prod', 'production=env', 'prod=env', 'staging=env', 'stage=env', 'stg=env', 'qa=env',
+      'uat=env', 'dev=env', '*_production=env=production', '*_prod=env=prod', '*_staging=env=staging',
+      '*_stg=env=stg']
     env:
       - name: FLASHDUTY_LABEL_GROUPS
     ini:
@@ -134,7 +137,8 @@ options:
         Ansible has them, roles, facts and C(set_fact) included, with C(no_log), too.
     type: list
     elements: str
-    default: [service, cluster, team, owner, env, region, ident, instance, job]
+    default: [service, cluster, team, owner, env, environment, region, datacenter, dc, provider, project,
+      ident, instance, job]
     env:
       - name: FLASHDUTY_LABEL_VARS
     ini:

@@ -310,3 +310,17 @@ def test_what_tasks_and_roles_set_is_no_label_unless_it_is_asked_for(control: Co
     assert code == 0, output
     for text in ("owner: secret-1", "instance: root", "team: one,two"):
         assert text in output
+
+
+def test_env_is_guessed_from_the_path_and_from_names_of_groups(control: ControlNode) -> None:
+    folder = control.folder / "inventories" / "qa"
+    folder.mkdir(parents=True)
+    connection = f" ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    (folder / "hosts").write_text(f"[shop_staging]\none{connection}[other]\ntwo{connection}")
+    arguments = ("-i", str(folder / "hosts"), control.write("site.yml", play("one:two")))
+    labels = only_labels(control, *arguments)
+    assert (labels["env"], labels["inventory"]) == ("qa,staging", "qa")
+    control.environment["FLASHDUTY_PREVIEW"] = "1"
+    code, output = control.run(*arguments)
+    assert code == 0, output
+    assert "# env was guessed from names of groups: shop_staging; the path of the inventory" in output

@@ -40,7 +40,20 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import
 
 LABELS_VARIABLE = "flashduty_labels"
 # Labels that are built in, the most useful first: under the limit of 50 the last ones go first.
-BUILT_IN = ("host", "check_mode", "group", "playbook", "actor", "source", "limit", "controller", "tags", "skip_tags")
+BUILT_IN = (
+    "host",
+    "check_mode",
+    "env",
+    "group",
+    "inventory",
+    "playbook",
+    "actor",
+    "source",
+    "limit",
+    "controller",
+    "tags",
+    "skip_tags",
+)
 
 # Characters that the value of a variable may have which is a label by default.
 DEFAULT_VALUE_MAX = 200
@@ -159,13 +172,22 @@ class _GroupLabels:
             self._of_names[names] = labels
         return self._of_names[names]
 
+    def givers(self, label: str, names: Iterable[str]) -> list[str]:
+        """Those of the names that give a label."""
+        return [name for name in names if any(label == given for given, _value in self._of_name.get(name, ()))]
+
     def read(self, hosts: Iterable[TargetHost]) -> None:
         """Look at the names of the groups of these hosts."""
         of_hosts = {group for groups in {host.groups for host in hosts} for group in groups}
         names = sorted(of_hosts.difference(self._of_name))
         for name in names:
             values = ((pattern.label, pattern.of(name)) for pattern in self._patterns)
-            self._of_name[name] = [(label, value) for label, value in values if value]
+            # Of several patterns for one name, the first says what it means: pre_prod is not prod.
+            first: dict[str, str] = {}
+            for label, value in values:
+                if value:
+                    first.setdefault(label, value)
+            self._of_name[name] = [*first.items()]
         if names and self._expressions:
             self._match(names)
 
@@ -279,7 +301,7 @@ class RunLabels:
     def __init__(
         self,
         rules: LabelRules,
-        built_in: Mapping[str, str],
+        built_in: Mapping[str, str | tuple[str, ...]],
         notices: Notices,
         most: int = LABELS_MAX,
         names_max: int = 0,
@@ -291,7 +313,9 @@ class RunLabels:
         self._collected: dict[str, set[_Items]] = {}
         self._from_variables: set[str] = set()
         self._by_rules: set[str] = set()
-        self._built_in = {name: _one(value) for name, value in built_in.items()}
+        self._built_in = {name: _one(value) if isinstance(value, str) else value for name, value in built_in.items()}
+        self._env_groups: set[str] = set()
+        self._env_from_path = False
         order = [*dict.fromkeys(entry.label for entry in rules.variables)]
         self._order = {label: number for number, label in enumerate(order)}
 
@@ -328,6 +352,11 @@ class RunLabels:
                 names.add(host.name)
             if "group" not in labels and "group" not in self._built_in:
                 groups.add(host.groups)
+        for map_id, of_host in worked_out:
+            if "env" not in by_variables[map_id].labels:
+                givers = self._rules.groups.givers("env", of_host)
+                self._env_groups.update(givers)
+                self._env_from_path |= not givers and "env" in self._built_in
         for found in by_variables.values():
             self._from_variables.update(found.labels)
         for labels in worked_out.values():
@@ -342,6 +371,14 @@ class RunLabels:
         for label, items in of_all.items():
             if not worked_out or any(label not in labels for labels in worked_out.values()):
                 self._collect(label, items)
+
+    def env_origin(self) -> str:
+        """From what the label ``env`` was guessed; empty where it was not."""
+        if "env" in self._rules.fixed:
+            return ""
+        names = joined(sorted(self._env_groups, key=natural), most=_SHOWN_NAMES)
+        origins = [f"names of groups: {names}"] if names else []
+        return "; ".join([*origins, "the path of the inventory"] if self._env_from_path else origins)
 
     def add_playbook(self, name: str) -> None:
         """A playbook of the command line that is still to come, by its file name."""

@@ -332,6 +332,8 @@ class Run:
                 self._beginning = []
                 raise
             self._beginning = []
+            for origin in sorted({change.expected.env_origin() for change in new} - {""}):
+                reporting.sink.remark(f"env was guessed from {origin}")
         all_reported = len(reporting.changes.open) == len(reporting.changes.all)
         self.awaits_change = reporting.settings.only_changed and not all_reported
         store = reporting.sink.store if self.is_open else None

@@ -21,6 +21,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     shortened,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.inventory_path import labels_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, built_in_labels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import (
@@ -56,7 +57,7 @@ class Settings(NamedTuple):
     subject: Subject
     messages: Messages
     rules: LabelRules
-    built_in: Mapping[str, str]
+    built_in: Mapping[str, str | tuple[str, ...]]
 
     def described(self, text: str) -> str:
         """A description of the text, and who runs what where."""
@@ -89,14 +90,16 @@ class Settings(NamedTuple):
         arguments = context.CLIARGS
         where = RunContext.detect(os.environ, extra_vars, playbook=playbook)
         is_check = bool(arguments.get("check") and options["report_check_mode"])
-        built_in = built_in_labels(
+        built_in: Mapping[str, str | tuple[str, ...]] = built_in_labels(
             actor=where.actor,
             controller=where.controller,
             limit=arguments.get("subset"),
             tags=arguments.get("tags") or (),
             skip_tags=arguments.get("skip_tags") or (),
         )
-        built_in = {**built_in, **where.labels}
+        # The path of a job's inventory is that of a temporary folder.
+        sources = () if where.system == "awx" else arguments.get("inventory") or ()
+        built_in = {**labels_of(sources, os.getcwd()), **built_in, **where.labels}
         key = _rendered_key(options["change_key"], template, notices)
         if not key and where.change_key is not None:
             key = key_within_job(

@@ -467,3 +467,16 @@ def test_the_label_group_has_the_groups_that_are_named() -> None:
     collected = Collected()
     collected.run.add_play(hosts, is_named=names_group(["all"]))
     assert "group" not in collected.labels
+
+
+def test_env_comes_from_the_path_where_nothing_nearer_gives_it_and_says_from_what() -> None:
+    built_in = {"env": ("prod",), "inventory": ("prod",)}
+    collected = Collected(label_groups=["pre_prod=env", "*_prod=env=prod", "staging=env"], built_in=built_in)
+    assert collected.run.env_origin() == ""
+    collected.add(host("web1", "staging", "shop_prod", "pre_prod"))
+    assert collected.labels["env"] == "pre_prod,prod,staging"
+    assert collected.run.env_origin() == "names of groups: pre_prod,shop_prod,staging"
+    collected.add(host("web2", "web"))
+    assert collected.run.env_origin().endswith("; the path of the inventory")
+    by_variable = Collected(built_in=built_in).add(host("web1", env="test"))
+    assert (by_variable.labels["env"], by_variable.run.env_origin()) == ("test", "")
