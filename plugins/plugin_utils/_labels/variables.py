@@ -242,7 +242,7 @@ class _Play:
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
         self._files = _Files(play.get_loader(), self._manager, self.merge, notices)
         self._renderer = Renderer(
-            play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices
+            play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices, written
         )
         self._fact_hosts = self._hosts_with_facts()
         self._group_sets: dict[tuple[str, ...], _GroupSet] = {}
@@ -529,7 +529,7 @@ def _host_by_host(
 
 def _of_one_host(play: Any, host: Any, names: Sequence[str], written: frozenset[str], notices: Notices) -> _Layer:
     variables = play.get_variable_manager().get_vars(play=play, host=host)
-    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices)
+    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written)
 
     def lookup(name: str) -> Any:
         return variables.get(name, MISSING)

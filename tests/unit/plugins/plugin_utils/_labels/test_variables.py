@@ -619,6 +619,35 @@ def test_facts_that_are_not_injected_leave_those_of_the_host_itself(
     assert run.values()["web2"] == {"service": "unknown", "cluster": "unknown", "team": 0}
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_lookups_that_may_do_more_than_read_are_run_only_where_they_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    if slow:
+        monkeypatch.setattr(variables, "sort_groups", None)
+    count = tmp_path / "count"
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of({"web1": {}, "web2": {}}),
+        group_vars__all={
+            "service": "{{ lookup('pipe', 'echo x | tee -a " + str(count) + "') }}",
+            "team": "{{ deeper | upper }}",
+            "deeper": "{{ query('ansible.builtin.pipe', 'echo x | tee -a " + str(count) + "') | first }}",
+            "cluster": "{{ lookup('env', 'HOME') }}{{ lookup('vars', 'region') }}",
+            "region": "nj",
+        },
+    )
+    run = Run(tmp_path)
+    found = targets(run.play, run.inventory.get_hosts(), NAMES, run.notices, written=NAMES)
+    assert [target.variables.keys() for target in found] == [{"cluster", "region"}] * 2
+    assert not count.exists()
+    told = [notice.text for notice in run.notices.take() if notice.level == "warning"]
+    assert sorted(text.split()[1] for text in told) == ["service", "team"]
+    assert run.values()["web1"]["team"] == "X"
+    assert count.exists()
+
+
 # Generated inventories.
 
 _HOSTS = [f"h{number}" for number in range(6)]
