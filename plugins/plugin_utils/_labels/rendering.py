@@ -249,7 +249,7 @@ class Renderer:
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:
             if not self._templates(raw):
-                return self._once(self._identity(raw), lambda: plain(raw))
+                return self._once(self.identity(raw), lambda: plain(raw))
             return self._templated(raw, lookup, host)
         except LimitReached:
             self._notices.warning(
@@ -263,7 +263,7 @@ class Renderer:
         return MISSING
 
     def _templated(self, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
-        identity = self._identity(raw)
+        identity = self.identity(raw)
         inputs = None if identity in self._needs_all else self.inputs(raw, lookup)
         if inputs is None:
             return self._with_all(raw, host)
@@ -271,7 +271,7 @@ class Renderer:
             text = _substituted(raw, inputs)
             if text is not None:
                 return text
-        key = (identity, *((name, self._identity(inputs[name])) for name in sorted(inputs)))
+        key = (identity, *((name, self.identity(inputs[name])) for name in sorted(inputs)))
         try:
             variables = {name: value for name, value in inputs.items() if value is not MISSING}
             return self._once(key, lambda: self._template(raw, variables))
@@ -307,7 +307,8 @@ class Renderer:
             raise result
         return result
 
-    def _identity(self, value: Any) -> object:
+    def identity(self, value: Any) -> object:
+        """A key that equal values share."""
         if value is None or isinstance(value, (str, int, float)):
             return (type(value), _is_trusted(value), value)
         self._kept[id(value)] = value

@@ -230,9 +230,24 @@ class _GroupSet:
 
 
 class _Play:
-    """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``."""
+    """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``.
 
-    def __init__(self, play: Any, names: Sequence[str], written: frozenset[str], notices: Notices, limit: int) -> None:
+    :param files: as they were read before.
+    :param given: what the hosts have that decides which of the play's vars_files they get: the same for all of them.
+    """
+
+    def __init__(
+        self,
+        play: Any,
+        names: Sequence[str],
+        written: frozenset[str],
+        notices: Notices,
+        limit: int,
+        files: _Files | None = None,
+        given: _Layer | None = None,
+    ) -> None:
+        self._arguments = (play, names, written, notices, limit)
+        self._given = given or {}
         self._play = play
         self._names = names
         self._only_names = frozenset(names)
@@ -240,7 +255,7 @@ class _Play:
         self._not_written = self._only_names - written
         self._manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
-        self._files = _Files(play.get_loader(), self._manager, self.merge, notices)
+        self._files = files or _Files(play.get_loader(), self._manager, self.merge, notices)
         self._renderer = Renderer(
             play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices, written
         )
@@ -253,6 +268,34 @@ class _Play:
 
     def targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
         """The hosts with the plain values of the variables they have; hosts with equal values share one map."""
+        if not self._files_differ:
+            return self._targets(hosts)
+        parts: dict[object, tuple[_Layer, list[Any]]] = {}
+        for host in hosts:
+            given = self._given_to_files(host)
+            key = tuple((name, self._renderer.identity(given[name])) for name in sorted(given))
+            parts.setdefault(key, (given, []))[1].append(host)
+        found = {
+            target.name: target
+            for given, alike in parts.values()
+            for target in _Play(*self._arguments, self._files, given)._targets(alike)
+        }
+        return [found[host.name] for host in hosts]
+
+    def _given_to_files(self, host: Any) -> _Layer:
+        """What of the host's own variables decides which of the play's vars_files it gets."""
+        view = _HostView(self, host, self._group_set(host), self._own(host))
+        inputs = self._renderer.inputs(self._play.get_vars_files(), view.get)
+        if inputs is None:
+            raise _FilesPerHost
+        of_play = (*self.above_hosts, self.exports, *self.above_all)
+        return {
+            name: value
+            for name, value in inputs.items()
+            if value is not MISSING and not any(name in layer for layer in of_play)
+        }
+
+    def _targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
         found = []
         for host in hosts:
             group_set = self._group_set(host)
@@ -273,8 +316,8 @@ class _Play:
             group_set.relevant = self._relevant(group_set, host)
         return self._group_sets[key]
 
-    def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
-        own = _Own(
+    def _own(self, host: Any) -> _Own:
+        return _Own(
             [layer for layer in (host.vars, *self._files.of_host(host)) if layer],
             _of_answers(self._facts(host)),
             [
@@ -286,6 +329,9 @@ class _Play:
                 if layer
             ],
         )
+
+    def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
+        own = self._own(host)
         for layer in (*own.written, own.facts, *own.cached):
             if not layer.keys().isdisjoint(group_set.relevant):
                 return self._worked_out(host, group_set, own)
@@ -385,15 +431,17 @@ class _Play:
         exports = _combined(role.get_vars(include_params=False, only_exports=True) for role in roles)
         extra = self._manager.extra_vars
         known = _combined([defaults, play_vars, exports, extra])
-        everything = self._manager.get_vars(play=self._play)
+        everything = self._manager.get_vars(play=_with_vars(self._play, self._given))
         # What is not known by now comes from vars_files, or is one of Ansible's own variables.
         rest = {
             name: value
             for name, value in everything.items()
-            if not (name in known and (value is known[name] or value == known[name]))
+            if not any(
+                name in layer and (value is layer[name] or value == layer[name]) for layer in (known, self._given)
+            )
         }
         own_names = {name: rest.pop(name) for name in list(rest) if name in exports or name in extra}
-        self._check_files([play_vars, rest, extra, own_names])
+        self._files_differ = not self._given and self._may_differ([play_vars, rest, extra, own_names])
         rest.update((name, everything[name]) for name in self._repeated_in_files({*defaults} - {*exports, *extra}))
         self.defaults: _Layer = defaults
         self.above_hosts: list[_Layer] = [layer for layer in (play_vars, rest) if layer]
@@ -415,8 +463,8 @@ class _Play:
             picked.update(self._pick(layer, "all hosts"))
         return picked
 
-    def _check_files(self, layers: list[_Layer]) -> None:
-        """The host-less answer holds the play's vars_files, unless these differ from host to host.
+    def _may_differ(self, layers: list[_Layer]) -> bool:
+        """Whether the play's vars_files read what hosts may have; else the host-less answer holds them.
 
         :param layers: what templates in vars_files see before anything that hosts have.
         """
@@ -426,8 +474,9 @@ class _Play:
 
         files = self._play.get_vars_files()
         inputs = self._renderer.inputs(files, lookup)
-        if files and (self.merge or inputs is None or MISSING in inputs.values()):
+        if files and (self.merge or inputs is None):
             raise _FilesPerHost
+        return MISSING in (inputs or {}).values()
 
 
 class _HostView:
@@ -547,6 +596,15 @@ def _of_one_host(play: Any, host: Any, names: Sequence[str], written: frozenset[
 
 def _restricted(found: _Layer, names: Set[str], variables: _Layer) -> dict[str, Any]:
     return {name: variables.get(name, MISSING) for name in names & found.keys()}
+
+
+def _with_vars(play: Any, variables: _Layer) -> Any:
+    """The play as it would be with these variables below its own."""
+    if not variables:
+        return play
+    copied = copy.copy(play)
+    copied.vars = {**variables, **play.get_vars()}
+    return copied
 
 
 def _without_roles(play: Any) -> Any:

@@ -432,8 +432,8 @@ def test_vars_files_that_all_hosts_share_count(tmp_path: Path) -> None:
     assert run.notices.take() == []
 
 
-def test_vars_files_that_differ_by_host_are_asked_for_host_by_host(tmp_path: Path) -> None:
-    play = [{**PLAY[0], "vars_files": ["{{ env }}.yml"]}]
+def test_vars_files_whose_names_cannot_be_read_are_asked_for_host_by_host(tmp_path: Path) -> None:
+    play = [{**PLAY[0], "vars_files": ["{{ lookup('vars', 'env') }}.yml"]}]
     groups: dict[str, Any] = {
         env: {"hosts": {f"{env}{n}": {} for n in range(3)}, "vars": {"env": env}} for env in ("prod", "test")
     }
@@ -646,6 +646,39 @@ def test_lookups_that_may_do_more_than_read_are_run_only_where_they_were_asked_f
     assert sorted(text.split()[1] for text in told) == ["service", "team"]
     assert run.values()["web1"]["team"] == "X"
     assert count.exists()
+
+
+def test_files_that_differ_by_what_hosts_have_part_the_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [
+        "vars/{{ ansible_distribution }}.yml",
+        "vars/{{ runtime_env | default('staging') }}.yml",
+        ["vars/{{ zone }}.yml", "vars/usual.yml"],
+    ]
+    groups: dict[str, Any] = {"a": {"hosts": {"web1": {}, "web2": {}}, "vars": {"zone": "{{ dc }}", "dc": "nj"}}}
+    write(
+        tmp_path,
+        site=[{**PLAY[0], "vars_files": files, "vars": {"owner": "play"}}],
+        hosts=inventory_of({f"db{number}": {} for number in range(5)} | {"db5": {"runtime_env": "prod"}}, groups),
+        host_vars__db4={"team": "of db4"},
+        vars__Debian={"service": "debian", "owner": "file"},
+        vars__RedHat={"service": "redhat", "ansible_distribution": "RedHat"},
+        vars__staging={"cluster": "staging"},
+        vars__prod={"cluster": "prod {{ service | default('none') }}"},
+        vars__nj={"region": "nj"},
+        vars__usual={"region": "usual"},
+    )
+    names = (*NAMES, "owner", "ansible_distribution", "runtime_env", "zone")
+    run = Run(tmp_path)
+    monkeypatch.setattr(variables, "PER_HOST_LIMIT", 0)
+    assert run.values(names, limit=0) == run.core_values(names)
+    run.manager.set_host_facts("web1", {"ansible_distribution": "Debian", "module_setup": True})
+    run.manager.set_host_facts("db5", {"ansible_distribution": "RedHat", "module_setup": True})
+    found = run.values(names, limit=0)
+    assert found == run.core_values(names)
+    assert (found["web1"]["service"], found["db5"]["service"], found["db4"]["team"]) == ("debian", "redhat", "of db4")
+    assert (found["db5"]["cluster"], found["web2"]["region"]) == ("prod redhat", "nj")
+    assert "service" not in found["db1"]
+    assert run.notices.take() == []
 
 
 # Generated inventories.
