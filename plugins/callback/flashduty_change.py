@@ -116,10 +116,13 @@ options:
       - A regular expression that matches the whole name gives one label for each of its named groups, such as
         V((?P<env>prod|test\)_(?P<region>.+\)). In ansible.cfg and in the environment it must not hold a comma.
       - Where several groups of a host give one label, it has all their values. Inventory variables come before names
-        of groups. An empty value turns this off.
+        of groups. An empty value turns this off. Of several entries for one name and label the first counts.
     type: list
     elements: str
-    default: ['env_*=env', 'region_*=region']
+    default: ['env_*=env', 'region_*=region', 'non_prod=env', 'pre_prod=env', '*_non_prod=env=non_prod',
+      '*_pre_prod=env=pre_prod', 'production=env', 'prod=env', 'staging=env', 'stage=env', 'stg=env', 'qa=env',
+      'uat=env', 'dev=env', '*_production=env=production', '*_prod=env=prod', '*_staging=env=staging',
+      '*_stg=env=stg']
     env:
       - name: FLASHDUTY_LABEL_GROUPS
     ini:
@@ -131,9 +134,13 @@ options:
     description:
       - Inventory variables that become labels, each alone (V(service)) or with the label's name
         (V(cluster=k8s_cluster)).
+      - The names of the default count in the inventory, group_vars, host_vars, the play, its C(vars_files) and extra
+        variables alone, and only a text or number of at most 200 characters. Names that you list count wherever
+        Ansible has them, roles, facts and C(set_fact) included, with C(no_log), too.
     type: list
     elements: str
-    default: [service, cluster, team, owner, env, region, ident, instance, job]
+    default: [service, cluster, team, owner, env, environment, region, datacenter, dc, provider, project,
+      ident, instance, job]
     env:
       - name: FLASHDUTY_LABEL_VARS
     ini:
@@ -141,6 +148,33 @@ options:
         key: label_vars
     vars:
       - name: flashduty_label_vars
+  label_group:
+    description:
+      - Which groups of the targeted hosts the label C(group) names. With V(named), those that the patterns of the plays
+        name, such as C(web) and C(db) in C(web:db:&prod). With V(all), all groups of the hosts.
+    type: str
+    choices: [named, all]
+    default: named
+    env:
+      - name: FLASHDUTY_LABEL_GROUP
+    ini:
+      - section: callback_flashduty_change
+        key: label_group
+    vars:
+      - name: flashduty_label_group
+  label_names_max:
+    description:
+      - How many names the labels C(host) and C(group) have at most; after them, C(+N) stands for the N others. With
+        V(0), as many as Flashduty takes.
+    type: int
+    default: 20
+    env:
+      - name: FLASHDUTY_LABEL_NAMES_MAX
+    ini:
+      - section: callback_flashduty_change
+        key: label_names_max
+    vars:
+      - name: flashduty_label_names_max
   labels_at_end:
     description:
       - The labels of a change's later events. With V(same), those of its first event, so that no route takes its end

@@ -128,6 +128,11 @@ def origins() -> dict[str, str]:
     return found
 
 
+def is_default(option: str, options: Mapping[str, Any]) -> bool:
+    """Whether an option has the value that it has where nobody sets it."""
+    return bool(options[option] == _definitions()[option].get("default"))
+
+
 def state_dir(options: Mapping[str, Any]) -> str:
     """The folder that holds the outbox; that of a task counts from the current folder, as ansible-core lets the others.
 

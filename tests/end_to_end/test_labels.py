@@ -124,6 +124,7 @@ def only_labels(control: ControlNode, *arguments: str) -> dict[str, str]:
 def test_exactly_what_was_targeted_counts(
     wide: ControlNode, hosts: str, arguments: tuple[str, ...], host: str, group: str, env: str
 ) -> None:
+    wide.environment["FLASHDUTY_LABEL_GROUP"] = "all"
     labels = only_labels(wide, *arguments, wide.write("site.yml", play(hosts)))
     assert (labels["host"], labels["group"], labels["env"]) == (host, group, env)
     assert labels.get("limit") == (arguments[1] if arguments[:1] == ("--limit",) else None)
@@ -138,8 +139,29 @@ def test_plays_playbooks_and_imported_ones_join(wide: ControlNode) -> None:
 
 def test_the_implicit_localhost_and_delegation(wide: ControlNode) -> None:
     delegated = play("web1") + "      delegate_to: db1\n"
+    wide.environment["FLASHDUTY_LABEL_GROUP"] = "all"
     labels = only_labels(wide, wide.write("site.yml", play("localhost") + delegated))
     assert (labels["host"], labels["group"]) == ("localhost,web1", "env_prod,prod,web")
+
+
+@pytest.mark.parametrize(
+    ("plays", "group"),
+    [
+        (play("web:&prod:!web3"), "web"),
+        (play("all"), None),
+        (play("web1"), None),
+        (play("web1") + play("'{{ where }}'"), "db"),
+    ],
+)
+def test_the_label_group_names_what_the_plays_name(wide: ControlNode, plays: str, group: str | None) -> None:
+    labels = only_labels(wide, "-e", "where=db", wide.write("site.yml", plays))
+    assert labels.get("group") == group
+
+
+def test_a_label_of_many_hosts_is_cut(wide: ControlNode) -> None:
+    wide.environment["FLASHDUTY_LABEL_NAMES_MAX"] = "2"
+    labels = only_labels(wide, wide.write("site.yml", play("web")))
+    assert (labels["host"], labels["group"]) == ("web1,web2,+1", "web")
 
 
 def test_keyed_groups_of_a_dynamic_inventory(wide: ControlNode) -> None:
@@ -195,6 +217,7 @@ def test_variables_are_plain_text_whatever_they_are_made_of(wide: ControlNode) -
     wide.write("group_vars/web.yml", f"service: {vaulted}\nteam: '{{{{ service | upper }}}} {{{{ rack }}}}'\n")
     wide.write("group_vars/all.yml", "owner: !unsafe '{{ alice }}'\nregion: '{{ nowhere }}'\ncluster: [b, 1, true]\n")
     arguments = ("--vault-password-file", secret, wide.write("site.yml", play("web1")))
+    wide.environment["FLASHDUTY_LABEL_VARS"] = "service,team,owner,region,cluster"
     labels = only_labels(wide, *arguments)
     expected = {"service": "shop", "team": "SHOP r1", "owner": "{{ alice }}", "cluster": "b,1,true"}
     assert labels.items() >= expected.items()
@@ -252,3 +275,52 @@ def test_more_than_fifty_labels_are_told_once(wide: ControlNode) -> None:
     assert len(labels) == 48
     assert {"host", "label00", "label44", "result", "changed_hosts"} <= labels.keys()
     assert max(map(len, labels.values())) == 2048
+
+
+def test_what_tasks_and_roles_set_is_no_label_unless_it_is_asked_for(control: ControlNode) -> None:
+    for folder in ("roles/app/defaults", "roles/app/tasks", "group_vars"):
+        (control.folder / folder).mkdir(parents=True)
+    control.write("roles/app/defaults/main.yml", "instance: root\n")
+    control.write("roles/app/tasks/main.yml", "- ansible.builtin.meta: noop\n")
+    control.write("group_vars/all.yml", "team: [one, two]\nenv: ['DB_PASSWORD=secret-4']\nregion: eu\n")
+    first = """
+- hosts: web
+  gather_facts: false
+  tasks:
+    - ansible.builtin.set_fact: {owner: secret-1}
+      no_log: true
+    - ansible.builtin.command: echo secret-2
+      register: job
+      no_log: true
+    - ansible.builtin.set_fact: {service: secret-3, cacheable: true}
+      no_log: true
+"""
+    path = control.write("site.yml", first + play("web") + "  roles: [app]\n")
+    control.environment["FLASHDUTY_LABELS_AT_END"] = "union"
+    control.environment["FLASHDUTY_LABEL_GROUPS"] = ""
+    code, output = control.run(path)
+    assert code == 0, output
+    labels = control.only_change()["labels"]
+    assert labels["region"] == "eu"
+    assert labels.keys().isdisjoint({"owner", "job", "env", "team", "instance"})
+    assert "secret" not in json.dumps(control.receiver.events())
+    control.environment["FLASHDUTY_LABEL_VARS"] = "owner,instance,team"
+    control.environment["FLASHDUTY_PREVIEW"] = "1"
+    code, output = control.run(path)
+    assert code == 0, output
+    for text in ("owner: secret-1", "instance: root", "team: one,two"):
+        assert text in output
+
+
+def test_env_is_guessed_from_the_path_and_from_names_of_groups(control: ControlNode) -> None:
+    folder = control.folder / "inventories" / "qa"
+    folder.mkdir(parents=True)
+    connection = f" ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    (folder / "hosts").write_text(f"[shop_staging]\none{connection}[other]\ntwo{connection}")
+    arguments = ("-i", str(folder / "hosts"), control.write("site.yml", play("one:two")))
+    labels = only_labels(control, *arguments)
+    assert (labels["env"], labels["inventory"]) == ("qa,staging", "qa")
+    control.environment["FLASHDUTY_PREVIEW"] = "1"
+    code, output = control.run(*arguments)
+    assert code == 0, output
+    assert "# env was guessed from names of groups: shop_staging; the path of the inventory" in output

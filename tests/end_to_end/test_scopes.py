@@ -451,6 +451,7 @@ def test_the_start_tells_what_later_plays_will_target(control: ControlNode) -> N
             "  tasks", "  vars: {flashduty_enabled: false}\n  tasks"
         ),
     ]
+    control.environment["FLASHDUTY_LABEL_GROUP"] = "all"
     code, output = control.run(control.write("site.yml", "".join(plays) + OK))
     assert code == 0, output
     assert "WARNING" not in output

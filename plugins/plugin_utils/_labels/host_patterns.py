@@ -12,6 +12,7 @@ https://docs.ansible.com/ansible/latest/inventory_guide/intro_patterns.html
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -40,6 +41,13 @@ def split(patterns: Iterable[str]) -> list[Term]:
         for text in texts
         if text
     ]
+
+
+def names_group(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Whether the patterns of a play name a group. What only excludes or narrows does not say what is meant."""
+    wanted = {term.name for term in split(patterns) if not term.sign}
+    matches = [matcher(name) for name in sorted(wanted - {"all", "*"})]
+    return functools.lru_cache(maxsize=None)(lambda group: any(match(group) for match in matches))
 
 
 def matcher(name: str) -> Callable[[str], object]:

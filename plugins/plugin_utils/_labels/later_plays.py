@@ -20,8 +20,10 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_pa
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 
-def new_hosts(plays: Iterable[Any], known: Iterable[str], loader: Any, notices: Notices) -> Iterator[tuple[Any, Any]]:
-    """Each play that targets hosts which no play before it does, with these.
+def new_hosts(
+    plays: Iterable[Any], known: Iterable[str], loader: Any, notices: Notices
+) -> Iterator[tuple[Any, list[str], Any]]:
+    """Each play that targets hosts which no play before it does, with its patterns and these.
 
     Plays are left out whose hosts are not known yet, and those that are not to be reported.
 
@@ -31,31 +33,32 @@ def new_hosts(plays: Iterable[Any], known: Iterable[str], loader: Any, notices: 
     seen = set(known)
     for play in plays:
         try:
-            hosts = [host for host in _hosts(play, loader) if host.name not in seen]
+            patterns, targeted = _hosts(play, loader)
+            hosts = [host for host in targeted if host.name not in seen]
         except Exception as error:  # nothing of these plays has been checked yet
             first_line = f"{type(error).__name__}: {error}".splitlines()[0]
             notices.debug(f"labels: the hosts of a later play are not known yet ({first_line})")
             continue
         if hosts:
             seen.update(host.name for host in hosts)
-            yield play, hosts
+            yield play, patterns, hosts
 
 
-def _hosts(play: Any, loader: Any) -> list[Any]:
+def _hosts(play: Any, loader: Any) -> tuple[list[str], list[Any]]:
     manager = play.get_variable_manager()
     inventory = manager._inventory
     written = _texts(play.hosts)
     is_template = any("{{" in text or "{%" in text for text in written)
     # What matches nothing yet, a play before it may make. To ask for it now, as get_vars does, would print a warning.
     if not is_template and not _match(inventory, written):
-        return []
+        return [], []
     variables = manager.get_vars(play=play)
     template = Templar(loader=loader, variables=variables).template
     patterns = _texts(template(play.hosts))
     if is_template and not _match(inventory, patterns):
-        return []
+        return [], []
     hosts: list[Any] = inventory.get_hosts(patterns, ignore_restrictions=True)
-    return hosts if _options.resolved(variables, template)["enabled"] else []
+    return patterns, hosts if _options.resolved(variables, template)["enabled"] else []
 
 
 def _texts(hosts: Any) -> list[str]:

@@ -41,6 +41,16 @@ _UNREADABLE = frozenset({"hostvars", "vars", "varnames", "ansible_facts"})
 _LOOKUPS = frozenset({"lookup", "query", "q"})
 # Lookups that see nothing but their arguments.
 _READABLE_LOOKUPS = frozenset({"env", "file", "ansible.builtin.env", "ansible.builtin.file"})
+# Lookups that start nothing, write nothing and ask no network.
+_HARMLESS_LOOKUPS = frozenset(
+    f"{collection}{name}"
+    for collection in ("", "ansible.builtin.")
+    for name in (
+        *("config", "csvfile", "dict", "env", "file", "fileglob", "first_found", "indexed_items", "ini"),
+        *("inventory_hostnames", "items", "list", "nested", "random_choice", "sequence", "subelements", "template"),
+        *("together", "unvault", "vars", "varnames"),
+    )
+)
 _SYNTAX = Environment()
 _BARE_NAME = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 # Text, such as names and IPv4 addresses, that is no template and that no release of ansible-core takes for a number,
@@ -91,19 +101,30 @@ def names_in(template: str) -> frozenset[str] | None:
     except TemplateSyntaxError:
         return None
     names = [node.name for node in tree.find_all(nodes.Name) if node.ctx == "load"]
-    readable_lookups = sum(1 for call in tree.find_all(nodes.Call) if _is_readable_lookup(call))
+    readable_lookups = sum(1 for call in tree.find_all(nodes.Call) if _is_lookup(call, _READABLE_LOOKUPS))
     if _UNREADABLE.intersection(names) or sum(1 for name in names if name in _LOOKUPS) != readable_lookups:
         return None
     return frozenset(names) - _LOOKUPS
 
 
-def _is_readable_lookup(call: nodes.Call) -> bool:
+def _harmless_names(template: str) -> frozenset[str] | None:
+    """The variables that a template names, or None where it has a lookup that may do more than read."""
+    try:
+        tree = _SYNTAX.parse(template)
+    except TemplateSyntaxError:
+        return frozenset()
+    names = [node.name for node in tree.find_all(nodes.Name)]
+    harmless = sum(1 for call in tree.find_all(nodes.Call) if _is_lookup(call, _HARMLESS_LOOKUPS))
+    return frozenset(names) if sum(1 for name in names if name in _LOOKUPS) == harmless else None
+
+
+def _is_lookup(call: nodes.Call, plugins: frozenset[str]) -> bool:
     return (
         isinstance(call.node, nodes.Name)
         and call.node.name in _LOOKUPS
         and bool(call.args)
         and isinstance(call.args[0], nodes.Const)
-        and call.args[0].value in _READABLE_LOOKUPS
+        and call.args[0].value in plugins
     )
 
 
@@ -138,11 +159,19 @@ class Renderer:
     :param loader: the play's data loader.
     :param all_variables: gives all variables of a host, which is slow.
     :param limit: how many hosts may be asked for all their variables.
+    :param careful: variables whose lookups are not run that may do more than read: nobody has asked for them.
     """
 
     def __init__(
-        self, loader: Any, all_variables: Callable[[Any], Mapping[str, Any]], limit: int, notices: Notices
+        self,
+        loader: Any,
+        all_variables: Callable[[Any], Mapping[str, Any]],
+        limit: int,
+        notices: Notices,
+        careful: Set[str] = frozenset(),
     ) -> None:
+        self._careful = careful
+        self._harmless: dict[str, frozenset[str] | None] = {}
         self._all_variables = all_variables
         self._left = limit
         #: How often all variables of a host were asked for.
@@ -190,15 +219,37 @@ class Renderer:
 
         :param lookup: gives the raw value of any variable of that host, or MISSING.
         """
+        if name in self._careful and not self._is_harmless(raw, lookup):
+            self._notices.warning(
+                f"labels: {name} is left out, for it needs a lookup that may do more than read; name it in label_vars"
+                " to have it",
+                subject=f"lookup: {name}",
+            )
+            return MISSING
         if not isinstance(raw, Mapping):
             return self._value(name, raw, lookup, host)
         entries = {str(plain(key)): self._value(f"{name}.{key}", raw[key], lookup, host) for key in raw}
         return {key: value for key, value in entries.items() if value is not MISSING}
 
+    def _is_harmless(self, raw: Any, lookup: Callable[[str], Any]) -> bool:
+        """Whether the value, and those that it reads, have no lookup that may do more than read."""
+        seen: set[str] = set()
+        pending = [raw]
+        while pending:
+            for template in self._templates(pending.pop()):
+                if template not in self._harmless:
+                    self._harmless[template] = _harmless_names(template)
+                names = self._harmless[template]
+                if names is None:
+                    return False
+                pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
+                seen |= names
+        return True
+
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:
             if not self._templates(raw):
-                return self._once(self._identity(raw), lambda: plain(raw))
+                return self._once(self.identity(raw), lambda: plain(raw))
             return self._templated(raw, lookup, host)
         except LimitReached:
             self._notices.warning(
@@ -212,7 +263,7 @@ class Renderer:
         return MISSING
 
     def _templated(self, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
-        identity = self._identity(raw)
+        identity = self.identity(raw)
         inputs = None if identity in self._needs_all else self.inputs(raw, lookup)
         if inputs is None:
             return self._with_all(raw, host)
@@ -220,7 +271,7 @@ class Renderer:
             text = _substituted(raw, inputs)
             if text is not None:
                 return text
-        key = (identity, *((name, self._identity(inputs[name])) for name in sorted(inputs)))
+        key = (identity, *((name, self.identity(inputs[name])) for name in sorted(inputs)))
         try:
             variables = {name: value for name, value in inputs.items() if value is not MISSING}
             return self._once(key, lambda: self._template(raw, variables))
@@ -256,7 +307,8 @@ class Renderer:
             raise result
         return result
 
-    def _identity(self, value: Any) -> object:
+    def identity(self, value: Any) -> object:
+        """A key that equal values share."""
         if value is None or isinstance(value, (str, int, float)):
             return (type(value), _is_trusted(value), value)
         self._kept[id(value)] = value

@@ -16,7 +16,7 @@ Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -40,7 +40,23 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import
 
 LABELS_VARIABLE = "flashduty_labels"
 # Labels that are built in, the most useful first: under the limit of 50 the last ones go first.
-BUILT_IN = ("host", "check_mode", "group", "playbook", "actor", "source", "limit", "controller", "tags", "skip_tags")
+BUILT_IN = (
+    "host",
+    "check_mode",
+    "env",
+    "group",
+    "inventory",
+    "playbook",
+    "actor",
+    "source",
+    "limit",
+    "controller",
+    "tags",
+    "skip_tags",
+)
+
+# Characters that the value of a variable may have which is a label by default.
+DEFAULT_VALUE_MAX = 200
 
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NUMBER = re.compile("([0-9]+)")
@@ -64,10 +80,14 @@ class TargetHost(NamedTuple):
 
 
 class LabelVariable(NamedTuple):
-    """An inventory variable that gives a label."""
+    """An inventory variable that gives a label.
+
+    :ivar by_default: nobody asked for it, so only what is plainly a label counts.
+    """
 
     label: str
     variable: str
+    by_default: bool = False
 
 
 def natural(text: str) -> tuple[object, ...]:
@@ -79,20 +99,22 @@ def natural(text: str) -> tuple[object, ...]:
     return (tuple(parts), text)
 
 
-def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX) -> str:
+def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX, most: int = 0) -> str:
     """The items joined by commas, cut at a whole item with ``+N`` for the N left out.
 
     :param limit: characters that the text may have.
+    :param most: how many items it may have; 0 for as many as fit.
     """
     items = list(items)
+    shown = items[:most] if most > 0 else items
     text = ",".join(items)
-    if len(text) <= limit:
+    if len(shown) == len(items) and len(text) <= limit:
         return text
     # Room for the longest suffix keeps the cut simple; it costs a digit at most.
     room = limit - len(f",+{len(items)}")
     kept = length = 0
-    while length + len(items[kept]) <= room:
-        length += len(items[kept]) + 1
+    while kept < len(shown) and length + len(shown[kept]) <= room:
+        length += len(shown[kept]) + 1
         kept += 1
     if kept:
         return f"{','.join(items[:kept])},+{len(items) - kept}"
@@ -150,13 +172,22 @@ class _GroupLabels:
             self._of_names[names] = labels
         return self._of_names[names]
 
+    def givers(self, label: str, names: Iterable[str]) -> list[str]:
+        """Those of the names that give a label."""
+        return [name for name in names if any(label == given for given, _value in self._of_name.get(name, ()))]
+
     def read(self, hosts: Iterable[TargetHost]) -> None:
         """Look at the names of the groups of these hosts."""
         of_hosts = {group for groups in {host.groups for host in hosts} for group in groups}
         names = sorted(of_hosts.difference(self._of_name))
         for name in names:
             values = ((pattern.label, pattern.of(name)) for pattern in self._patterns)
-            self._of_name[name] = [(label, value) for label, value in values if value]
+            # Of several patterns for one name, the first says what it means: pre_prod is not prod.
+            first: dict[str, str] = {}
+            for label, value in values:
+                if value:
+                    first.setdefault(label, value)
+            self._of_name[name] = [*first.items()]
         if names and self._expressions:
             self._match(names)
 
@@ -193,7 +224,12 @@ class LabelRules(NamedTuple):
 
     @classmethod
     def from_options(
-        cls, label_groups: Iterable[Any], label_vars: Iterable[Any], labels: Any, notices: Notices
+        cls,
+        label_groups: Iterable[Any],
+        label_vars: Iterable[Any],
+        labels: Any,
+        notices: Notices,
+        vars_by_default: bool = False,
     ) -> LabelRules:
         """The rules that the options ask for; what makes no sense in them is left out with a warning.
 
@@ -202,12 +238,13 @@ class LabelRules(NamedTuple):
             (``cluster=k8s_cluster``).
         :param labels: label keys and values, as a map or as text: ``key=value,key=value``, or a map in YAML or JSON. A
             null or empty value means that there is to be no such label.
+        :param vars_by_default: whether nobody has set ``label_vars``.
         """
         groups = [_group_entry(entry, notices) for entry in _entries(label_groups)]
         variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
         return cls(
             _GroupLabels((entry for entry in groups if entry is not None), notices),
-            tuple(variable for variable in variables if variable is not None),
+            tuple(entry._replace(by_default=vars_by_default) for entry in variables if entry is not None),
             _map_items(_label_map(labels, notices), "labels", notices),
         )
 
@@ -216,11 +253,23 @@ class LabelRules(NamedTuple):
         """The variables to look up for each host."""
         return (*dict.fromkeys(entry.variable for entry in self.variables), LABELS_VARIABLE)
 
+    @property
+    def written_names(self) -> frozenset[str]:
+        """Those of them that roles, facts and tasks do not give: their values may be secret, or of another meaning."""
+        return frozenset(entry.variable for entry in self.variables if entry.by_default)
+
     def of_variables(self, values: Mapping[str, Any], notices: Notices) -> dict[str, _Items]:
         """The labels that a host has by its variables; no items where there is to be no label."""
         labels: dict[str, _Items] = {}
-        for label, variable in self.variables:
+        for label, variable, by_default in self.variables:
             if label not in labels and variable in values:
+                if by_default and not _is_plain(values[variable]):
+                    notices.debug(
+                        f"labels: variable {variable} is left out, by default only a text or number of at most"
+                        f" {DEFAULT_VALUE_MAX} characters is a label; label_vars takes it",
+                        subject=f"not plain: {variable}",
+                    )
+                    continue
                 items = _items(values[variable], f"variable {variable}", notices.debug)
                 if items:
                     labels[label] = items
@@ -246,25 +295,40 @@ class RunLabels:
     :param rules: how groups and variables become labels.
     :param built_in: labels that are known before any play.
     :param most: how many there may be.
+    :param names_max: how many names the labels ``host`` and ``group`` may have; 0 for as many as fit.
     """
 
     def __init__(
-        self, rules: LabelRules, built_in: Mapping[str, str], notices: Notices, most: int = LABELS_MAX
+        self,
+        rules: LabelRules,
+        built_in: Mapping[str, str | tuple[str, ...]],
+        notices: Notices,
+        most: int = LABELS_MAX,
+        names_max: int = 0,
     ) -> None:
         self._most = most
+        self._names_max = names_max
         self._rules = rules
         self._notices = notices
         self._collected: dict[str, set[_Items]] = {}
         self._from_variables: set[str] = set()
         self._by_rules: set[str] = set()
-        self._built_in = {name: _one(value) for name, value in built_in.items()}
+        self._built_in = {name: _one(value) if isinstance(value, str) else value for name, value in built_in.items()}
+        self._env_groups: set[str] = set()
+        self._env_from_path = False
         order = [*dict.fromkeys(entry.label for entry in rules.variables)]
         self._order = {label: number for number, label in enumerate(order)}
 
-    def add_play(self, hosts: Iterable[TargetHost], playbook: str | None = None) -> None:
+    def add_play(
+        self,
+        hosts: Iterable[TargetHost],
+        playbook: str | None = None,
+        is_named: Callable[[str], bool] | None = None,
+    ) -> None:
         """Adds the hosts that a play targets; hosts that were added before may come again.
 
         :param playbook: file name of the playbook, without its folders.
+        :param is_named: whether a group is to be in the label ``group``; all are where it is not given.
         """
         hosts = list(hosts)
         self._rules.groups.read(hosts)
@@ -288,6 +352,11 @@ class RunLabels:
                 names.add(host.name)
             if "group" not in labels and "group" not in self._built_in:
                 groups.add(host.groups)
+        for map_id, of_host in worked_out:
+            if "env" not in by_variables[map_id].labels:
+                givers = self._rules.groups.givers("env", of_host)
+                self._env_groups.update(givers)
+                self._env_from_path |= not givers and "env" in self._built_in
         for found in by_variables.values():
             self._from_variables.update(found.labels)
         for labels in worked_out.values():
@@ -297,10 +366,19 @@ class RunLabels:
         for name in names:
             self._collect("host", _one(name))
         for group in {group for several in groups for group in several}:
-            self._collect("group", _one(group))
+            if is_named is None or is_named(group):
+                self._collect("group", _one(group))
         for label, items in of_all.items():
             if not worked_out or any(label not in labels for labels in worked_out.values()):
                 self._collect(label, items)
+
+    def env_origin(self) -> str:
+        """From what the label ``env`` was guessed; empty where it was not."""
+        if "env" in self._rules.fixed:
+            return ""
+        names = joined(sorted(self._env_groups, key=natural), most=_SHOWN_NAMES)
+        origins = [f"names of groups: {names}"] if names else []
+        return "; ".join([*origins, "the path of the inventory"] if self._env_from_path else origins)
 
     def add_playbook(self, name: str) -> None:
         """A playbook of the command line that is still to come, by its file name."""
@@ -314,7 +392,9 @@ class RunLabels:
     def labels(self) -> dict[str, str]:
         """The labels of the change so far, within every limit; one warning names what had to go."""
         values = {
-            label: self._value(found) for label, found in self._collected.items() if label not in self._rules.fixed
+            label: self._value(label, found)
+            for label, found in self._collected.items()
+            if label not in self._rules.fixed
         }
         values.update((label, joined(items)) for label, items in self._rules.fixed.items() if items)
         ranked = sorted(values, key=self._rank)
@@ -327,10 +407,11 @@ class RunLabels:
             )
         return {label: values[label] for label in ranked[: self._most]}
 
-    def _value(self, found: set[_Items]) -> str:
+    def _value(self, label: str, found: set[_Items]) -> str:
+        most = self._names_max if label in ("host", "group") else 0
         if len(found) == 1:
-            return joined(next(iter(found)))
-        return joined(sorted({item for items in found for item in items}, key=natural))
+            return joined(next(iter(found)), most=most)
+        return joined(sorted({item for items in found for item in items}, key=natural), most=most)
 
     def _rank(self, label: str) -> tuple[object, ...]:
         """The order in which labels are kept: the user's fixed ones, host, by variables, by groups, built-in ones."""
@@ -434,6 +515,11 @@ def _items(value: Any, source: str, warn: Any) -> _Items | None:
     except ValueError as error:
         warn(f"labels: {source} is left out, {error}")
         return None
+
+
+def _is_plain(value: Any) -> bool:
+    is_one = value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool))
+    return is_one and len(str(value)) <= DEFAULT_VALUE_MAX
 
 
 @lru_cache(4096)

@@ -54,6 +54,9 @@ _EVERY_HOST = ("all", "ungrouped")
 _HOST_MAGIC = frozenset({"inventory_hostname", "inventory_hostname_short", "group_names"})
 # What hosts answer as facts, and what tasks register or set, does not count for these.
 _OPERATOR_ONLY = frozenset({LABELS_VARIABLE})
+# With `inject_facts_as_vars = false`, what ansible-core gives all the same, even to a host without facts.
+_LOCAL_FACTS = "ansible_local"
+_NO_LOCAL_FACTS: Mapping[str, Any] = {_LOCAL_FACTS: {}}
 # Vars plugins that give for several groups what they give for one after the other.
 _GROUP_BY_GROUP = frozenset({"ansible.builtin.host_group_vars", "host_group_vars"})
 
@@ -61,7 +64,12 @@ _Layer = Mapping[str, Any]
 
 
 def targets(
-    play: Any, hosts: Iterable[Any], names: Iterable[str], notices: Notices, limit: int = PER_HOST_LIMIT
+    play: Any,
+    hosts: Iterable[Any],
+    names: Iterable[str],
+    notices: Notices,
+    limit: int = PER_HOST_LIMIT,
+    written: Iterable[str] = (),
 ) -> list[TargetHost]:
     """The hosts with their groups and the plain values of the named variables.
 
@@ -72,15 +80,18 @@ def targets(
     :param hosts: inventory hosts of that play.
     :param notices: takes what could not be resolved and why.
     :param limit: how many hosts may be asked the slow way, where there is no other.
+    :param written: those of the names that count in the inventory, its files, the play and the extra variables alone;
+        not in roles, facts, nor in what tasks include, register or set.
     """
     hosts = list(hosts)
     names = tuple(dict.fromkeys(names))
+    written = frozenset(written)
     try:
         if _import_error:
             raise _import_error
-        return _Play(play, names, notices, limit).targets(hosts)
+        return _Play(play, names, written, notices, limit).targets(hosts)
     except Exception as error:
-        return _host_by_host(play, hosts, names, notices, limit, error)
+        return _host_by_host(play, hosts, names, written, notices, limit, error)
 
 
 class _FilesPerHost(Exception):
@@ -193,6 +204,18 @@ class _Files:
         return frozenset(names)
 
 
+class _Own(NamedTuple):
+    """The layers of a host itself, in rising order.
+
+    :ivar written: the inventory's and those of files.
+    :ivar cached: what include_vars, set_fact and register left for it, above the play's.
+    """
+
+    written: list[_Layer]
+    facts: _Layer
+    cached: list[_Layer]
+
+
 class _GroupSet:
     """What one combination of groups gives to the hosts that are in exactly these."""
 
@@ -207,26 +230,72 @@ class _GroupSet:
 
 
 class _Play:
-    """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``."""
+    """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``.
 
-    def __init__(self, play: Any, names: Sequence[str], notices: Notices, limit: int) -> None:
+    :param files: as they were read before.
+    :param given: what the hosts have that decides which of the play's vars_files they get: the same for all of them.
+    """
+
+    def __init__(
+        self,
+        play: Any,
+        names: Sequence[str],
+        written: frozenset[str],
+        notices: Notices,
+        limit: int,
+        files: _Files | None = None,
+        given: _Layer | None = None,
+    ) -> None:
+        self._arguments = (play, names, written, notices, limit)
+        self._given = given or {}
         self._play = play
         self._names = names
         self._only_names = frozenset(names)
+        self._written = written
+        self._not_written = self._only_names - written
         self._manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
-        self._files = _Files(play.get_loader(), self._manager, self.merge, notices)
+        self._files = files or _Files(play.get_loader(), self._manager, self.merge, notices)
         self._renderer = Renderer(
-            play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices
+            play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices, written
         )
         self._fact_hosts = self._hosts_with_facts()
         self._group_sets: dict[tuple[str, ...], _GroupSet] = {}
         self._picks: dict[int, dict[str, Any]] = {}
+        self._local_only = not C.config.get_config_value("INJECT_FACTS_AS_VARS")
         self._results: dict[tuple[Any, ...], _Layer] = {}
         self._read_play()
 
     def targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
         """The hosts with the plain values of the variables they have; hosts with equal values share one map."""
+        if not self._files_differ:
+            return self._targets(hosts)
+        parts: dict[object, tuple[_Layer, list[Any]]] = {}
+        for host in hosts:
+            given = self._given_to_files(host)
+            key = tuple((name, self._renderer.identity(given[name])) for name in sorted(given))
+            parts.setdefault(key, (given, []))[1].append(host)
+        found = {
+            target.name: target
+            for given, alike in parts.values()
+            for target in _Play(*self._arguments, self._files, given)._targets(alike)
+        }
+        return [found[host.name] for host in hosts]
+
+    def _given_to_files(self, host: Any) -> _Layer:
+        """What of the host's own variables decides which of the play's vars_files it gets."""
+        view = _HostView(self, host, self._group_set(host), self._own(host))
+        inputs = self._renderer.inputs(self._play.get_vars_files(), view.get)
+        if inputs is None:
+            raise _FilesPerHost
+        of_play = (*self.above_hosts, self.exports, *self.above_all)
+        return {
+            name: value
+            for name, value in inputs.items()
+            if value is not MISSING and not any(name in layer for layer in of_play)
+        }
+
+    def _targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
         found = []
         for host in hosts:
             group_set = self._group_set(host)
@@ -239,26 +308,38 @@ class _Play:
         if key not in self._group_sets:
             entries = self._files.of_groups(groups)
             group_set = self._group_sets[key] = _GroupSet(_group_names(host), entries)
-            for layer in (self.defaults, *(layer for entry in entries for layer in entry)):
+            group_set.picked.update(self._pick(self.defaults, host, self._not_written))
+            for layer in (layer for entry in entries for layer in entry):
                 if id(layer) not in self._picks:
                     self._picks[id(layer)] = self._pick(layer, host)
                 group_set.picked.update(self._picks[id(layer)])
             group_set.relevant = self._relevant(group_set, host)
         return self._group_sets[key]
 
+    def _own(self, host: Any) -> _Own:
+        return _Own(
+            [layer for layer in (host.vars, *self._files.of_host(host)) if layer],
+            _of_answers(self._facts(host)),
+            [
+                layer
+                for layer in (
+                    self._manager._vars_cache.get(host.name),
+                    _of_answers(self._manager._nonpersistent_fact_cache.get(host.name, {})),
+                )
+                if layer
+            ],
+        )
+
     def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
-        facts = _of_answers(self._facts(host))
-        own = [layer for layer in (host.vars, *self._files.of_host(host), facts) if layer]
-        registered = _of_answers(self._manager._nonpersistent_fact_cache.get(host.name, {}))
-        cached = [layer for layer in (self._manager._vars_cache.get(host.name), registered) if layer]
-        for layer in (*own, *cached):
+        own = self._own(host)
+        for layer in (*own.written, own.facts, *own.cached):
             if not layer.keys().isdisjoint(group_set.relevant):
-                return self._worked_out(host, group_set, own, cached)
+                return self._worked_out(host, group_set, own)
         if not _HOST_MAGIC.isdisjoint(group_set.relevant):
-            return self._worked_out(host, group_set, own, cached)
+            return self._worked_out(host, group_set, own)
         if group_set.shared is None:
             asked = self._renderer.asked
-            values = self._worked_out(host, group_set, own, cached)
+            values = self._worked_out(host, group_set, own)
             if self._renderer.asked != asked:
                 # All variables of this host had a part in it, so it is the answer for no other.
                 group_set.relevant |= _HOST_MAGIC
@@ -266,37 +347,40 @@ class _Play:
             group_set.shared = values
         return group_set.shared
 
-    def _worked_out(self, host: Any, group_set: _GroupSet, own: list[_Layer], cached: list[_Layer]) -> _Layer:
+    def _worked_out(self, host: Any, group_set: _GroupSet, own: _Own) -> _Layer:
         view: _HostView | None = None
         if self.merge:
-            view = _HostView(self, host, group_set, own, cached)
-            raws = {name: view.get(name) for name in self._names}
+            view = _HostView(self, host, group_set, own)
+            written = _HostView(self, host, group_set, own, only_written=True)
+            raws = {name: (written if name in self._written else view).get(name) for name in self._names}
             picked = self._pick({name: raw for name, raw in raws.items() if raw is not MISSING}, host)
         else:
             picked = dict(group_set.picked)
+            layers = own.written
             if not _HOST_MAGIC.isdisjoint(self._names):
-                own = _with_magic(host, own)
-            for layer in own:
+                layers = _with_magic(host, layers)
+            for layer in layers:
                 picked.update(self._pick(layer, host))
+            picked.update(self._pick(own.facts, host, self._not_written))
             picked.update(self._picked_above_hosts)
-            for layer in cached:
-                picked.update(self._pick(layer, host))
+            for layer in own.cached:
+                picked.update(self._pick(layer, host, self._not_written))
             picked.update(self._picked_above_all)
         values = {}
         identity: list[Any] = []
         for name, value in picked.items():
             if isinstance(value, _Templated):
-                view = view or _HostView(self, host, group_set, own, cached)
+                view = view or _HostView(self, host, group_set, own)
                 value = self._renderer.render(name, value.raw, view.get, host)
             if value is not MISSING:
                 values[name] = value
                 identity += (name, type(value), id(value) if isinstance(value, (list, dict)) else value)
         return self._results.setdefault(tuple(identity), values)
 
-    def _pick(self, layer: _Layer, host: Any) -> dict[str, Any]:
+    def _pick(self, layer: _Layer, host: Any, names: frozenset[str] | None = None) -> dict[str, Any]:
         """The wanted variables of a layer: plain, to be worked out, or MISSING where they fail."""
         picked: dict[str, Any] = {}
-        for name in self._only_names.intersection(layer):
+        for name in (self._only_names if names is None else names).intersection(layer):
             raw = layer[name]
             if self._renderer.has_template(raw):
                 picked[name] = _Templated(raw)
@@ -311,24 +395,25 @@ class _Play:
         if not names:
             return self._only_names
         relevant = set(self._names)
-        view = _HostView(self, host, group_set, [], [])
+        view = _HostView(self, host, group_set, _Own([], {}, []))
         for name in names:
-            raw = view.get(name)
+            raw = view.get(name) if self.merge else picked[name].raw
             inputs = {} if raw is MISSING else self._renderer.inputs(raw, view.get)
             # What is unknown may be anything the host has.
             relevant.update(_HOST_MAGIC if inputs is None else inputs)
         return frozenset(relevant)
 
     def _hosts_with_facts(self) -> frozenset[str]:
-        in_memory = C.CACHE_PLUGIN in ("memory", "ansible.builtin.memory")
-        if in_memory and C.config.get_config_value("INJECT_FACTS_AS_VARS"):
+        if C.CACHE_PLUGIN in ("memory", "ansible.builtin.memory"):
             return frozenset(self._manager._fact_cache.keys())
         return frozenset()
 
     def _facts(self, host: Any) -> _Layer:
         if host.name not in self._fact_hosts:
-            return {}
+            return _NO_LOCAL_FACTS if self._local_only else {}
         facts: _Layer = self._manager._fact_cache.get(host.name)
+        if self._local_only:
+            facts = {_LOCAL_FACTS: facts.get(_LOCAL_FACTS, {})}
         if TRUST_IS_TAGGED:
             return facts
         from ansible.utils.unsafe_proxy import wrap_var
@@ -346,29 +431,31 @@ class _Play:
         exports = _combined(role.get_vars(include_params=False, only_exports=True) for role in roles)
         extra = self._manager.extra_vars
         known = _combined([defaults, play_vars, exports, extra])
-        everything = self._manager.get_vars(play=self._play)
+        everything = self._manager.get_vars(play=_with_vars(self._play, self._given))
         # What is not known by now comes from vars_files, or is one of Ansible's own variables.
         rest = {
             name: value
             for name, value in everything.items()
-            if not (name in known and (value is known[name] or value == known[name]))
+            if not any(
+                name in layer and (value is layer[name] or value == layer[name]) for layer in (known, self._given)
+            )
         }
         own_names = {name: rest.pop(name) for name in list(rest) if name in exports or name in extra}
-        self._check_files([play_vars, rest, extra, own_names])
+        self._files_differ = not self._given and self._may_differ([play_vars, rest, extra, own_names])
         rest.update((name, everything[name]) for name in self._repeated_in_files({*defaults} - {*exports, *extra}))
         self.defaults: _Layer = defaults
-        self.above_hosts: list[_Layer] = [layer for layer in (play_vars, rest, exports) if layer]
+        self.above_hosts: list[_Layer] = [layer for layer in (play_vars, rest) if layer]
+        self.exports: _Layer = exports
         self.above_all: list[_Layer] = [layer for layer in (extra, own_names) if layer]
         self._picked_above_hosts = self._pick_all(self.above_hosts)
+        self._picked_above_hosts.update(self._pick(exports, "all hosts", self._not_written))
         self._picked_above_all = self._pick_all(self.above_all)
 
     def _repeated_in_files(self, defaults: Set[str]) -> Set[str]:
         """Which role defaults the play's vars_files set again: to the same value, it does not distinguish them."""
         if not defaults or not self._play.get_vars_files():
             return frozenset()
-        without_roles = copy.copy(self._play)
-        without_roles.roles = []
-        return {name for name in self._manager.get_vars(play=without_roles) if name in defaults}
+        return {name for name in self._manager.get_vars(play=_without_roles(self._play)) if name in defaults}
 
     def _pick_all(self, layers: Iterable[_Layer]) -> dict[str, Any]:
         picked: dict[str, Any] = {}
@@ -376,8 +463,8 @@ class _Play:
             picked.update(self._pick(layer, "all hosts"))
         return picked
 
-    def _check_files(self, layers: list[_Layer]) -> None:
-        """The host-less answer holds the play's vars_files, unless these differ from host to host.
+    def _may_differ(self, layers: list[_Layer]) -> bool:
+        """Whether the play's vars_files read what hosts may have; else the host-less answer holds them.
 
         :param layers: what templates in vars_files see before anything that hosts have.
         """
@@ -387,20 +474,25 @@ class _Play:
 
         files = self._play.get_vars_files()
         inputs = self._renderer.inputs(files, lookup)
-        if files and (self.merge or inputs is None or MISSING in inputs.values()):
+        if files and (self.merge or inputs is None):
             raise _FilesPerHost
+        return MISSING in (inputs or {}).values()
 
 
 class _HostView:
     """Raw variables as one host sees them, looked up by name.
 
-    :param own: layers of the host itself, below those of the play, in rising order.
-    :param cached: what include_vars, set_fact and register left for the host, in rising order.
+    :param only_written: without what comes from roles, facts and tasks.
     """
 
-    def __init__(self, play: _Play, host: Any, groups: _GroupSet, own: list[_Layer], cached: list[_Layer]) -> None:
-        singles = [*_with_magic(host, own), *play.above_hosts, *cached, *play.above_all]
-        self._entries: list[list[_Layer]] = [[play.defaults], *groups.entries, *([layer] for layer in singles)]
+    def __init__(self, play: _Play, host: Any, groups: _GroupSet, own: _Own, only_written: bool = False) -> None:
+        layers = _with_magic(host, own.written)
+        if only_written:
+            singles = [*layers, *play.above_hosts, *play.above_all]
+        else:
+            singles = [*layers, own.facts, *play.above_hosts, play.exports, *own.cached, *play.above_all]
+        defaults: list[list[_Layer]] = [] if only_written else [[play.defaults]]
+        self._entries: list[list[_Layer]] = [*defaults, *groups.entries, *([layer] for layer in singles)]
         self._fold = play.merge
 
     def get(self, name: str) -> Any:
@@ -450,7 +542,13 @@ def _nothing(name: str) -> Any:
 
 
 def _host_by_host(
-    play: Any, hosts: Sequence[Any], names: Sequence[str], notices: Notices, limit: int, reason: Exception
+    play: Any,
+    hosts: Sequence[Any],
+    names: Sequence[str],
+    written: frozenset[str],
+    notices: Notices,
+    limit: int,
+    reason: Exception,
 ) -> list[TargetHost]:
     """Asks ansible-core for all variables of at most ``limit`` hosts, of as many different groups as possible."""
     seen: set[tuple[str, ...]] = set()
@@ -472,25 +570,47 @@ def _host_by_host(
     values: dict[str, _Layer] = {}
     for host in asked:
         try:
-            values[host.name] = _of_one_host(play, host, names, notices)
+            values[host.name] = _of_one_host(play, host, names, written, notices)
         except Exception as error:
             unreadable(notices, host.name, error)
     return [TargetHost(host.name, _group_names(host), values.get(host.name, {})) for host in hosts]
 
 
-def _of_one_host(play: Any, host: Any, names: Sequence[str], notices: Notices) -> _Layer:
+def _of_one_host(play: Any, host: Any, names: Sequence[str], written: frozenset[str], notices: Notices) -> _Layer:
     variables = play.get_variable_manager().get_vars(play=play, host=host)
-    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices)
+    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written)
 
     def lookup(name: str) -> Any:
         return variables.get(name, MISSING)
 
     found = {name: variables[name] for name in names if name in variables}
+    without_answers = manager_without_answers(play.get_variable_manager())
     if not _OPERATOR_ONLY.isdisjoint(found):
-        written = manager_without_answers(play.get_variable_manager()).get_vars(play=play, host=host)
-        found = {name: written.get(name, MISSING) if name in _OPERATOR_ONLY else raw for name, raw in found.items()}
+        found.update(_restricted(found, _OPERATOR_ONLY, without_answers.get_vars(play=play, host=host)))
+    if not written.isdisjoint(found):
+        without_answers._vars_cache = {}
+        found.update(_restricted(found, written, without_answers.get_vars(play=_without_roles(play), host=host)))
     values = {name: renderer.render(name, raw, lookup, host) for name, raw in found.items() if raw is not MISSING}
     return {name: value for name, value in values.items() if value is not MISSING}
+
+
+def _restricted(found: _Layer, names: Set[str], variables: _Layer) -> dict[str, Any]:
+    return {name: variables.get(name, MISSING) for name in names & found.keys()}
+
+
+def _with_vars(play: Any, variables: _Layer) -> Any:
+    """The play as it would be with these variables below its own."""
+    if not variables:
+        return play
+    copied = copy.copy(play)
+    copied.vars = {**variables, **play.get_vars()}
+    return copied
+
+
+def _without_roles(play: Any) -> Any:
+    copied = copy.copy(play)
+    copied.roles = []
+    return copied
 
 
 def _group_names(host: Any) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import matcher, split
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
@@ -80,20 +80,23 @@ class Change:
         """Those of the hosts that its first event did not know."""
         return [host for host in hosts if host not in self._first_hosts]
 
-    def add(self, hosts: Sequence[TargetHost], playbook: str) -> None:
-        """A play targets these hosts of it."""
+    def add(self, hosts: Sequence[TargetHost], playbook: str, is_named: Callable[[str], bool] | None = None) -> None:
+        """A play targets these hosts of it.
+
+        :param is_named: whether a group is to be in the label ``group``.
+        """
         if not self.hosts and hosts:
             self.variables = hosts[0].variables
         self.hosts.update((host.name, None) for host in hosts)
         self._group_sets.update(host.groups for host in hosts)
-        self.labels.add_play(hosts, playbook)
+        self.labels.add_play(hosts, playbook, is_named)
         if self.expected is not self.labels:
-            self.expected.add_play(hosts, playbook)
+            self.expected.add_play(hosts, playbook, is_named)
 
-    def expect(self, hosts: Sequence[TargetHost], playbook: str) -> None:
+    def expect(self, hosts: Sequence[TargetHost], playbook: str, is_named: Callable[[str], bool] | None = None) -> None:
         """A play to come will target these hosts of it."""
         self.coming.update((host.name, None) for host in hosts)
-        self.expected.add_play(hosts, playbook)
+        self.expected.add_play(hosts, playbook, is_named)
 
 
 class Changes:
@@ -101,10 +104,12 @@ class Changes:
 
     :param scope: ``run``, ``group`` or ``host``.
     :param new_labels: makes the collector of the labels of a group's, a host's (by its name) or the run's change.
+    :param only_named: whether the label ``group`` has the groups alone that the patterns of plays name.
     """
 
-    def __init__(self, scope: str, new_labels: Callable[[str], RunLabels]) -> None:
+    def __init__(self, scope: str, new_labels: Callable[[str], RunLabels], only_named: bool = False) -> None:
         self.scope = scope
+        self.only_named = only_named
         self._new_labels = new_labels
         self._changes: dict[str, Change] = {}
         self._of_host: dict[str, dict[str, Change]] = {}
@@ -130,13 +135,15 @@ class Changes:
         :returns: the changes that it targets, new ones and old ones.
         """
         found = []
+        patterns = list(patterns)
+        is_named = names_group(patterns) if self.only_named else None
         for target, members in self._parts(patterns, hosts, targets).items():
             change = self._changes.get(target)
             if change is None:
                 labels = self._new_labels(target)
                 expected = self._new_labels(target) if self.scope == "run" else labels
                 change = self._changes[target] = Change(target, labels, expected, play, now)
-            change.add(members, play.playbook)
+            change.add(members, play.playbook, is_named)
             for host in members if self.scope != "run" else ():
                 self._of_host.setdefault(host.name, {})[target] = change
             found.append(change)
@@ -167,10 +174,7 @@ class _Named:
     """The groups that a play's pattern names."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        # What only excludes (!) or narrows (&) does not say what is meant.
-        wanted = {term.name for term in split(patterns) if not term.sign}
-        self._match = [matcher(name) for name in sorted(wanted - {"all", "*"})]
-        self._known: dict[str, bool] = {}
+        self._names = names_group(patterns)
         self._members: dict[str, frozenset[str]] = {}
 
     def groups_of(self, host: Any, target: TargetHost) -> list[str]:
@@ -178,11 +182,6 @@ class _Named:
         return [name for name in target.groups if self._names(name)] or [
             group.name for group in host.get_groups() if group.name not in _EVERY_HOST and self._lists(group, host)
         ]
-
-    def _names(self, group: str) -> bool:
-        if group not in self._known:
-            self._known[group] = any(match(group) for match in self._match)
-        return self._known[group]
 
     def _lists(self, group: Any, host: Any) -> bool:
         if group.name not in self._members:

@@ -46,6 +46,9 @@ class EventSink(Protocol):
     def put(self, events: Sequence[ChangeEvent]) -> None:
         """Events of changes that begin or go on."""
 
+    def remark(self, text: str) -> None:
+        """A line about these events for whoever looks at them."""
+
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run."""
 
@@ -116,6 +119,9 @@ class RunDelivery:
                 return
             if waiting:
                 self._wake_courier()
+
+    def remark(self, text: str) -> None:
+        """Nobody looks at them."""
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run.

@@ -79,6 +79,10 @@ class Preview:
         for event in events:
             show(self._display, event.to_dict())
 
+    def remark(self, text: str) -> None:
+        """A line about the events before it, as a comment of theirs."""
+        self._show(f"# {text}")
+
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run."""
         self.put(events)

@@ -281,7 +281,8 @@ class Run:
         settings = Settings.of(
             options, template, extra_vars, subject, self._path, play.hosts, self._started, self._notices
         )
-        changes = Changes(settings.scope, functools.partial(_new_labels, settings, self._notices))
+        new_labels = functools.partial(_new_labels, settings, self._notices)
+        changes = Changes(settings.scope, new_labels, settings.label_group == "named")
         sink = self._new_sink(options, settings, connection)
         if settings.only_changed:
             # Such a run may have nothing of its own to send.
@@ -330,14 +331,14 @@ class Run:
             self._notices,
         )
         names = (*settings.rules.variable_names, *texts.variable_names)
-        targets = target_hosts(play, hosts, names, self._notices)
+        targets = target_hosts(play, hosts, names, self._notices, written=settings.rules.written_names)
         self._outcome.play_starts(name, [host.name for host in hosts])
         # The first play is the run's beginning, milliseconds after it.
         began = time.time() if reporting.changes.all else self._started
         settings.rules.groups.read(targets)
         changes = reporting.changes.add_play(play.hosts, hosts, targets, texts, began)
         if settings.scope == "run":
-            self._expect(settings, changes[0], play, playbook)
+            self._expect(settings, changes[0], play, playbook, reporting.changes.only_named)
         if settings.with_progress:
             playbooks = max(len(context.CLIARGS.get("args") or ()), len(self._playbooks))
             self._progress = Progress(self._play_number, len(self._plays), len(self._playbooks), playbooks, name)
@@ -345,7 +346,7 @@ class Run:
         begin = [change for change in changes if not change.reported and not settings.only_changed]
         self._report(reporting, [*again, *begin])
 
-    def _expect(self, settings: Settings, change: Change, play: Any, playbook: str) -> None:
+    def _expect(self, settings: Settings, change: Change, play: Any, playbook: str, only_named: bool) -> None:
         """Add the hosts of the plays to come: the first event shows where the run will go."""
         if not change.reported:
             for argument in context.CLIARGS.get("args") or ():
@@ -355,11 +356,14 @@ class Run:
         later = self._plays[self._play_number :]
         if not later:
             return
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.later_plays import new_hosts
 
-        names = settings.rules.variable_names
-        for coming, hosts in new_hosts(later, {**change.hosts, **change.coming}, play.get_loader(), self._notices):
-            change.expect(target_hosts(coming, hosts, names, self._notices), playbook)
+        names, written = settings.rules.variable_names, settings.rules.written_names
+        known = {**change.hosts, **change.coming}
+        for coming, patterns, hosts in new_hosts(later, known, play.get_loader(), self._notices):
+            targets = target_hosts(coming, hosts, names, self._notices, written=written)
+            change.expect(targets, playbook, names_group(patterns) if only_named else None)
 
     # Events
 
@@ -380,6 +384,8 @@ class Run:
                 self._tell_beginning(self._beginning)
                 self._is_told = True
             self._beginning = []
+            for origin in sorted({change.expected.env_origin() for change in new} - {""}):
+                reporting.sink.remark(f"env was guessed from {origin}")
         all_reported = len(reporting.changes.open) == len(reporting.changes.all)
         self.awaits_change = reporting.settings.only_changed and not all_reported
         store = reporting.sink.store if self.is_open else None
@@ -453,7 +459,7 @@ class Run:
 def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
     exact = {"group": target} if settings.scope == "group" else {}
     most = LABELS_MAX - len(OUTCOME_LABELS) if settings.with_outcome else LABELS_MAX
-    return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most)
+    return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most, settings.label_names_max)
 
 
 def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:

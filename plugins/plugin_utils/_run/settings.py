@@ -20,6 +20,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     plain_text,
     shortened,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.inventory_path import labels_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, built_in_labels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import (
@@ -49,11 +51,13 @@ class Settings(NamedTuple):
     is_check: bool
     keeps_labels: bool
     with_outcome: bool
+    label_group: str
+    label_names_max: int
     where: RunContext
     subject: Subject
     messages: Messages
     rules: LabelRules
-    built_in: Mapping[str, str]
+    built_in: Mapping[str, str | tuple[str, ...]]
 
     def described(self, text: str) -> str:
         """A description of the text, and who runs what where."""
@@ -86,14 +90,16 @@ class Settings(NamedTuple):
         arguments = context.CLIARGS
         where = RunContext.detect(os.environ, extra_vars, playbook=playbook)
         is_check = bool(arguments.get("check") and options["report_check_mode"])
-        built_in = built_in_labels(
+        built_in: Mapping[str, str | tuple[str, ...]] = built_in_labels(
             actor=where.actor,
             controller=where.controller,
             limit=arguments.get("subset"),
             tags=arguments.get("tags") or (),
             skip_tags=arguments.get("skip_tags") or (),
         )
-        built_in = {**built_in, **where.labels}
+        # The path of a job's inventory is that of a temporary folder.
+        sources = () if where.system == "awx" else arguments.get("inventory") or ()
+        built_in = {**labels_of(sources, os.getcwd()), **built_in, **where.labels}
         key = _rendered_key(options["change_key"], template, notices)
         if not key and where.change_key is not None:
             key = key_within_job(
@@ -115,11 +121,17 @@ class Settings(NamedTuple):
             is_check=is_check,
             keeps_labels=options["labels_at_end"] == "same",
             with_outcome=options["outcome_labels"],
+            label_group=options["label_group"],
+            label_names_max=options["label_names_max"],
             where=where,
             subject=subject,
             messages=messages_in(options["language"], os.environ),
             rules=LabelRules.from_options(
-                options["label_groups"] or (), options["label_vars"] or (), options["labels"] or {}, notices
+                options["label_groups"] or (),
+                options["label_vars"] or (),
+                options["labels"] or {},
+                notices,
+                vars_by_default=options["label_vars"] is not None and _options.is_default("label_vars", options),
             ),
             built_in={**built_in, "check_mode": "true"} if is_check else built_in,
         )

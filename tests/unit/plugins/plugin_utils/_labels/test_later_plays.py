@@ -24,7 +24,7 @@ def found(
 ) -> list[list[str]]:
     run = Loaded(folder, [play("web1"), *plays], **more)
     later = new_hosts(run.plays[1:], known, run.loader, notices or Notices())
-    return [[host.name for host in hosts] for _play, hosts in later]
+    return [[host.name for host in hosts] for _play, _patterns, hosts in later]
 
 
 def test_each_host_comes_with_the_first_play_that_targets_it(tmp_path: Path) -> None:
@@ -33,8 +33,8 @@ def test_each_host_comes_with_the_first_play_that_targets_it(tmp_path: Path) -> 
 
 def test_the_play_comes_with_its_hosts(tmp_path: Path) -> None:
     run = Loaded(tmp_path, [play("web"), play("db", name="the database")])
-    ((later, _hosts),) = new_hosts(run.plays[1:], ("web1", "web2"), run.loader, Notices())
-    assert later.get_name() == "the database"
+    ((later, patterns, _hosts),) = new_hosts(run.plays[1:], ("web1", "web2"), run.loader, Notices())
+    assert (later.get_name(), patterns) == ("the database", ["db"])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_patterns_mean_what_they_mean_to_ansible(tmp_path: Path, hosts: Any, nam
 def test_a_limit_of_the_command_line_counts(tmp_path: Path) -> None:
     run = Loaded(tmp_path, [play("web1"), play("all")])
     run.inventory.subset("web2,db1")
-    ((_play, hosts),) = new_hosts(run.plays[1:], (), run.loader, Notices())
+    ((_play, _patterns, hosts),) = new_hosts(run.plays[1:], (), run.loader, Notices())
     assert [host.name for host in hosts] == ["web2", "db1"]
 
 

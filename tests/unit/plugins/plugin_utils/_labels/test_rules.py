@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     LABELS_MAX,
     ChangeEvent,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import (
     LabelRules,
     RunLabels,
@@ -430,3 +431,52 @@ def test_whatever_goes_in_the_labels_are_valid(
     fields = {"change_status": "Done", "change_key": "k", "title": "t", "labels": found}
     assert ChangeEvent.validated(fields, now=0).labels == found
     assert all(len(value) <= LABEL_VALUE_MAX for value in found.values())
+
+
+@pytest.mark.parametrize("value", [["DB_PASSWORD=hunter2"], {"a": "b"}, [{"a": "b"}], True, "x" * 201])
+def test_by_default_only_a_short_text_or_number_is_a_label(value: Any) -> None:
+    notices = Notices()
+    rules = LabelRules.from_options((), ["env", "env=stage", "job"], {}, notices, vars_by_default=True)
+    assert rules.written_names == {"env", "stage", "job"}
+    assert rules.of_variables({"env": value, "stage": "x" * 200, "job": 7}, notices) == {
+        "env": ("x" * 200,),
+        "job": ("7",),
+    }
+    asked_for = LabelRules.from_options((), ["env"], {}, notices)
+    assert asked_for.written_names == frozenset()
+    assert "env" in asked_for.of_variables({"env": value}, notices) or value in ({"a": "b"}, [{"a": "b"}])
+
+
+def test_names_of_hosts_and_groups_are_cut_at_a_number() -> None:
+    notices = Notices()
+    rules = LabelRules.from_options((), ["env"], {}, notices)
+    run = RunLabels(rules, {}, notices, names_max=3)
+    run.add_play([host(f"web{number}", f"g{number}", env=f"e{number}") for number in range(3)])
+    assert run.labels() == {"host": "web0,web1,web2", "group": "g0,g1,g2", "env": "e0,e1,e2"}
+    run.add_play([host(f"web{number}", f"g{number}", env=f"e{number}") for number in range(5)])
+    assert run.labels() == {"host": "web0,web1,web2,+2", "group": "g0,g1,g2,+2", "env": "e0,e1,e2,e3,e4"}
+    assert joined([letter * 1000 for letter in "abcd"], most=3) == f"{'a' * 1000},{'b' * 1000},+2"
+    assert joined(["a" * 3000, "b", "c"], most=1).endswith("…,+2")
+
+
+def test_the_label_group_has_the_groups_that_are_named() -> None:
+    collected = Collected(label_groups=["env_*=env"])
+    hosts = [host("web1", "web", "env_prod"), host("db1", "db", "env_prod")]
+    collected.run.add_play(hosts, is_named=names_group(["we*:db:&env_prod:!x"]))
+    assert (collected.labels["group"], collected.labels["env"]) == ("db,web", "prod")
+    collected = Collected()
+    collected.run.add_play(hosts, is_named=names_group(["all"]))
+    assert "group" not in collected.labels
+
+
+def test_env_comes_from_the_path_where_nothing_nearer_gives_it_and_says_from_what() -> None:
+    built_in = {"env": ("prod",), "inventory": ("prod",)}
+    collected = Collected(label_groups=["pre_prod=env", "*_prod=env=prod", "staging=env"], built_in=built_in)
+    assert collected.run.env_origin() == ""
+    collected.add(host("web1", "staging", "shop_prod", "pre_prod"))
+    assert collected.labels["env"] == "pre_prod,prod,staging"
+    assert collected.run.env_origin() == "names of groups: pre_prod,shop_prod,staging"
+    collected.add(host("web2", "web"))
+    assert collected.run.env_origin().endswith("; the path of the inventory")
+    by_variable = Collected(built_in=built_in).add(host("web1", env="test"))
+    assert (by_variable.labels["env"], by_variable.run.env_origin()) == ("test", "")

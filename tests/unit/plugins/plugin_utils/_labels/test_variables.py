@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -431,8 +432,8 @@ def test_vars_files_that_all_hosts_share_count(tmp_path: Path) -> None:
     assert run.notices.take() == []
 
 
-def test_vars_files_that_differ_by_host_are_asked_for_host_by_host(tmp_path: Path) -> None:
-    play = [{**PLAY[0], "vars_files": ["{{ env }}.yml"]}]
+def test_vars_files_whose_names_cannot_be_read_are_asked_for_host_by_host(tmp_path: Path) -> None:
+    play = [{**PLAY[0], "vars_files": ["{{ lookup('vars', 'env') }}.yml"]}]
     groups: dict[str, Any] = {
         env: {"hosts": {f"{env}{n}": {} for n in range(3)}, "vars": {"env": env}} for env in ("prod", "test")
     }
@@ -552,6 +553,132 @@ def test_core_is_asked_once_for_the_play_and_never_for_a_host(tmp_path: Path, mo
     assert run.values()["h297"] == {"service": "s7", "cluster": "7-1"}
     assert asked == [None]
     assert len(read) == len(groups) + 1
+
+
+@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize("slow", [False, True])
+def test_what_roles_facts_and_tasks_give_does_not_count_for_written_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merge: bool, slow: bool
+) -> None:
+    monkeypatch.setattr(C, "DEFAULT_HASH_BEHAVIOUR", "merge" if merge else "replace")
+    if slow:
+        monkeypatch.setattr(variables, "sort_groups", None)
+    names = ("role_default", "role_var", "fact", "registered", "included")
+    write(
+        tmp_path,
+        site=[{**PLAY[0], "roles": ["app"], "vars": {"of_play": "play", "read": "{{ fact }} {{ role_default }}"}}],
+        roles__app__defaults__main={"role_default": "role", "own_default": "role", "of_host": "role"},
+        roles__app__vars__main={"role_var": "role", "of_host": "role"},
+        roles__app__tasks__main=[{"ansible.builtin.meta": "noop"}],
+        hosts=inventory_of({"web1": dict.fromkeys((*names, "of_host"), "inventory"), "web2": {}}),
+    )
+    run = Run(tmp_path, extra={"of_extra": "extra"})
+    for host in ("web1", "web2"):
+        secrets = {"registered": {"stdout": "secret"}, "of_task": "secret", "of_play": "secret", "of_host": "secret"}
+        run.manager.set_nonpersistent_facts(host, secrets)
+        run.manager.set_host_variable(host, "included", "secret")
+        run.manager.set_host_facts(host, {"fact": "answer"})
+    asked = (*names, "own_default", "of_host", "of_play", "of_task", "of_extra", "read")
+    hosts = run.inventory.get_hosts()
+    found = {host.name: host.variables for host in targets(run.play, hosts, asked, run.notices, written=asked)}
+    # What a template of the operator's reads, it reads as Ansible does.
+    for_all = {"of_play": "play", "of_extra": "extra", "read": "answer role"}
+    of_web1 = dict.fromkeys((*names, "of_host"), "inventory")
+    assert found == {"web1": {**of_web1, **for_all, "read": "answer inventory"}, "web2": for_all}
+    asked_for = run.values(asked)
+    assert asked_for == run.core_values(asked)
+    assert asked_for["web1"]["of_task"] == "secret"
+
+
+def test_facts_that_are_not_injected_leave_those_of_the_host_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_config_value = C.config.get_config_value
+    monkeypatch.setattr(
+        C.config,
+        "get_config_value",
+        lambda name, *args, **named: name != "INJECT_FACTS_AS_VARS" and get_config_value(name, *args, **named),
+    )
+    monkeypatch.setattr(C, "INJECT_FACTS_AS_VARS", False)
+    # Where ansible-core 2.20 and newer keep it.
+    monkeypatch.setattr(sys.modules["ansible.vars.manager"], "_INJECT_FACTS", False, raising=False)
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of({"web1": {}, "web2": {}}),
+        group_vars__all={
+            "service": "{{ ansible_local.deploy.env | default('unknown') }}",
+            "cluster": "{{ ansible_hostname | default('unknown') }}",
+            "team": "{{ ansible_local | length }}",
+        },
+    )
+    run = Run(tmp_path)
+    run.manager.set_host_facts("web1", {"ansible_local": {"deploy": {"env": "prod"}}, "ansible_hostname": "w1"})
+    assert run.values() == run.core_values()
+    assert run.values()["web1"] == {"service": "prod", "cluster": "unknown", "team": 1}
+    assert run.values()["web2"] == {"service": "unknown", "cluster": "unknown", "team": 0}
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_lookups_that_may_do_more_than_read_are_run_only_where_they_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    if slow:
+        monkeypatch.setattr(variables, "sort_groups", None)
+    count = tmp_path / "count"
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of({"web1": {}, "web2": {}}),
+        group_vars__all={
+            "service": "{{ lookup('pipe', 'echo x | tee -a " + str(count) + "') }}",
+            "team": "{{ deeper | upper }}",
+            "deeper": "{{ query('ansible.builtin.pipe', 'echo x | tee -a " + str(count) + "') | first }}",
+            "cluster": "{{ lookup('env', 'HOME') }}{{ lookup('vars', 'region') }}",
+            "region": "nj",
+        },
+    )
+    run = Run(tmp_path)
+    found = targets(run.play, run.inventory.get_hosts(), NAMES, run.notices, written=NAMES)
+    assert [target.variables.keys() for target in found] == [{"cluster", "region"}] * 2
+    assert not count.exists()
+    told = [notice.text for notice in run.notices.take() if notice.level == "warning"]
+    assert sorted(text.split()[1] for text in told) == ["service", "team"]
+    assert run.values()["web1"]["team"] == "X"
+    assert count.exists()
+
+
+def test_files_that_differ_by_what_hosts_have_part_the_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [
+        "vars/{{ ansible_distribution }}.yml",
+        "vars/{{ runtime_env | default('staging') }}.yml",
+        ["vars/{{ zone }}.yml", "vars/usual.yml"],
+    ]
+    groups: dict[str, Any] = {"a": {"hosts": {"web1": {}, "web2": {}}, "vars": {"zone": "{{ dc }}", "dc": "nj"}}}
+    write(
+        tmp_path,
+        site=[{**PLAY[0], "vars_files": files, "vars": {"owner": "play"}}],
+        hosts=inventory_of({f"db{number}": {} for number in range(5)} | {"db5": {"runtime_env": "prod"}}, groups),
+        host_vars__db4={"team": "of db4"},
+        vars__Debian={"service": "debian", "owner": "file"},
+        vars__RedHat={"service": "redhat", "ansible_distribution": "RedHat"},
+        vars__staging={"cluster": "staging"},
+        vars__prod={"cluster": "prod {{ service | default('none') }}"},
+        vars__nj={"region": "nj"},
+        vars__usual={"region": "usual"},
+    )
+    names = (*NAMES, "owner", "ansible_distribution", "runtime_env", "zone")
+    run = Run(tmp_path)
+    monkeypatch.setattr(variables, "PER_HOST_LIMIT", 0)
+    assert run.values(names, limit=0) == run.core_values(names)
+    run.manager.set_host_facts("web1", {"ansible_distribution": "Debian", "module_setup": True})
+    run.manager.set_host_facts("db5", {"ansible_distribution": "RedHat", "module_setup": True})
+    found = run.values(names, limit=0)
+    assert found == run.core_values(names)
+    assert (found["web1"]["service"], found["db5"]["service"], found["db4"]["team"]) == ("debian", "redhat", "of db4")
+    assert (found["db5"]["cluster"], found["web2"]["region"]) == ("prod redhat", "nj")
+    assert "service" not in found["db1"]
+    assert run.notices.take() == []
 
 
 # Generated inventories.

@@ -30,6 +30,8 @@ DEFAULTS = {
     "progress": "none",
     "failure_detail": "task",
     "language": "en",
+    "label_group": "named",
+    "label_names_max": 20,
     "label_groups": None,
     "label_vars": None,
     "labels": None,
