@@ -86,7 +86,7 @@ def _row(line: str) -> tuple[int, str]:
 
 
 def _links(name: str) -> list[str]:
-    return re.findall(r"\]\(([^)]+)\)", _prose(name))
+    return re.findall(r"\]\(([^)\s]+)\)", _prose(name))
 
 
 def _in_english(name: str) -> str:
@@ -143,6 +143,10 @@ def test_a_guide_has_a_page_in_each_language_and_each_links_to_the_other_at_its_
 def test_a_chinese_page_leads_to_the_chinese_pages(name: str) -> None:
     others = {_target(name, link)[0] for link in _links(name)[1:]}
     assert not {twin for other in others if (twin := other.replace(".md", ".zh-CN.md")) in TRANSLATED}
+
+
+def test_the_readme_needs_no_other_file_for_its_links_since_galaxy_shows_it_alone() -> None:
+    assert [link for link in _links("README.md") if not re.match("https://|#", link)] == []
 
 
 def _anchors(name: str) -> list[str]:
