@@ -149,6 +149,18 @@ def test_the_readme_needs_no_other_file_for_its_links_since_galaxy_shows_it_alon
     assert [link for link in _links("README.md") if not re.match("https://|#", link)] == []
 
 
+def test_the_readme_lists_every_plugin_role_and_playbook() -> None:
+    there = {
+        str(path.relative_to(ROOT))
+        for pattern in ("plugins/callback/*.py", "plugins/modules/*.py", "plugins/filter/*.py", "playbooks/*.yml")
+        for path in ROOT.glob(pattern)
+    }
+    there |= {f"{path.parent.relative_to(ROOT)}/README.md" for path in ROOT.glob("roles/*/meta")}
+    # The sandbox has a page of its own.
+    there -= {"playbooks/sandbox.yml"}
+    assert not there - {_target("README.md", link)[0] for link in _links("README.md")}
+
+
 def _anchors(name: str) -> list[str]:
     """As GitHub makes them of headings."""
     titles = re.findall(r"^#+ (.*)$", _prose(name), re.MULTILINE)
