@@ -115,11 +115,11 @@ def _target(name: str, link: str) -> tuple[str, str | None]:
 
 
 REPOSITORY = yaml.safe_load(_text("galaxy.yml"))["repository"]
-# Everything that users read; the others are for those who work on the collection.
 GUIDES = [
     name
     for name in DOCUMENTS
-    if re.match(r"(docs/|roles/|README)", name) and name not in ("docs/benchmarks.md", "docs/checklists.md")
+    if re.match(r"docs/|roles/|README|SECURITY|CONTRIBUTING", name)
+    and name not in ("docs/benchmarks.md", "docs/checklists.md")
 ]
 TRANSLATED = [name for name in DOCUMENTS if name.endswith(".zh-CN.md")]
 
