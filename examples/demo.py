@@ -434,8 +434,9 @@ def main() -> int:
         signal.signal(number, stop_by_signal)
     try:
         with workshop() as shop, receiver(shop) as sandbox:
-            print(f"  see the changes arrive: {sandbox.page_url}", flush=True)
-            print(f"  receiver at {sandbox.url}, everything else in {shop.folder}", flush=True)
+            if arguments.keep:
+                print(f"  see the changes arrive: {sandbox.page_url}", flush=True)
+            print(f"  receiver at {sandbox.url}, until the demo ends; everything else in {shop.folder}", flush=True)
             shop.environment["FLASHDUTY_PUSH_URL"] = sandbox.push_url()
             results: list[tuple[Row, Change]] = []
             for step in STEPS:
@@ -444,7 +445,7 @@ def main() -> int:
             if arguments.keep:
                 keep(sandbox)
         if not arguments.keep:
-            print("\nSee them on the page of the receiver, which ended with this demo: make demo-keep", flush=True)
+            print("\nThe receiver and its page are stopped. To look at the page, run: make demo-keep", flush=True)
     except DemoError as error:
         print(f"The demo failed: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
   - Reports Processing when a playbook starts, and Done or Canceled when it ends, so that whoever is on call sees beside
     an incident what Ansible was changing.
-  - The end is the truth of the exit code. A run that is interrupted or killed is reported as Canceled.
+  - The final status follows the exit code. A run that is interrupted or killed is reported as Canceled.
   - O(title), O(description) and O(link) are templates over the play's variables and the variable C(flashduty_run). They
     are worked out for the event that begins a change and again for the one that ends it. Where one fails, a warning
     says why and the default is used.
@@ -99,8 +99,8 @@ options:
         key: link
   labels:
     description:
-      - Labels above all others, as V(datacenter=nj,team=sre) or as a map in YAML or JSON. An empty value takes the
-        label away.
+      - Labels that override all others, as V(datacenter=nj,team=sre) or as a map in YAML or JSON. An empty value
+        removes the label.
       - Labels of hosts and groups, and those of one run, come from the variable C(flashduty_labels), a map.
     type: raw
     env:

@@ -305,5 +305,5 @@ def _labels(value: Any) -> dict[str, str]:
             raise InvalidEvent(where, problem)
         labels[key] = text
     if len(labels) > LABELS_MAX:
-        raise InvalidEvent("labels", f"must be at most {LABELS_MAX} labels, got {len(labels)}")
+        raise InvalidEvent("labels", f"must be at most {LABELS_MAX}, got {len(labels)}")
     return labels

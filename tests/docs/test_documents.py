@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -48,11 +49,13 @@ def _blocks(name: str, language: str) -> list[str]:
 
 
 def _all_blocks(language: str) -> list[Any]:
-    return [
-        pytest.param(text, id=f"{name}-{number}")
-        for name in DOCUMENTS
-        for number, text in enumerate(_blocks(name, language))
-    ]
+    # Most blocks of a translation are those of the English page.
+    first = {
+        text: f"{name}-{number}"
+        for name in reversed(DOCUMENTS)
+        for number, text in reversed(list(enumerate(_blocks(name, language))))
+    }
+    return [pytest.param(text, id=where) for text, where in first.items()]
 
 
 def _prose(name: str) -> str:
@@ -62,28 +65,62 @@ def _prose(name: str) -> str:
 def _structure(name: str) -> dict[str, Any]:
     text = _text(name)
     prose = _prose(name)
-    links = re.findall(r"\]\(([^)]+)\)", prose)
     return {
         "headings": [len(level) for level in re.findall(r"^(#+) ", prose, re.MULTILINE)],
-        "blocks": _FENCED.findall(text),
-        "tables": [
-            line.count("|")
-            if line.startswith("|-")
-            else (line.split("|")[1].replace("、", ", ").strip(), line.count("|"))
-            for line in prose.splitlines()
-            if line.startswith(("| `", "|-"))
-        ],
+        "blocks": [(indent, language, _COMMENT.sub("", block)) for indent, language, block in _FENCED.findall(text)],
+        "tables": [_row(line) for line in prose.splitlines() if line.startswith("|")],
         "list items": [indent for indent, _mark in re.findall(r"^( *)(-|\d+\.) ", prose, re.MULTILINE)],
-        # Each links to the other; the guides may have a page in each language, too.
-        "links": [link for link in map(_in_english, links) if link != _in_english(Path(name).name)],
+        "links": [place for link in _links(name) if (place := _place(name, link)) != (_in_english(name), None)],
         "code": sorted(set(re.findall(r"`([^`\n]+)`", prose))),
     }
 
 
-def _in_english(link: str) -> str:
-    return link.replace(".zh-CN.md", ".md")
+_COMMENT = re.compile(r"(?<!\S)# .*$", re.MULTILINE)
 
 
+def _row(line: str) -> tuple[int, str]:
+    """The columns of a table's row, and its first cell where that is code."""
+    cells = re.split(r"(?<!\\)\|", line)[1:-1]
+    first = cells[0].replace("、", ", ").strip()
+    return len(cells), first if re.fullmatch(r"[`, -]*(`[^`]+`[`, -]*)*", first) else ""
+
+
+def _links(name: str) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", _prose(name))
+
+
+def _in_english(name: str) -> str:
+    return name.replace(".zh-CN.md", ".md")
+
+
+def _place(name: str, link: str) -> tuple[str, int | None]:
+    """Where a link of this document leads, in the English name of the page and by the number of the heading."""
+    target, anchor = _target(name, link)
+    if anchor is None:
+        return _in_english(target), None
+    return _in_english(target), _anchors(target).index(anchor)
+
+
+def _target(name: str, link: str) -> tuple[str, str | None]:
+    """The file of this repository and the anchor in it, or the address of another site."""
+    if link.startswith(REPOSITORY):
+        path: str = re.sub(r"^/(blob|raw)/main/", "", link[len(REPOSITORY) :])
+        if path == link[len(REPOSITORY) :]:
+            return link, None
+        link = os.path.relpath(path, Path(name).parent)
+    elif re.match(r"[a-z]+:", link):
+        return link, None
+    path, _hash, anchor = link.partition("#")
+    return os.path.normpath(Path(name).parent / path) if path else name, anchor or None
+
+
+REPOSITORY = yaml.safe_load(_text("galaxy.yml"))["repository"]
+GUIDES = [
+    name
+    for name in DOCUMENTS
+    if re.match(r"docs/|roles/|README|SECURITY|CONTRIBUTING", name)
+    and name not in ("docs/benchmarks.md", "docs/checklists.md")
+]
 TRANSLATED = [name for name in DOCUMENTS if name.endswith(".zh-CN.md")]
 
 
@@ -94,22 +131,51 @@ def test_both_languages_have_the_same_structure(name: str) -> None:
         assert chinese[part] == english[part], part
 
 
-def _anchors(name: str) -> set[str]:
+@pytest.mark.parametrize("name", [name for name in GUIDES if name not in TRANSLATED])
+def test_a_guide_has_a_page_in_each_language_and_each_links_to_the_other_at_its_top(name: str) -> None:
+    twin = name.replace(".md", ".zh-CN.md")
+    assert twin in TRANSLATED
+    assert _target(name, _links(name)[0]) == (twin, None)
+    assert _target(twin, _links(twin)[0]) == (name, None)
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
+def test_a_chinese_page_leads_to_the_chinese_pages(name: str) -> None:
+    others = {_target(name, link)[0] for link in _links(name)[1:]}
+    assert not {twin for other in others if (twin := other.replace(".md", ".zh-CN.md")) in TRANSLATED}
+
+
+def test_the_readme_needs_no_other_file_for_its_links_since_galaxy_shows_it_alone() -> None:
+    assert [link for link in _links("README.md") if not re.match("https://|#", link)] == []
+
+
+def test_the_readme_lists_every_plugin_role_and_playbook() -> None:
+    there = {
+        str(path.relative_to(ROOT))
+        for pattern in ("plugins/callback/*.py", "plugins/modules/*.py", "plugins/filter/*.py", "playbooks/*.yml")
+        for path in ROOT.glob(pattern)
+    }
+    there |= {f"{path.parent.relative_to(ROOT)}/README.md" for path in ROOT.glob("roles/*/meta")}
+    # The sandbox has a page of its own.
+    there -= {"playbooks/sandbox.yml"}
+    assert not there - {_target("README.md", link)[0] for link in _links("README.md")}
+
+
+def _anchors(name: str) -> list[str]:
     """As GitHub makes them of headings."""
     titles = re.findall(r"^#+ (.*)$", _prose(name), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_inside_the_repository_lead_somewhere(name: str) -> None:
-    for link in re.findall(r"\]\(([^)]+)\)", _prose(name)):
-        if re.match(r"[a-z]+:", link):
+    for link in _links(name):
+        target, anchor = _target(name, link)
+        if re.match(r"[a-z]+:", target):
             continue
-        path, _hash, anchor = link.partition("#")
-        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
-        assert target.exists(), link
+        assert (ROOT / target).exists(), link
         if anchor:
-            assert anchor in _anchors(str(target.relative_to(ROOT))), link
+            assert anchor in _anchors(target), link
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -259,11 +259,11 @@ def test_progress_in_chinese(control: ControlNode) -> None:
     lines = [event["body"]["description"].splitlines()[0] for event in control.receiver.events()]
     assert lines == [
         f"Playbook {control.folder.name}/site.yml，play：准备、发布、检查、切换、收尾。",
-        "进度20%，play 2/5（发布）。",
-        "进度40%，play 3/5（检查）。",
-        "进度60%，play 4/5（切换）。",
-        "进度80%，play 5/5（收尾）。",
-        "进度100%。",
+        "进度 20%，play 2/5（发布）。",
+        "进度 40%，play 3/5（检查）。",
+        "进度 60%，play 4/5（切换）。",
+        "进度 80%，play 5/5（收尾）。",
+        "进度 100%。",
     ]
     assert control.statuses() == ["Processing"] * 5 + ["Done"]
     assert control.only_change()["title"] == f"{control.folder.name}/site.yml（web）"

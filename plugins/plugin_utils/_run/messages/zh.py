@@ -37,10 +37,10 @@ class Chinese(Messages):
     def progress(self, progress: Progress) -> str:
         book = f"playbook {progress.playbook}/{progress.playbooks}，" if progress.playbooks > 1 else ""
         name = f"（{progress.name}）" if progress.name else ""
-        return f"进度{progress.percent}%，{book}play {progress.play}/{progress.plays}{name}。"
+        return f"进度 {progress.percent}%，{book}play {progress.play}/{progress.plays}{name}。"
 
     def complete(self) -> str:
-        return "进度100%。"
+        return "进度 100%。"
 
     def what(self, subject: Subject) -> str:
         plays = f"，play：{self._names(subject.plays)}" if subject.plays else ""
@@ -93,7 +93,7 @@ class Chinese(Messages):
     def not_reached(self, hosts: Sequence[str], play: str | None) -> str:
         if play is None:
             return f"未执行任何任务：{self._names(hosts)}。"
-        return f"{f'play「{play}」' if play else '有 play '}未执行到：{self._names(hosts)}。"
+        return f"{f'play「{play}」' if play else '有 play '}尚未在以下主机执行：{self._names(hosts)}。"
 
     def incomplete(self) -> str:
         return "在所有主机执行完之前停止。"
@@ -103,9 +103,9 @@ class Chinese(Messages):
 
     def counts(self, hosts: Mapping[str, int], seconds: float) -> str:
         words = {"failed": "失败", "unreachable": "不可达", "stopped": "中止", "not_reached": "未执行"}
-        parts = [f"{hosts['ok']} 台成功", f"{hosts['changed']} 台有变更"]
-        parts += [f"{hosts[end]} 台{word}" for end, word in words.items() if hosts[end]]
-        return f"共 {hosts['hosts']} 台主机：{'，'.join(parts)}；耗时 {self._duration(seconds)}。"
+        parts = [f"{hosts['ok']} 台成功", *(f"{hosts[end]} 台{word}" for end, word in words.items() if hosts[end])]
+        changed = f"其中 {hosts['changed']} 台有变更"
+        return f"共 {hosts['hosts']} 台主机：{'，'.join(parts)}；{changed}；耗时 {self._duration(seconds)}。"
 
     def tasks(self, tasks: Mapping[str, int], seconds: float) -> str:
         parts = [f"{tasks['ok']} 个任务成功", f"{tasks['changed']} 个有变更"]

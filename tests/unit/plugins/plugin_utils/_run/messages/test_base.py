@@ -74,9 +74,9 @@ def test_the_end_in_chinese() -> None:
         "失败：web2、web3，任务「Migrate」（ansible.builtin.command，site.yml:12）。",
         "不可达：web10，启用了 no_log 的任务（ansible.builtin.setup）：refused",
         "因其他主机失败而中止：web4。",
-        "play「Deploy」未执行到：web5。",
+        "play「Deploy」尚未在以下主机执行：web5。",
         "未执行任何任务：web6。",
-        "共 7 台主机：1 台成功，1 台有变更，2 台失败，1 台不可达，1 台中止，2 台未执行；耗时 2 分 14 秒。",
+        "共 7 台主机：1 台成功，2 台失败，1 台不可达，1 台中止，2 台未执行；其中 1 台有变更；耗时 2 分 14 秒。",
         "由 alice 在 deploy01 上发起，作业：deploy-prod，代码版本：3f9a2c41d0c8（main）。",
     ]
 
@@ -146,4 +146,4 @@ def test_progress_counts_plays_and_playbooks(progress: tuple[int, int, int, int]
 def test_progress_with_several_playbooks() -> None:
     progress = Progress(2, 4, 2, 2, "发布")
     assert English().progress(progress) == "Progress 62%, playbook 2/2, play 2/4 (发布)."
-    assert Chinese().progress(progress) == "进度62%，playbook 2/2，play 2/4（发布）。"
+    assert Chinese().progress(progress) == "进度 62%，playbook 2/2，play 2/4（发布）。"
