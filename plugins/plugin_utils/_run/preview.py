@@ -81,7 +81,7 @@ class Preview:
 
     def remark(self, text: str) -> None:
         """A line about the events before it, as a comment of theirs."""
-        self._show(f"# {text}")
+        self._display.display(f"# {text}", stderr=not _output_is_for_people())
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run."""

@@ -43,7 +43,7 @@ def ran(tmp_path: Path, receiver: Receiver, store: Store) -> Runs:
         given = {**below, "state_dir": store.configured, **options}
         worker = Worker(tmp_path, "flashcat.flashduty.flashduty_change", given, task or {}, extra=variables or {})
         action = worker.action(ActionModule)
-        action._display = SimpleNamespace(display=shown.append)
+        action._display = SimpleNamespace(display=lambda text, **_where: shown.append(text))
         return action.run(None, worker.variables)
 
     shown: list[str] = []

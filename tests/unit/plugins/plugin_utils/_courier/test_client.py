@@ -11,7 +11,6 @@ import os
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +26,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
     requests_is_missing,
     try_fifo,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -257,7 +257,7 @@ def test_where_the_file_system_has_no_named_pipes_the_courier_is_called_by_one_e
         mkfifo(path, mode)
 
     monkeypatch.setattr(os, "mkfifo", without)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(folders, "_ROOTS", (str(tmp_path),))
     for key in ("a", "b"):
         put(store, key)
         courier = CourierClient(store, connection, beside)
