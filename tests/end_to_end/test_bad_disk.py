@@ -59,7 +59,7 @@ def disk(state: Path) -> Iterator[Path]:
     state.mkdir(parents=True)
     if shutil.which("mount") is None or not can_mount(state):
         pytest.skip("needs the right to mount a file system")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", state], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=384k,mode=700", "none", state], check=True)
     yield state
     subprocess.run(["umount", "--lazy", state], check=True)
 
@@ -104,8 +104,6 @@ def test_a_full_disk(control: ControlNode, disk: Path, spool: Path) -> None:
 
 
 def test_a_disk_that_fills_up_during_the_run(control: ControlNode, disk: Path, spool: Path) -> None:
-    # A courier that cannot record an answer keeps its claim for this time, and a flush waits for it.
-    control.environment["FLASHDUTY_TIMEOUT"] = "20"
     output = run(control, f"dd if=/dev/zero of={disk}/ballast bs=1k; true")
     reported_with_one_warning(control, output, str(spool))
     # The outbox that could not be written still shows the run as going on, and its start as not delivered.

@@ -64,7 +64,7 @@ CREATE TABLE runs (
     seen_at REAL NOT NULL,
     closed_at REAL
 );
-CREATE TABLE integrations (id TEXT PRIMARY KEY, api_url TEXT NOT NULL);
+CREATE TABLE integrations (id TEXT PRIMARY KEY, api_url TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE parts (
     run TEXT NOT NULL,
     host TEXT NOT NULL,
