@@ -130,6 +130,11 @@ dropped:
   returned: success
   type: list
   elements: dict
+of_others:
+  description: RV(adopted), RV(dropped) and RV(others) as lines of text.
+  returned: success
+  type: list
+  elements: str
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -60,6 +60,7 @@ def test_what_an_outage_held_up_is_adopted_by_the_new_key(control: ControlNode, 
     assert len(receiver.changes()) == 1
     code, output = _flush(control, "-e", f"adopt={name}")
     assert code == 0, output
+    assert f"of the integration {name}, delivered with this key: 2 events since" in output
     assert [change["change_status"] for change in receiver.changes()] == ["Done", "Done"]
     code, output = _flush(control)
     assert '"others": []' in output

@@ -250,6 +250,7 @@ def test_killed_after_the_first_change(control: ControlNode) -> None:
     assert control.statuses() == ["Processing", "Canceled"]
 
 
+@BOTH_MERGES
 def test_progress_in_chinese(control: ControlNode) -> None:
     control.environment.update(FLASHDUTY_PROGRESS="play", FLASHDUTY_LANGUAGE="zh")
     # Of one second, Flashduty shows one.

@@ -145,6 +145,18 @@ class Events:
             statement, values = statement + " AND run = ?", [integration, run]
         return int(self._database.rows(statement, values)[0][0])
 
+    def uids(self, integration: str, *states: str) -> set[str]:
+        """The events of an integration in these states."""
+        rows = self._database.rows(
+            f"SELECT uid FROM events WHERE integration = ? AND state IN ({', '.join('?' * len(states))})",
+            (integration, *states),
+        )
+        return {str(row["uid"]) for row in rows}
+
+    def states_of(self, run: str) -> list[str]:
+        """The state of each event of a run."""
+        return [str(row["state"]) for row in self._database.rows("SELECT state FROM events WHERE run = ?", (run,))]
+
     def expire(self, uid: str) -> None:
         """The task that wanted the event gives up on it now."""
         with self._database.writing() as transaction:

@@ -485,8 +485,8 @@ def _flush_arguments(variables: Mapping[str, Any]) -> str:
 
 def _taken(outbox: Outbox, run: str) -> tuple[int, int]:
     """How many events of a run were delivered, and how many there are."""
-    rows = outbox.database.rows("SELECT state FROM events WHERE run = ?", (run,))
-    return sum(row["state"] == "delivered" for row in rows), len(rows)
+    states = outbox.events.states_of(run)
+    return states.count("delivered"), len(states)
 
 
 def _mark(changes: Iterable[Change], reported: bool) -> None:

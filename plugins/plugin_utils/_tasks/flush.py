@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import Find, ReadingFailed
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING, Refusal
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Refusal
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -35,9 +35,22 @@ class _Others(NamedTuple):
     left: Sequence[LeftOver] = ()
 
     def as_result(self) -> dict[str, Any]:
+        kinds = {
+            "adopted": ("delivered with this key", self.adopted),
+            "dropped": ("given up", self.dropped),
+            "others": ("left for its own key", self.left),
+        }
+        lines = [
+            f"of the integration {each.name}, {what}: {each.text()}" for what, left in kinds.values() for each in left
+        ]
         return {
-            name: [{"integration": each.name, "same_address": each.same_address, "text": each.text()} for each in left]
-            for name, left in (("adopted", self.adopted), ("dropped", self.dropped), ("others", self.left))
+            "of_others": lines,
+            **{
+                name: [
+                    {"integration": each.name, "same_address": each.same_address, "text": each.text()} for each in left
+                ]
+                for name, (_what, left) in kinds.items()
+            },
         }
 
 
@@ -171,16 +184,11 @@ def _try_again_now(outbox: Outbox, integration: str) -> set[str]:
     """The uids of the events that wait, which nothing keeps from being tried now."""
     outbox.claims.release_dead(integration)
     outbox.claims.clear_pause(integration)
-    return _uids(outbox, integration, PENDING)
+    return outbox.events.uids(integration, "waiting", "sending")
 
 
 def _delivered(outbox: Outbox, integration: str) -> set[str]:
-    return _uids(outbox, integration, "state = 'delivered'")
-
-
-def _uids(outbox: Outbox, integration: str, condition: str) -> set[str]:
-    rows = outbox.database.rows(f"SELECT uid FROM events WHERE integration = ? AND {condition}", (integration,))
-    return {str(row["uid"]) for row in rows}
+    return outbox.events.uids(integration, "delivered")
 
 
 def _pending(outbox: Outbox, integration: str) -> int:

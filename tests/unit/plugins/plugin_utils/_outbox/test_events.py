@@ -112,6 +112,17 @@ def test_the_outcome_tells_how_it_went(outbox: Outbox) -> None:
     )
 
 
+def test_events_are_found_by_their_state(outbox: Outbox) -> None:
+    outbox.runs.open("run", ONE, ME, "", [event(), event("b")])
+    other = outbox.put(TWO, event()).uid
+    first = claimed(outbox)
+    outbox.claims.delivered(first, ONE, "r")
+    assert outbox.events.uids(ONE, "delivered") == {first.uid}
+    assert len(outbox.events.uids(ONE, "waiting", "sending")) == 1
+    assert outbox.events.uids(TWO, "waiting") == {other}
+    assert sorted(outbox.events.states_of("run")) == ["delivered", "waiting"]
+
+
 def _sent(outbox: Outbox) -> list[tuple[str, int, str | None]]:
     """What is due, with its status, moment after the start, and description."""
     sent = []

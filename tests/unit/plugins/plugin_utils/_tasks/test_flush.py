@@ -29,7 +29,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.flush import Flush
 from flashduty_sandbox.receiver import Receiver
 
-OTHERS: dict[str, list[Any]] = {"others": [], "adopted": [], "dropped": []}
+OTHERS: dict[str, list[Any]] = {"others": [], "adopted": [], "dropped": [], "of_others": []}
 NOTHING = {"changed": False, "closed": 0, "stale": [], "delivered": 0, "waiting": 0, "refused": [], **OTHERS}
 Flushes = Callable[..., Flush]
 
