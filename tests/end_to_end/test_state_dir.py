@@ -73,8 +73,10 @@ def test_what_somebody_else_made_is_left_alone(
     plant(control.state, control)
     output = run(control)
     assert output.count("flashduty_change:") == 1, output
-    assert str(control.state) in output
-    assert str(control.spools[0]) in output
+    # Older releases of ansible-core break the lines of a warning, also within a path.
+    said = "".join(output.split())
+    assert str(control.state) in said
+    assert str(control.spools[0]) in said
     run(control, "flashcat.flashduty.flush")
     assert control.statuses() == ["Processing", "Done"]
     assert {event["change_key"] for event in control.receiver.events()} != {"forged"}

@@ -609,14 +609,14 @@ def test_facts_that_are_not_injected_leave_those_of_the_host_itself(
         group_vars__all={
             "service": "{{ ansible_local.deploy.env | default('unknown') }}",
             "cluster": "{{ ansible_hostname | default('unknown') }}",
-            "team": "{{ ansible_local | length }}",
+            "team": "{{ ansible_local | length }} facts",
         },
     )
     run = Run(tmp_path)
     run.manager.set_host_facts("web1", {"ansible_local": {"deploy": {"env": "prod"}}, "ansible_hostname": "w1"})
     assert run.values() == run.core_values()
-    assert run.values()["web1"] == {"service": "prod", "cluster": "unknown", "team": 1}
-    assert run.values()["web2"] == {"service": "unknown", "cluster": "unknown", "team": 0}
+    assert run.values()["web1"] == {"service": "prod", "cluster": "unknown", "team": "1 facts"}
+    assert run.values()["web2"] == {"service": "unknown", "cluster": "unknown", "team": "0 facts"}
 
 
 @pytest.mark.parametrize("slow", [False, True])
