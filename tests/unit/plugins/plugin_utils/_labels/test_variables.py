@@ -593,14 +593,9 @@ def test_what_roles_facts_and_tasks_give_does_not_count_for_written_names(
 def test_facts_that_are_not_injected_leave_those_of_the_host_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    get_config_value = C.config.get_config_value
-    monkeypatch.setattr(
-        C.config,
-        "get_config_value",
-        lambda name, *args, **named: name != "INJECT_FACTS_AS_VARS" and get_config_value(name, *args, **named),
-    )
+    monkeypatch.setenv("ANSIBLE_INJECT_FACT_VARS", "false")
     monkeypatch.setattr(C, "INJECT_FACTS_AS_VARS", False)
-    # Where ansible-core 2.20 and newer keep it.
+    # Where ansible-core 2.21 and newer keep it.
     monkeypatch.setattr(sys.modules["ansible.vars.manager"], "_INJECT_FACTS", False, raising=False)
     write(
         tmp_path,
