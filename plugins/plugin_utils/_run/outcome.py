@@ -88,7 +88,8 @@ def _message(result: Mapping[str, Any]) -> str:
 
 
 def _is_failed(item: Any) -> bool:
-    return isinstance(item, Mapping) and bool(item.get("failed") or item.get("unreachable"))
+    # ansible-core 2.21 leaves `failed` out of the items.
+    return isinstance(item, Mapping) and bool(item.get("failed") or item.get("unreachable") or "exception" in item)
 
 
 class RunResult(NamedTuple):
