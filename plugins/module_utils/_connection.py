@@ -34,7 +34,7 @@ _SECRET_LEAST = 8
 _UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+")
 _WRAPPED = {
     "\ufeff": "begins with a byte order mark, which an editor has put there. Save it as UTF-8 without BOM",
-    **dict.fromkeys("\"'`“”‘’", "is wrapped in quotes. Remove them"),
+    **dict.fromkeys("\"'`\u201c\u201d\u2018\u2019", "is wrapped in quotes. Remove them"),
     "<": "is wrapped in < >. Remove them",
 }
 

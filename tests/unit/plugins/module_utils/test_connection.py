@@ -179,7 +179,7 @@ def test_reading_needs_an_app_key_and_no_integration_key() -> None:
     ("options", "option", "told"),
     [
         ({"push_url": f'"{PUSH}"'}, "push_url", "quotes"),
-        ({"push_url": f"“{PUSH}”"}, "push_url", "quotes"),
+        ({"push_url": f"\u201c{PUSH}\u201d"}, "push_url", "quotes"),
         ({"push_url": f"<{PUSH}>"}, "push_url", "< >"),
         ({"push_url": f"\ufeff{PUSH}"}, "push_url", "byte order mark"),
         ({"push_url": KEY}, "push_url", "a key alone goes into integration_key"),
