@@ -40,6 +40,15 @@ def test_what_was_delivered_is_shown_without_a_key(control: ControlNode) -> None
         assert event["body"]["title"] in line
 
 
+def test_in_a_folder_that_users_share_each_sees_what_is_his(control: ControlNode) -> None:
+    shared = control.folder / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    control.environment["FLASHDUTY_STATE_DIR"] = str(shared)
+    assert control.run(control.write("site.yml", SITE))[0] == 0
+    assert len(_lines(control.run(OUTBOX)[1])) == 2
+
+
 def test_what_was_refused_is_shown_with_the_reason_and_sent_again(control: ControlNode) -> None:
     control.receiver.faults.set("status", status=400, message="labels: too many")
     assert control.run(control.write("site.yml", SITE))[0] == 0

@@ -24,6 +24,11 @@ _LEFT = f"(({PENDING}) OR ({_KEY_WAS_WRONG}))"
 _NAME_LENGTH = 8
 
 
+def name_of(integration: str) -> str:
+    """A name of an integration for people, which shows nothing of its key."""
+    return integration[:_NAME_LENGTH]
+
+
 class LeftOver(NamedTuple):
     """What lies in the outbox for another integration.
 
@@ -45,7 +50,7 @@ class LeftOver(NamedTuple):
     @property
     def name(self) -> str:
         """The integration, for people: nothing of its key."""
-        return self.integration[:_NAME_LENGTH]
+        return name_of(self.integration)
 
     def text(self) -> str:
         """How much of what, since when and from where."""

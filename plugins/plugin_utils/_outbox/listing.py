@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
 
 STATES = ("waiting", "sending", "delivered", "refused", "expired", "held")
-_NAME_LENGTH = 8
 
 
 class ListedEvent(NamedTuple):
@@ -102,7 +102,7 @@ def _listed(row: dict[str, Any]) -> ListedEvent:
     event = ChangeEvent.from_json(body) if body else None
     return ListedEvent(
         id=row.pop("uid"),
-        integration=row.pop("integration")[:_NAME_LENGTH],
+        integration=name_of(row.pop("integration")),
         stored_at=row.pop("put_at"),
         title=event.title if event else None,
         link=event.link if event else None,
