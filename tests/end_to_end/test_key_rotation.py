@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import sqlite3
 from contextlib import closing
 
@@ -75,7 +77,7 @@ def test_a_run_that_was_killed_under_the_old_key_is_closed_with_the_new_one(
     run = control.start(site)
     wait_until(lambda: control.statuses() == ["Processing"])
     _replace_key(control, receiver)
-    run.kill()
+    os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     wait_until(lambda: _outbox(control, "SELECT 1 FROM events WHERE state = 'refused' AND change_status = 'Canceled'"))
     code, output = _flush(control, "-e", "adopt=true")

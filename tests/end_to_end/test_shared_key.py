@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -69,7 +71,7 @@ def test_of_parallel_runs_the_last_one_closes_the_change_also_where_it_is_killed
     output, _none = second.communicate(timeout=90)
     assert second.returncode == 0, output
     assert control.statuses() == ["Processing", "Processing"]
-    first.kill()
+    os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
     wait_until(lambda: len(control.statuses()) == 3)
     change = control.only_change()
