@@ -162,7 +162,8 @@ class Store:
     def _turn_to_the_spool(self, error: OutboxError) -> bool:
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool
 
-        for folder in spool_folders(self.configured):
+        # What is in use goes on being used, also where a better place has become usable since.
+        for folder in dict.fromkeys([*Outbox.spools(self.configured), *spool_folders(self.configured)]):
             try:
                 spool.make(folder, self.configured, self._connection, self._process)
             except (OSError, OutboxError):

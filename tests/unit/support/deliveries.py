@@ -100,3 +100,13 @@ class OneTry(DirectDelivery):
             return done(outbox, integration) or outbox.claims.last_error(integration) is not None
 
         super().wait(is_over, PATIENCE)
+
+
+class NoAnswer(OneTry):
+    """Is in vain for as long as a task waits; what was under way has failed by then."""
+
+    def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> None:
+        """Deliver until a try has failed, and let the time pass."""
+        end = time.monotonic() + seconds
+        super().wait(done, seconds)
+        time.sleep(max(0.0, end - time.monotonic()))

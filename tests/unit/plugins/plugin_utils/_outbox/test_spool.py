@@ -17,6 +17,7 @@ import pytest
 from outboxes import LEASE, ME, claimed, counts, event, outcome
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
@@ -64,6 +65,19 @@ def test_a_locked_outbox_is_replaced_by_a_private_spool_and_takes_it_in(folder: 
     # Whoever had used the spool goes on in the outbox.
     assert mine.look(lambda outbox, _known: outcome(outbox, uid)).state == "waiting"
     assert mine.folder == folder
+
+
+def test_a_spool_in_use_is_found_by_the_next_process_also_where_a_better_place_has_come_free(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(folder).write_text("a file")
+    better = tmp_path / "better"
+    monkeypatch.setattr(folders, "_ROOTS", (str(tmp_path),))
+    put(Store(folder, CONNECTION))
+    better.mkdir()
+    monkeypatch.setattr(folders, "_ROOTS", (str(better), str(tmp_path)))
+    later = Store(folder, CONNECTION)
+    assert later.do(lambda outbox, known: outbox.events.pending(known)) == 1
 
 
 def test_a_folder_that_cannot_be_made_has_a_spool_too(folder: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deliveries import DirectDelivery, OneTry, statuses
+from deliveries import DirectDelivery, NoAnswer, OneTry, statuses
 from outboxes import ME
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
@@ -77,7 +77,8 @@ def tasks(store: Store, connection: Connection) -> Tasks:
 def unanswered(store: Store, connection: Connection, receiver: Receiver) -> Tasks:
     """Tasks whose events nobody answers, and which do not wait long for that."""
     receiver.faults.set("reset")
-    return Tasks(store, connection._replace(timeout=SHORT))
+    hasty = connection._replace(timeout=SHORT)
+    return Tasks(store, hasty, NoAnswer(store, hasty))
 
 
 @pytest.fixture
