@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,13 @@ def receiver(tmp_path: Path, merge: Mode) -> Iterator[Receiver]:
 
     with Receiver(tmp_path / "receiver.sqlite3", integration_keys={KEY}, app_keys={APP_KEY}, merge=merge) as running:
         yield running
+
+
+@pytest.fixture
+def another_tmpdir() -> Iterator[str]:
+    """A value for TMPDIR. ansible-core 2.21 makes a socket there, whose path may have 107 characters at most."""
+    with tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -104,7 +104,7 @@ def test_what_lies_beside_the_playbook_is_not_imported(control: ControlNode) -> 
     assert not (control.folder / "imported").exists()
 
 
-def test_without_named_pipes_everything_is_delivered(control: ControlNode) -> None:
+def test_without_named_pipes_everything_is_delivered(control: ControlNode, another_tmpdir: str) -> None:
     (control.folder / "lib").mkdir()
     control.write(
         "lib/sitecustomize.py",
@@ -115,7 +115,7 @@ def test_without_named_pipes_everything_is_delivered(control: ControlNode) -> No
         "os.mkfifo = without\n",
     )
     control.environment["PYTHONPATH"] = str(control.folder / "lib")
-    control.environment["TMPDIR"] = str(control.folder)
+    control.environment["TMPDIR"] = another_tmpdir
     code, output = control.run(control.write("site.yml", PLAYBOOK))
     assert (code, "flashduty_change:" in output) == (0, False)
     assert control.statuses() == ["Processing", "Done"]

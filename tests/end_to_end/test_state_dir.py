@@ -108,15 +108,14 @@ def test_a_relative_folder_counts_from_the_current_one(control: ControlNode, sou
     assert (control.folder / "some" / "where" / "outbox.sqlite3").exists()
 
 
-def test_a_timer_with_another_environment_finds_the_spool(control: ControlNode) -> None:
+def test_a_timer_with_another_environment_finds_the_spool(control: ControlNode, another_tmpdir: str) -> None:
     control.state.parent.mkdir(parents=True)
     control.state.write_text("this is no folder")
     control.environment.update({"FLASHDUTY_WAIT": "0"})
     control.receiver.faults.set("refuse", seconds=3600)
-    (control.folder / "tmp").mkdir()
     run(control)
     assert control.statuses() == []
     control.receiver.faults.clear()
-    control.environment["TMPDIR"] = str(control.folder / "tmp")
+    control.environment["TMPDIR"] = another_tmpdir
     run(control, "flashcat.flashduty.flush")
     assert control.statuses() == ["Processing", "Done"]
