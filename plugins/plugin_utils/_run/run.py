@@ -129,11 +129,16 @@ class Run:
         else:
             self._display.display(text, log_only=True)
 
-    def _tell_beginning(self, events: Sequence[ChangeEvent]) -> None:
+    def _tell_beginning(self, events: Sequence[ChangeEvent], integration: str) -> None:
         first = events[0]
         link = f", {first.link}" if first.link else ""
         more = f" and {len(events) - 1} more" if len(events) > 1 else ""
-        self._tell(f"this run is reported to Flashduty as change {first.change_key}{link}{more}")
+        to = ""
+        if integration:
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
+
+            to = f", integration {name_of(integration)},"
+        self._tell(f"this run is reported to Flashduty{to} as change {first.change_key}{link}{more}")
 
     def _tell_end(self, reportings: Iterable[Reporting]) -> None:
         try:
@@ -433,7 +438,7 @@ class Run:
         if changes:
             events = reporting.report(changes, self._progress)
             if reporting not in self._told and reporting.sink.store is not None and self._is_followed:
-                self._tell_beginning(events)
+                self._tell_beginning(events, reporting.sink.store.integration if self._is_parted else "")
             self._told.add(reporting)
         self.awaits_change = any(each.awaits_change for each in self._reportings.values())
         set_current_runs(each.as_current for each in self._reportings.values())
