@@ -183,6 +183,17 @@ def test_a_team_comes_in_with_a_later_play(teams: ControlNode) -> None:
     assert (db["change_status"], db["labels"]["host"], db["labels"]["changed_hosts"]) == ("Done", "db1", "1")
 
 
+def test_what_the_control_node_does_for_the_run_belongs_to_it(teams: ControlNode) -> None:
+    output = _run(
+        teams,
+        "- hosts: web1\n  gather_facts: false\n"
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: /bin/true\n",
+    )
+    assert "WARNING" not in output
+    change = _change(teams, KEY)
+    assert (change["change_status"], change["labels"]["changed_hosts"]) == ("Done", "1")
+
+
 def test_an_outage_of_one_integration_keeps_nothing_from_the_other(teams: ControlNode) -> None:
     teams.environment["FLASHDUTY_WAIT"] = "0"
     down = teams.receiver.push_url(DB_KEY).replace(str(teams.receiver.port), "1")

@@ -29,7 +29,11 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     ChangeEvent,
     plain_text,
 )
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    Connection,
+    InvalidConnection,
+    MissingKey,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, received
@@ -292,7 +296,7 @@ class Run:
                 self._flush_arguments = self._flush_arguments or _inventory_arguments()
             try:
                 own = options if options is not None and is_whole else self._options_of(play, part_hosts)
-                reporting = self._reporting_of(own, begin=options is not None)
+                reporting = self._reporting_of(own, part_hosts, begin=options is not None)
             except InvalidConnection as error:
                 if options is not None:
                     self._is_parted = self._is_parted or not is_whole
@@ -311,9 +315,15 @@ class Run:
         variables = _operator_variables.of_play(play, hosts, manager, self._notices)
         return _options.resolved(variables, Templar(loader=play.get_loader(), variables=variables).template)
 
-    def _reporting_of(self, options: Mapping[str, Any], begin: bool) -> Reporting | None:
+    def _reporting_of(self, options: Mapping[str, Any], hosts: Sequence[Any], begin: bool) -> Reporting | None:
         """What goes to the integration that the options name; None where that has not begun and is not to."""
-        connection = _options.connection_of(options)
+        try:
+            connection = _options.connection_of(options)
+        except MissingKey:
+            # What the control node does for the run belongs to the run.
+            if self._reportings and all(host.name in C.LOCALHOST for host in hosts):
+                return next(iter(self._reportings.values()))
+            raise
         integration = (connection.api_url, connection.integration_key)
         settings = self._settings
         if integration not in self._reportings and begin and settings is not None:
