@@ -9,7 +9,7 @@ from typing import Any
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CHANGE_OPTIONS, CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
@@ -75,16 +75,17 @@ class ActionModule(TaskAction):
 
         :raises NothingToJoin: where that change has not begun.
         """
-        run = current_run()
-        if options.get("change_key") or run is None:
+        runs = current_runs()
+        if options.get("change_key") or not runs:
             return None
-        change = run.change_of(host)
-        if change is None:
+        begun = [(run, change) for run in runs if (change := run.change_of(host)) is not None]
+        if not begun:
             raise NothingToJoin
-        if run.store is not None and run.store.integration != where.connection.integration_id(run.store.salt):
-            return None
-        options["change_key"] = change.change_key
-        options["title"] = options.get("title") or change.title
-        options["link"] = options.get("link") or change.link
-        options["labels"] = {**(options.get("labels") or {}), **change.labels}
-        return run
+        for run, change in begun:
+            if run.store is None or run.store.integration == where.connection.integration_id(run.store.salt):
+                options["change_key"] = change.change_key
+                options["title"] = options.get("title") or change.title
+                options["link"] = options.get("link") or change.link
+                options["labels"] = {**(options.get("labels") or {}), **change.labels}
+                return run
+        return None

@@ -14,7 +14,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     TaskAction,
     TaskConnection,
@@ -45,7 +45,8 @@ class ActionModule(TaskAction):
 
 def _own_keys() -> set[str]:
     """The keys of the changes that the callback has reported for this run."""
-    run = current_run()
-    if run is None or run.store is None:
-        return set()
-    return run.store.look(lambda outbox, _integration: outbox.events.keys_of(run.run))
+    keys: set[str] = set()
+    for run in current_runs():
+        if run.store is not None:
+            keys |= run.store.look(lambda outbox, _integration, run=run: outbox.events.keys_of(run.run))  # type: ignore[misc]
+    return keys

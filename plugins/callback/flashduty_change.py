@@ -23,6 +23,8 @@ description:
     maps of C(host), C(task), C(module) and C(path)), C(change_key), C(scope), C(target) (the host or group with these
     scopes), C(check_mode), C(play), C(playbook), C(actor), C(controller), C(system), C(job), C(job_url), C(branch) and
     C(revision).
+  - A run reports to the integration that the variables of its hosts name. Where they name several, such as one in the
+    C(group_vars) of each team, each integration gets changes of its own hosts, with their outcome.
   - A process of its own, the courier, talks to Flashduty. A slow or dead API costs the tasks nothing; what could not be
     delivered waits in the outbox for the next run or for the playbook C(flashcat.flashduty.flush).
   - With C(-v), and in the file of E(ANSIBLE_LOG_PATH), it says once under which key and link the run is reported, and

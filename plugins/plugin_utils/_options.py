@@ -95,6 +95,11 @@ def _variable_names() -> Set[str]:
     return found.union(TEMPLATES.values())
 
 
+def integration_variables() -> tuple[str, ...]:
+    """The variables that say which integration is meant."""
+    return ("flashduty_push_url", "flashduty_integration_key", "flashduty_api_url")
+
+
 class SettingNames(NamedTuple):
     """The names under which options are read."""
 

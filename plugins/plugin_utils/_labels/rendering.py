@@ -231,6 +231,14 @@ class Renderer:
         entries = {str(plain(key)): self._value(f"{name}.{key}", raw[key], lookup, host) for key in raw}
         return {key: value for key, value in entries.items() if value is not MISSING}
 
+    def compared(self, _name: str, raw: Any, lookup: Callable[[str], Any], _host: Any) -> object:
+        """What hosts share for which a raw value, which is not worked out, gives the same."""
+        inputs = self.inputs(raw, lookup)
+        if inputs is None:
+            # What a lookup gives may depend on anything; hosts in the same groups are taken for alike.
+            return (self.identity(raw), tuple(lookup("group_names") or ()))
+        return (self.identity(raw), *((name, self.identity(inputs[name])) for name in sorted(inputs)))
+
     def _is_harmless(self, raw: Any, lookup: Callable[[str], Any]) -> bool:
         """Whether the value, and those that it reads, have no lookup that may do more than read."""
         seen: set[str] = set()
@@ -311,6 +319,8 @@ class Renderer:
         """A key that equal values share."""
         if value is None or isinstance(value, (str, int, float)):
             return (type(value), _is_trusted(value), value)
+        if _is_vaulted(value):
+            return (type(value), value._ciphertext)
         self._kept[id(value)] = value
         return id(value)
 

@@ -70,6 +70,7 @@ def targets(
     notices: Notices,
     limit: int = PER_HOST_LIMIT,
     written: Iterable[str] = (),
+    compared: Iterable[str] = (),
 ) -> list[TargetHost]:
     """The hosts with their groups and the plain values of the named variables.
 
@@ -82,16 +83,31 @@ def targets(
     :param limit: how many hosts may be asked the slow way, where there is no other.
     :param written: those of the names that count in the inventory, its files, the play and the extra variables alone;
         not in roles, facts, nor in what tasks include, register or set.
+    :param compared: variables that are not worked out, only compared: see ``TargetHost.alike``. They count as written.
     """
     hosts = list(hosts)
-    names = tuple(dict.fromkeys(names))
-    written = frozenset(written)
+    compared = tuple(compared)
+    names = tuple(dict.fromkeys([*names, *compared]))
+    written = frozenset([*written, *compared])
     try:
         if _import_error:
             raise _import_error
-        return _Play(play, names, written, notices, limit).targets(hosts)
+        found = _Play(play, names, written, notices, limit, frozenset(compared)).targets(hosts)
     except Exception as error:
-        return _host_by_host(play, hosts, names, written, notices, limit, error)
+        found = _host_by_host(play, hosts, names, written, notices, limit, frozenset(compared), error)
+    return _parted(found, compared)
+
+
+def _parted(found: list[TargetHost], compared: Sequence[str]) -> list[TargetHost]:
+    """The hosts with what is only compared apart from the values; hosts with equal values go on sharing one map."""
+    if not compared:
+        return found
+    parted: dict[int, tuple[_Layer, tuple[object, ...]]] = {}
+    for _name, _groups, values, _alike in found:
+        if id(values) not in parted:
+            own = values if values.keys().isdisjoint(compared) else {k: values[k] for k in values if k not in compared}
+            parted[id(values)] = own, tuple(values.get(each) for each in compared)
+    return [TargetHost(name, groups, *parted[id(values)]) for name, groups, values, _alike in found]
 
 
 class _FilesPerHost(Exception):
@@ -243,16 +259,18 @@ class _Play:
         written: frozenset[str],
         notices: Notices,
         limit: int,
+        compared: frozenset[str],
         files: _Files | None = None,
         given: _Layer | None = None,
     ) -> None:
-        self._arguments = (play, names, written, notices, limit)
+        self._arguments = (play, names, written, notices, limit, compared)
         self._given = given or {}
         self._play = play
         self._names = names
         self._only_names = frozenset(names)
         self._written = written
         self._not_written = self._only_names - written
+        self._compared = compared
         self._manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
         self._files = files or _Files(play.get_loader(), self._manager, self.merge, notices)
@@ -371,7 +389,8 @@ class _Play:
         for name, value in picked.items():
             if isinstance(value, _Templated):
                 view = view or _HostView(self, host, group_set, own)
-                value = self._renderer.render(name, value.raw, view.get, host)
+                render = self._renderer.compared if name in self._compared else self._renderer.render
+                value = render(name, value.raw, view.get, host)
             if value is not MISSING:
                 values[name] = value
                 identity += (name, type(value), id(value) if isinstance(value, (list, dict)) else value)
@@ -384,6 +403,8 @@ class _Play:
             raw = layer[name]
             if self._renderer.has_template(raw):
                 picked[name] = _Templated(raw)
+            elif name in self._compared:
+                picked[name] = self._renderer.identity(raw)
             else:
                 picked[name] = self._renderer.render(name, raw, _nothing, host)
         return picked
@@ -548,6 +569,7 @@ def _host_by_host(
     written: frozenset[str],
     notices: Notices,
     limit: int,
+    compared: frozenset[str],
     reason: Exception,
 ) -> list[TargetHost]:
     """Asks ansible-core for all variables of at most ``limit`` hosts, of as many different groups as possible."""
@@ -570,13 +592,24 @@ def _host_by_host(
     values: dict[str, _Layer] = {}
     for host in asked:
         try:
-            values[host.name] = _of_one_host(play, host, names, written, notices)
+            values[host.name] = _of_one_host(play, host, names, written, notices, compared)
         except Exception as error:
             unreadable(notices, host.name, error)
-    return [TargetHost(host.name, _group_names(host), values.get(host.name, {})) for host in hosts]
+    # Of hosts that were not asked, those in the same groups are taken for alike.
+    unknown = {_group_names(host): dict.fromkeys(compared, _group_names(host)) for host in hosts}
+    return [
+        TargetHost(host.name, _group_names(host), values.get(host.name, unknown[_group_names(host)])) for host in hosts
+    ]
 
 
-def _of_one_host(play: Any, host: Any, names: Sequence[str], written: frozenset[str], notices: Notices) -> _Layer:
+def _of_one_host(
+    play: Any,
+    host: Any,
+    names: Sequence[str],
+    written: frozenset[str],
+    notices: Notices,
+    compared: frozenset[str],
+) -> _Layer:
     variables = play.get_variable_manager().get_vars(play=play, host=host)
     renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written)
 
@@ -590,7 +623,11 @@ def _of_one_host(play: Any, host: Any, names: Sequence[str], written: frozenset[
     if not written.isdisjoint(found):
         without_answers._vars_cache = {}
         found.update(_restricted(found, written, without_answers.get_vars(play=_without_roles(play), host=host)))
-    values = {name: renderer.render(name, raw, lookup, host) for name, raw in found.items() if raw is not MISSING}
+    values = {
+        name: host.name if name in compared else renderer.render(name, raw, lookup, host)
+        for name, raw in found.items()
+        if raw is not MISSING
+    }
     return {name: value for name, value in values.items() if value is not MISSING}
 
 

@@ -11,7 +11,7 @@ A forked worker inherits them; an ansible-playbook that a task starts does not, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -27,9 +27,9 @@ class JoinedChange(NamedTuple):
 
 
 class CurrentRun(NamedTuple):
-    """The run that the tasks of this process belong to.
+    """The part of a run that the tasks of this process belong to and that one integration gets.
 
-    :ivar run: the run's id in the outbox.
+    :ivar run: its id in the outbox.
     :ivar store: where its events are; None where the run is only previewed.
     :ivar change_of: the change that a task of a host joins; None where none of that host has begun.
     """
@@ -39,15 +39,15 @@ class CurrentRun(NamedTuple):
     change_of: Callable[[str], JoinedChange | None]
 
 
-_current: CurrentRun | None = None
+_current: tuple[CurrentRun, ...] = ()
 
 
-def current_run() -> CurrentRun | None:
-    """The run of this process, where the callback reports one."""
+def current_runs() -> tuple[CurrentRun, ...]:
+    """The run of this process, where the callback reports one, by the integrations that it reports to."""
     return _current
 
 
-def set_current_run(run: CurrentRun | None) -> None:
+def set_current_runs(runs: Iterable[CurrentRun]) -> None:
     """Called by the callback alone."""
     global _current
-    _current = run
+    _current = tuple(runs)

@@ -10,7 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
@@ -66,6 +66,7 @@ class RunDelivery:
     :param vanished_text: what the run's changes say then.
     :param interrupted_text: what they say where it was interrupted before.
     :param vanished_result: their label ``result`` then; empty where no label is to say how they ended.
+    :param beside: the ids of all integrations that the run has keys of.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class RunDelivery:
         interrupted_text: str,
         vanished_result: str,
         notices: Notices,
+        beside: Callable[[], Container[str]] = tuple,
     ) -> None:
+        self._beside = beside
         self._process = process
         self._run = run
         self._vanished_text = vanished_text
@@ -209,7 +212,10 @@ class RunDelivery:
             )
 
     def _tell_of_others(self, outbox: Outbox, integration: str) -> None:
+        beside = self._beside()
         for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN):
+            if left.integration in beside:
+                continue
             self._notices.warning(
                 f"the outbox holds, for the integration {left.name} that this run has no key of: {left.text()}."
                 f" While its key is in use, flush with it: {FLUSH}. If its key was replaced, let this integration have"

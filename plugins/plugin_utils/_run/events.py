@@ -10,7 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
@@ -19,7 +19,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     plain_text,
     shortened,
 )
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import with_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, host_counts
@@ -49,12 +48,12 @@ class Reason(NamedTuple):
 class Events:
     """Makes the events of the changes of one run.
 
-    :param connection: keeps the integration key out of them.
+    :param redact: keeps the run's keys out of them.
     """
 
-    def __init__(self, settings: Settings, connection: Connection, outcome: Outcome) -> None:
+    def __init__(self, settings: Settings, redact: Callable[[str], str], outcome: Outcome) -> None:
         self._settings = settings
-        self._connection = connection
+        self._redact = redact
         self._outcome = outcome
 
     def started(self, change: Change, progress: Progress | None) -> ChangeEvent:
@@ -70,13 +69,15 @@ class Events:
         """What a task completes that reports to the change of its host."""
         return self._event(change, "Processing", "", time.time())
 
-    def ended(self, change: Change, result: RunResult, ended_at: float) -> ChangeEvent:
-        """The change ends with its truth."""
+    def ended(self, change: Change, result: RunResult, ended_at: float, is_whole: bool = True) -> ChangeEvent:
+        """The change ends with its truth.
+
+        :param is_whole: whether a change of the scope ``run`` is the whole run; otherwise its own hosts decide.
+        """
         settings = self._settings
-        hosts = [*(result.hosts if settings.scope == "run" else change.hosts)]
-        failed = (
-            result.failed if settings.scope == "run" else any(result.hosts[host] is not HostStatus.OK for host in hosts)
-        )
+        is_run = settings.scope == "run" and is_whole
+        hosts = [*(result.hosts if is_run else change.hosts)]
+        failed = result.failed if is_run else any(result.hosts[host] is not HostStatus.OK for host in hosts)
         text = settings.messages.end(
             settings.scope,
             result,
@@ -124,11 +125,11 @@ class Events:
             {
                 "change_status": status,
                 "change_key": settings.key_of(change.target),
-                "title": shortened(plain_text(self._connection.redact(title)), _TITLE_MAX),
+                "title": shortened(plain_text(self._redact(title)), _TITLE_MAX),
                 "event_time": int(max(change.began, min(event_time, now))),
-                "description": shortened(plain_text(self._connection.redact(description), lines=True), DESCRIPTION_MAX),
+                "description": shortened(plain_text(self._redact(description), lines=True), DESCRIPTION_MAX),
                 "link": play.rendered("link", run, change.variables) or settings.where.job_url,
-                "labels": {key: self._connection.redact(value) for key, value in all_labels.items()},
+                "labels": {key: self._redact(value) for key, value in all_labels.items()},
             },
             now,
         )

@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
@@ -29,28 +29,27 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     ChangeEvent,
     plain_text,
 )
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    Connection,
+    InvalidConnection,
+    MissingKey,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, received
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
-    CurrentRun,
-    JoinedChange,
-    set_current_run,
-)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import set_current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
@@ -58,7 +57,10 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait impor
 
 # Seconds that the end of an interrupted run waits for its delivery.
 _WAIT_INTERRUPTED = 2.0
-_KEY_VARIABLES = ("flashduty_push_url", "flashduty_integration_key")
+_SHOWN_HOSTS = 3
+
+# A part of a run: what goes to one integration, and the hosts of a play that belong to it.
+_Parts = Mapping[Reporting, tuple[list[Any], list[TargetHost]]]
 
 
 class _End(NamedTuple):
@@ -75,19 +77,6 @@ class _End(NamedTuple):
     broken_output: str
 
 
-class _Reporting(NamedTuple):
-    """What holds from the first play on that is reported.
-
-    :ivar events: makes the events.
-    :ivar sink: takes them.
-    """
-
-    settings: Settings
-    changes: Changes
-    events: Events
-    sink: EventSink
-
-
 class Run:
     """One run, whatever number of playbooks and plays.
 
@@ -97,8 +86,8 @@ class Run:
     def __init__(self, display: Any) -> None:
         self._display = display
         self._notices = Notices(self._show)
+        self._notices.redact = self._redact
         self._pid = os.getpid()
-        self._id = uuid.uuid4().hex
         self._started = time.time()
         self._started_monotonic = time.monotonic()
         self._path = ""
@@ -109,15 +98,14 @@ class Run:
         self._progress: Progress | None = None
         self._options: Mapping[str, Any] = {}
         self._wait: float | None = None
-        self._reporting: _Reporting | None = None
+        self._settings: Settings | None = None
+        self._reportings: dict[tuple[str, str], Reporting] = {}
+        self._is_parted = False
         self._outcome = Outcome()
         self._signals: Signals | None = None
         self._ended_well = 0
         self._end: _End | None = None
-        # What is being stored: a Ctrl-C leaves open whether it was.
-        self._beginning: list[ChangeEvent] = []
-        self._ending: list[ChangeEvent] = []
-        self._is_told = False
+        self._told: set[Reporting] = set()
         self._flush_arguments = ""
         #: Whether a task that changes something begins a change.
         self.awaits_change = False
@@ -127,35 +115,48 @@ class Run:
         # The advice to flush is of use with what says where to deliver to.
         show(f"flashduty_change: {notice.text.replace(FLUSH, FLUSH + self._flush_arguments)}")
 
+    def _redact(self, text: str) -> str:
+        """The text without the keys of the run."""
+        for reporting in self._reportings.values():
+            text = reporting.connection.redact(text)
+        return text
+
     @property
     def _is_followed(self) -> bool:
         """Whether somebody reads what goes well: with -v, or in the log file."""
         return bool(self._display.verbosity or C.DEFAULT_LOG_PATH)
 
     def _tell(self, text: str) -> None:
-        text = f"flashduty_change: {self._notices.redact(text)}"
+        text = f"flashduty_change: {self._redact(text)}"
         if self._display.verbosity:
             self._display.v(text)
         else:
             self._display.display(text, log_only=True)
 
-    def _tell_beginning(self, events: Sequence[ChangeEvent]) -> None:
+    def _tell_beginning(self, events: Sequence[ChangeEvent], integration: str) -> None:
         first = events[0]
         link = f", {first.link}" if first.link else ""
         more = f" and {len(events) - 1} more" if len(events) > 1 else ""
-        self._tell(f"this run is reported to Flashduty as change {first.change_key}{link}{more}")
+        to = ""
+        if integration:
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
 
-    def _tell_end(self, store: Store) -> None:
+            to = f", integration {name_of(integration)},"
+        self._tell(f"this run is reported to Flashduty{to} as change {first.change_key}{link}{more}")
+
+    def _tell_end(self, reportings: Iterable[Reporting]) -> None:
         try:
-            taken, all_events = store.look(lambda outbox, _integration: _taken(outbox, self._id))
+            counts = [reporting.taken() for reporting in reportings]
         except OutboxError:  # of which the sink has told
             return
-        self._tell(f"Flashduty has taken {taken} of {all_events} events of this run")
+        taken, events = (sum(count[place] for count in counts) for place in (0, 1))
+        if events:
+            self._tell(f"Flashduty has taken {taken} of {events} events of this run")
 
     @property
     def is_open(self) -> bool:
         """Whether a change was reported that has not ended."""
-        return self._reporting is not None and bool(self._reporting.changes.open)
+        return any(reporting.is_open for reporting in self._reportings.values())
 
     # What the callback hears
 
@@ -187,16 +188,15 @@ class Run:
         """A task changed something on a host."""
         task = result._task
         # A report is no change.
-        if self._reporting is not None and _options.CALLBACK not in (
-            task.action,
-            getattr(task, "resolved_action", None),
-        ):
-            changes = self._reporting.changes.of_host(result._host.get_name())
-            self._report(self._reporting, [change for change in changes if not change.reported])
+        if _options.CALLBACK in (task.action, getattr(task, "resolved_action", None)):
+            return
+        for reporting in self._reportings.values():
+            changes = reporting.changes.of_host(result._host.get_name())
+            self._report(reporting, [change for change in changes if not change.reported])
 
     def host_failed(self, result: Any) -> None:
         """A task failed on a host, or did not reach it; whether that counts, the end tells."""
-        with_message = self._reporting is not None and self._reporting.settings.with_message
+        with_message = self._settings is not None and self._settings.with_message
         self._outcome.failures[result._host.get_name()] = FailedTask.of(result, with_message)
 
     def playbook_ends(self, stats: Any) -> None:
@@ -235,14 +235,16 @@ class Run:
             return
         if context.CLIARGS.get("check") and not options["report_check_mode"] and not options["preview"]:
             return
-        if self._reporting is None:
+        if not self._reportings:
             if not hosts:
                 return
-            self._reporting = self._begin(play, options, variables, template)
-            if self._reporting is None:
+            problem = None if options["preview"] else requests_is_missing()
+            if problem is not None:
+                self._refuse(problem)
                 return
-            atexit.register(self._at_exit)
-        self._add_play(self._reporting, play, hosts, options)
+            self._settings = self._new_settings(play, options, variables, template)
+        if self._settings is not None:
+            self._add_play(self._settings, play, hosts, options)
 
     def _resolved(self, variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Mapping[str, Any] | None:
         """The options of a play; where they cannot be used those of the play before it, None where there is none."""
@@ -251,68 +253,120 @@ class Run:
             self._wait = asked_seconds(options["wait"])
             self._options = options
         except InvalidConnection as error:
-            if self._reporting is None:
+            if not self._reportings:
                 self._refuse(str(error))
                 return None
             self._notices.warning(f"a play goes on with the settings of the one before it: {error}")
         return self._options
 
-    def _begin(
-        self,
-        play: Any,
-        options: Mapping[str, Any],
-        variables: Mapping[str, Any],
-        template: Callable[[Any], Any],
-    ) -> _Reporting | None:
-        """Begin to report; None where that cannot be."""
-        try:
-            connection = _options.connection_of(options)
-        except InvalidConnection as error:
-            self._refuse(str(error))
-            return None
-        problem = None if options["preview"] else requests_is_missing()
-        if problem is not None:
-            self._refuse(problem)
-            return None
-        self._notices.redact = connection.redact
-        self._flush_arguments = _flush_arguments(variables)
+    def _new_settings(
+        self, play: Any, options: Mapping[str, Any], variables: Mapping[str, Any], template: Callable[[Any], Any]
+    ) -> Settings:
         extra_vars = play.get_variable_manager().extra_vars
         subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
-        settings = Settings.of(
-            options, template, extra_vars, subject, self._path, play.hosts, self._started, self._notices
-        )
-        new_labels = functools.partial(_new_labels, settings, self._notices)
-        changes = Changes(settings.scope, new_labels, settings.label_group == "named")
-        sink = self._new_sink(options, settings, connection)
-        if settings.only_changed:
-            # Such a run may have nothing of its own to send.
-            sink.deliver_what_waits()
-        return _Reporting(settings, changes, Events(settings, connection, self._outcome), sink)
+        return Settings.of(options, template, extra_vars, subject, self._path, play.hosts, self._started, self._notices)
 
-    def _new_sink(self, options: Mapping[str, Any], settings: Settings, connection: Connection) -> EventSink:
+    def _refuse(self, problem: str, hosts: Sequence[Any] = ()) -> None:
+        """Tell that nothing is reported, or nothing of these hosts."""
+        names = ", ".join(host.name for host in hosts[:_SHOWN_HOSTS])
+        more = f" and {len(hosts) - _SHOWN_HOSTS} more" if len(hosts) > _SHOWN_HOSTS else ""
+        what = f"what runs on {names}{more}" if names else "this run"
+        self._notices.warning(f"{what} is not reported to Flashduty: {problem}")
+
+    # Which integration gets what
+
+    def _parts(
+        self, play: Any, hosts: Sequence[Any], targets: Sequence[TargetHost], options: Mapping[str, Any] | None
+    ) -> _Parts:
+        """The hosts of a play by what they report to.
+
+        :param options: those of the play; None where it is still to come, and begins nothing.
+        """
+        if not hosts:
+            return {reporting: ([], []) for reporting in self._reportings.values()}
+        alike: dict[tuple[object, ...], tuple[list[Any], list[TargetHost]]] = {}
+        for host, target in zip(hosts, targets, strict=True):
+            members = alike.setdefault(target.alike, ([], []))
+            members[0].append(host)
+            members[1].append(target)
+        is_whole = len(alike) == 1
+        parts: dict[Reporting, tuple[list[Any], list[TargetHost]]] = {}
+        for part_hosts, part_targets in alike.values():
+            if any(value is not None for value in part_targets[0].alike):
+                self._flush_arguments = self._flush_arguments or _inventory_arguments()
+            try:
+                own = options if options is not None and is_whole else self._options_of(play, part_hosts)
+                reporting = self._reporting_of(own, part_hosts, begin=options is not None)
+            except InvalidConnection as error:
+                if options is not None:
+                    self._is_parted = self._is_parted or not is_whole
+                    self._refuse(str(error), () if is_whole and not self._reportings else part_hosts)
+                continue
+            if reporting is not None:
+                known = parts.setdefault(reporting, ([], []))
+                known[0].extend(part_hosts)
+                known[1].extend(part_targets)
+        self._is_parted = self._is_parted or len(self._reportings) > 1
+        return parts
+
+    def _options_of(self, play: Any, hosts: Sequence[Any]) -> Mapping[str, Any]:
+        """The options as hosts see them for which the same variables say where they report to."""
+        manager = _operator_variables.manager_without_answers(play.get_variable_manager())
+        variables = _operator_variables.of_play(play, hosts, manager, self._notices)
+        return _options.resolved(variables, Templar(loader=play.get_loader(), variables=variables).template)
+
+    def _reporting_of(self, options: Mapping[str, Any], hosts: Sequence[Any], begin: bool) -> Reporting | None:
+        """What goes to the integration that the options name; None where that has not begun and is not to."""
+        try:
+            connection = _options.connection_of(options)
+        except MissingKey:
+            # What the control node does for the run belongs to the run.
+            if self._reportings and all(host.name in C.LOCALHOST for host in hosts):
+                return next(iter(self._reportings.values()))
+            raise
+        integration = (connection.api_url, connection.integration_key)
+        settings = self._settings
+        if integration not in self._reportings and begin and settings is not None:
+            run = uuid.uuid4().hex
+            new_labels = functools.partial(_new_labels, settings, self._notices)
+            changes = Changes(settings.scope, new_labels, settings.label_group == "named")
+            sink = self._new_sink(options, settings, connection, run)
+            events = Events(settings, self._redact, self._outcome)
+            if not self._reportings:
+                atexit.register(self._at_exit)
+            self._reportings[integration] = Reporting(run, connection, changes, events, sink, settings.only_changed)
+            if settings.only_changed:
+                # Such a run may have nothing of its own to send.
+                sink.deliver_what_waits()
+        return self._reportings.get(integration)
+
+    def _new_sink(self, options: Mapping[str, Any], settings: Settings, connection: Connection, run: str) -> EventSink:
         if options["preview"]:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 
             return Preview(self._display)
-        self._signals = Signals(signal.set_wakeup_fd)
+        self._signals = self._signals or Signals(signal.set_wakeup_fd)
         return RunDelivery(
             _options.state_dir(options),
             connection,
             Process.of(self._pid),
-            self._id,
+            run,
             self._signals,
             settings.described(settings.messages.vanished()),
             settings.described(settings.messages.interrupted()),
             "killed" if settings.with_outcome else "",
             self._notices,
+            self._integrations,
         )
 
-    def _refuse(self, problem: str) -> None:
-        self._notices.warning(f"this run is not reported to Flashduty: {problem}")
+    def _integrations(self) -> Collection[str]:
+        """How the outbox knows the integrations that this run reports to."""
+        stores = [reporting.sink.store for reporting in self._reportings.values()]
+        return {store.integration for store in stores if store is not None}
 
-    def _add_play(self, reporting: _Reporting, play: Any, hosts: list[Any], options: Mapping[str, Any]) -> None:
+    def _add_play(self, settings: Settings, play: Any, hosts: list[Any], options: Mapping[str, Any]) -> None:
         """A play that is reported starts: its changes are reported, or await that a task changes something."""
-        settings, playbook = reporting.settings, self._playbooks[-1]
+        playbook = self._playbooks[-1]
         name = play.get_name() or ""
         name = plain_text("" if name == ",".join(play.hosts) else name)
         texts = PlayTexts(
@@ -330,26 +384,46 @@ class Run:
             ),
             self._notices,
         )
-        names = (*settings.rules.variable_names, *texts.variable_names)
-        targets = target_hosts(play, hosts, names, self._notices, written=settings.rules.written_names)
+        targets = self._targets(settings, play, hosts, texts.variable_names)
+        is_first = not any(reporting.changes.all for reporting in self._reportings.values())
+        parts = self._parts(play, hosts, targets, options)
+        if not self._reportings:
+            return
         self._outcome.play_starts(name, [host.name for host in hosts])
         # The first play is the run's beginning, milliseconds after it.
-        began = time.time() if reporting.changes.all else self._started
+        began = self._started if is_first else time.time()
         settings.rules.groups.read(targets)
-        changes = reporting.changes.add_play(play.hosts, hosts, targets, texts, began)
-        if settings.scope == "run":
-            self._expect(settings, changes[0], play, playbook, reporting.changes.only_named)
         if settings.with_progress:
             playbooks = max(len(context.CLIARGS.get("args") or ()), len(self._playbooks))
             self._progress = Progress(self._play_number, len(self._plays), len(self._playbooks), playbooks, name)
-        again = [change for change in changes if change.reported and settings.with_progress]
-        begin = [change for change in changes if not change.reported and not settings.only_changed]
-        self._report(reporting, [*again, *begin])
+        found = {
+            reporting: reporting.changes.add_play(play.hosts, *members, texts, began)
+            for reporting, members in parts.items()
+        }
+        if settings.scope == "run":
+            self._expect(settings, play, playbook, {reporting: changes[0] for reporting, changes in found.items()})
+        for reporting, changes in found.items():
+            again = [change for change in changes if change.reported and settings.with_progress]
+            begin = [change for change in changes if not change.reported and not settings.only_changed]
+            self._report(reporting, [*again, *begin])
 
-    def _expect(self, settings: Settings, change: Change, play: Any, playbook: str, only_named: bool) -> None:
+    def _targets(
+        self, settings: Settings, play: Any, hosts: Sequence[Any], names: Iterable[str] = ()
+    ) -> list[TargetHost]:
+        rules = settings.rules
+        return target_hosts(
+            play,
+            hosts,
+            (*rules.variable_names, *names),
+            self._notices,
+            written=rules.written_names,
+            compared=_options.integration_variables(),
+        )
+
+    def _expect(self, settings: Settings, play: Any, playbook: str, changes: Mapping[Reporting, Change]) -> None:
         """Add the hosts of the plays to come: the first event shows where the run will go."""
-        if not change.reported:
-            for argument in context.CLIARGS.get("args") or ():
+        for change in changes.values():
+            for argument in context.CLIARGS.get("args") or () if not change.reported else ():
                 # One that a collection brings has another name here than when it runs.
                 if argument.endswith((".yml", ".yaml")):
                     change.expected.add_playbook(os.path.basename(argument))
@@ -359,37 +433,25 @@ class Run:
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.later_plays import new_hosts
 
-        names, written = settings.rules.variable_names, settings.rules.written_names
-        known = {**change.hosts, **change.coming}
+        known = {name for change in changes.values() for name in (*change.hosts, *change.coming)}
         for coming, patterns, hosts in new_hosts(later, known, play.get_loader(), self._notices):
-            targets = target_hosts(coming, hosts, names, self._notices, written=written)
-            change.expect(targets, playbook, names_group(patterns) if only_named else None)
+            targets = self._targets(settings, coming, hosts)
+            for reporting, (_hosts, members) in self._parts(coming, hosts, targets, None).items():
+                if reporting in changes:
+                    only_named = names_group(patterns) if reporting.changes.only_named else None
+                    changes[reporting].expect(members, playbook, only_named)
 
     # Events
 
-    def _report(self, reporting: _Reporting, changes: Sequence[Change]) -> None:
+    def _report(self, reporting: Reporting, changes: Sequence[Change]) -> None:
         """Report changes that begin or go on."""
         if changes:
-            new = [change for change in changes if not change.reported]
-            self._beginning = [reporting.events.started(change, self._progress) for change in changes]
-            # Before they are stored, so that there is no moment at which nobody would close them.
-            _mark(new, True)
-            try:
-                reporting.sink.put(self._beginning)
-            except OutboxError:
-                _mark(new, False)
-                self._beginning = []
-                raise
-            if new and not self._is_told and reporting.sink.store is not None and self._is_followed:
-                self._tell_beginning(self._beginning)
-                self._is_told = True
-            self._beginning = []
-            for origin in sorted({change.expected.env_origin() for change in new} - {""}):
-                reporting.sink.remark(f"env was guessed from {origin}")
-        all_reported = len(reporting.changes.open) == len(reporting.changes.all)
-        self.awaits_change = reporting.settings.only_changed and not all_reported
-        store = reporting.sink.store if self.is_open else None
-        set_current_run(CurrentRun(self._id, store, functools.partial(_joined_by, reporting)))
+            events = reporting.report(changes, self._progress)
+            if reporting not in self._told and reporting.sink.store is not None and self._is_followed:
+                self._tell_beginning(events, reporting.sink.store.integration if self._is_parted else "")
+            self._told.add(reporting)
+        self.awaits_change = any(each.awaits_change for each in self._reportings.values())
+        set_current_runs(each.as_current for each in self._reportings.values())
 
     # The end: at the exit of ansible-playbook, for until then its exit code can still become another one
 
@@ -416,32 +478,38 @@ class Run:
             # Of this, ansible-playbook makes the exit code 120, and has skipped each task that it could not print.
             self._cancel(lambda messages: Reason("stopped", messages.output_broke(broken_output)))
         else:
-            self._close(lambda events, change: events.ended(change, end.result, end.at))
+            self._close(lambda events, change: events.ended(change, end.result, end.at, not self._is_parted))
 
     def _cancel(self, reason: Callable[[Messages], Reason], wait: float | None = None) -> None:
-        if self._reporting is not None:
-            known = reason(self._reporting.settings.messages)
+        if self._settings is not None:
+            known = reason(self._settings.messages)
             self._close(lambda events, change: events.canceled(change, known), wait)
 
     def _close(self, last_event: Callable[[Events, Change], ChangeEvent], wait: float | None = None) -> None:
         """Store the last event of each change, and wait for the delivery at most so many seconds."""
-        reporting = self._reporting
-        if reporting is None or not self.is_open:
+        settings, reportings = self._settings, [each for each in self._reportings.values() if each.is_open]
+        if settings is None or not reportings:
             return
-        set_current_run(None)
+        set_current_runs(())
         self.awaits_change = False
-        # Should this be interrupted, it is these events that are stored, and only once.
-        self._ending = self._ending or [last_event(reporting.events, change) for change in reporting.changes.open]
-        keys = {event.change_key for event in self._ending}
-        reporting.sink.close([*(event for event in self._beginning if event.change_key in keys), *self._ending])
-        self._beginning = []
-        _mark(reporting.changes.all, False)
+        problem: OutboxError | None = None
+        for reporting in reportings:
+            try:
+                reporting.close(last_event)
+            except OutboxError as error:  # the others shall be closed all the same
+                problem = problem or error
         at_most = self._wait
         if at_most is None:
-            at_most = automatic_seconds(reporting.settings.where.system, os.environ)
-        reporting.sink.wait(at_most if wait is None else min(wait, at_most))
-        if reporting.sink.store is not None and self._is_followed:
-            self._tell_end(reporting.sink.store)
+            at_most = automatic_seconds(settings.where.system, os.environ)
+        left = at_most if wait is None else min(wait, at_most)
+        for reporting in reportings:
+            began = time.monotonic()
+            reporting.sink.wait(left)
+            left = max(0.0, left - (time.monotonic() - began))
+        if problem is not None:
+            raise problem
+        if self._is_followed:
+            self._tell_end(reportings)
 
     def _interrupts(self) -> int:
         return 0 if self._signals is None else received(self._signals.reader).count(signal.SIGINT)
@@ -462,36 +530,14 @@ def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
     return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most, settings.label_names_max)
 
 
-def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:
-    """What a task of a host without a ``change_key`` reports to; None where none of its changes is open."""
-    change = next((change for change in reporting.changes.of_host(host) if change.reported), None)
-    if change is None:
-        return None
-    event = reporting.events.joined(change)
-    return JoinedChange(event.change_key, event.title, event.link, event.labels)
-
-
-def _flush_arguments(variables: Mapping[str, Any]) -> str:
-    """What a flush needs on its command line to find the key; empty where the key is not in the inventory."""
-    if not any(name in variables for name in _KEY_VARIABLES):
-        return ""
+def _inventory_arguments() -> str:
+    """What a flush needs on its command line to find a key that is in the inventory."""
     arguments = context.CLIARGS
     words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
     for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
         words += [word for value in arguments.get(name) or () for word in (option, value)]
     words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
     return "".join(f" {shlex.quote(str(word))}" for word in words)
-
-
-def _taken(outbox: Outbox, run: str) -> tuple[int, int]:
-    """How many events of a run were delivered, and how many there are."""
-    states = outbox.events.states_of(run)
-    return states.count("delivered"), len(states)
-
-
-def _mark(changes: Iterable[Change], reported: bool) -> None:
-    for change in changes:
-        change.reported = reported
 
 
 def _broken_output() -> str:

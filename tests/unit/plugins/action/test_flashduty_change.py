@@ -20,7 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
     CurrentRun,
     JoinedChange,
-    set_current_run,
+    set_current_runs,
 )
 from flashduty_sandbox.receiver import Receiver
 
@@ -57,10 +57,10 @@ def join(store: Store) -> Iterator[Callable[..., None]]:
 
     def current(change: JoinedChange | None = OF_THE_RUN, store: Store = store) -> None:
         store.do(lambda outbox, integration: None)
-        set_current_run(CurrentRun("run", store, {"web1": change}.get))
+        set_current_runs([CurrentRun("run", store, {"web1": change}.get)])
 
     yield current
-    set_current_run(None)
+    set_current_runs(())
 
 
 def test_an_event_is_delivered_by_a_courier(ran: Runs, receiver: Receiver, couriers: list[int]) -> None:

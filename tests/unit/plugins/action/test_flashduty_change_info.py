@@ -16,7 +16,7 @@ from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action import flashduty_change_info
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, set_current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, set_current_runs
 from flashduty_sandbox.receiver import Receiver
 
 
@@ -93,10 +93,10 @@ def test_the_changes_of_the_run_itself_are_left_out_where_asked(
     monkeypatch.setattr(flashduty_change_info, "changes_found", lambda _options, _find: found)
     events = [event("ours"), event("ours/web1")]
     store.do(lambda outbox, known: outbox.runs.open("run", known, ME, "killed", events))
-    set_current_run(CurrentRun("run", store, lambda _host: None))
+    set_current_runs([CurrentRun("run", store, lambda _host: None)])
     try:
         assert ran()["changes"] == found["changes"]
         assert ran(include_own=False)["changes"] == [{"change_key": "of others"}]
     finally:
-        set_current_run(None)
+        set_current_runs(())
     assert ran(include_own=False)["changes"] == found["changes"]

@@ -555,6 +555,44 @@ def test_core_is_asked_once_for_the_play_and_never_for_a_host(tmp_path: Path, mo
     assert len(read) == len(groups) + 1
 
 
+@pytest.mark.parametrize("breaks", [False, True])
+def test_variables_that_are_only_compared_part_the_hosts_and_are_worked_out_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    ran = tmp_path / "ran"
+    groups = {
+        "web": {"hosts": {"web1": {}, "web2": {}}, "vars": {"key": "{{ teams[team] }}", "team": "a"}},
+        "db": {"hosts": {"db1": {}, "db2": {"team": "c"}}, "vars": {"key": "{{ teams[team] }}", "team": "b"}},
+        "vaulted": {"hosts": {"v1": {}, "v2": {}}},
+        "piped": {"hosts": {"p1": {}, "p2": {}}, "vars": {"key": f"{{{{ lookup('pipe', 'touch {ran}') }}}}"}},
+        "bare": {"hosts": {"bare1": {}, "bare2": {"service": "own"}}},
+    }
+    secret = VaultLib([("default", SECRET)]).encrypt("the key").decode().replace("\n", "\n  ")
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of({}, groups),
+        group_vars__all={"teams": {"a": "A", "b": "B", "c": "C"}},
+        group_vars__vaulted=f"key: !vault |\n  {secret}\n",
+    )
+    if breaks:
+        monkeypatch.setattr(variables, "_import_error", ImportError("gone"))
+    run = Run(tmp_path)
+    hosts = run.inventory.get_hosts("all")
+    parts: dict[object, list[str]] = {}
+    for target in targets(run.play, hosts, ("service", "team"), run.notices, compared=("key", "nobody_has_it")):
+        parts.setdefault(target.alike, []).append(target.name)
+        assert "key" not in target.variables
+    alike = [sorted(names) for names in parts.values()]
+    assert ["bare1", "bare2"] in alike
+    if breaks:
+        # Where core is asked host by host, nobody is taken for like another who has such a variable.
+        assert len(alike) == 1 + 8
+    else:
+        assert sorted(alike) == [["bare1", "bare2"], ["db1"], ["db2"], ["p1", "p2"], ["v1", "v2"], ["web1", "web2"]]
+    assert not ran.exists()
+
+
 @pytest.mark.parametrize("merge", [False, True])
 @pytest.mark.parametrize("slow", [False, True])
 def test_what_roles_facts_and_tasks_give_does_not_count_for_written_names(

@@ -13,8 +13,8 @@ import pytest
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
     CurrentRun,
     JoinedChange,
-    current_run,
-    set_current_run,
+    current_runs,
+    set_current_runs,
 )
 
 CHANGE = JoinedChange("CHG-7/web1", "t", None, {})
@@ -23,24 +23,24 @@ CHANGE = JoinedChange("CHG-7/web1", "t", None, {})
 @pytest.fixture(autouse=True)
 def _none_is_left() -> Iterator[None]:
     yield
-    set_current_run(None)
+    set_current_runs(())
 
 
 def test_there_is_one_as_long_as_the_callback_says_so() -> None:
-    assert current_run() is None
+    assert current_runs() == ()
     run = CurrentRun("run", None, lambda host: None)
-    set_current_run(run)
-    assert current_run() is run
-    set_current_run(None)
-    assert current_run() is None
+    set_current_runs([run])
+    assert current_runs() == (run,)
+    set_current_runs(())
+    assert current_runs() == ()
 
 
 def test_a_forked_worker_has_that_of_its_parent() -> None:
-    set_current_run(CurrentRun("run", None, {"web1": CHANGE}.get))
+    set_current_runs([CurrentRun("run", None, {"web1": CHANGE}.get)])
     ours, theirs = multiprocessing.Pipe(duplex=False)
 
     def tell() -> None:
-        run = current_run()
+        (run,) = current_runs()
         theirs.send(None if run is None else (run.run, run.change_of("web1"), run.change_of("db1")))
 
     with ours, theirs:

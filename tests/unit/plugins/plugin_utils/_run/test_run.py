@@ -23,7 +23,7 @@ from plays import Loaded
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run import run as run_module
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import current_run, set_current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import current_runs, set_current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import Run
 
@@ -105,7 +105,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Makes]:
         return Playbook(tmp_path, exits, SITE if plays is None else plays, extra=extra, **(arguments or {}))
 
     yield make
-    set_current_run(None)
+    set_current_runs(())
 
 
 @pytest.fixture
@@ -285,10 +285,10 @@ def test_a_task_that_changes_something_before_any_play_is_reported_begins_nothin
 def test_tasks_join_the_change_of_their_host_while_it_is_open(made: Makes) -> None:
     playbook = made(report_when="changed", scope="host")
     playbook.start()
-    assert current_run() is None
+    assert current_runs() == ()
     playbook.play()
     playbook.task("web1")
-    run = current_run()
+    (run,) = current_runs()
     assert run is not None
     joined = {host: change and change.change_key for host in ("web1", "web2") for change in [run.change_of(host)]}
     assert joined == {"web1": f"{KEY}/web1", "web2": None}
@@ -296,7 +296,7 @@ def test_tasks_join_the_change_of_their_host_while_it_is_open(made: Makes) -> No
     assert run.store is None
     playbook.end()
     playbook.exit()
-    assert current_run() is None
+    assert current_runs() == ()
 
 
 # The end
@@ -450,7 +450,7 @@ def test_an_interrupt_counts_that_came_after_the_statistics(
     playbook = made(preview=False, integration_key="k", api_url="http://127.0.0.1:1")
     playbook.start()
     playbook.play()
-    run = current_run()
+    (run,) = current_runs()
     assert run is not None
     assert run.store is not None
     os.write(wakeup[0], bytes([signal.SIGINT]) * before)
