@@ -5,37 +5,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible import context
-from ansible.module_utils.common.collections import ImmutableDict
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 
-STARTED = 1_800_000_000.0
-DEFAULTS = {
-    "change_key": None,
-    "report_check_mode": False,
-    "scope": "run",
-    "labels_at_end": "same",
-    "outcome_labels": True,
-    "report_when": "always",
-    "progress": "none",
-    "failure_detail": "task",
-    "language": "en",
-    "label_group": "named",
-    "label_names_max": 20,
-    "label_groups": None,
-    "label_vars": None,
-    "labels": None,
-}
 JOB = {
     "GITLAB_CI": "true",
     "CI_SERVER_HOST": "gitlab.example",
@@ -48,69 +27,41 @@ JOB = {
 Makes = Callable[..., Settings]
 
 
-@pytest.fixture
-def notices() -> Notices:
-    return Notices()
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch, notices: Notices) -> Makes:
-    """Makes the settings of a run on a machine without a job, unless ``job`` names one.
-
-    :param arguments: of the command line.
-    :param hosts: the pattern of the first play.
-    """
-    for name in {*os.environ} - {"PATH", "HOME"}:
-        monkeypatch.delenv(name)
-
-    def make(
-        arguments: dict[str, Any] | None = None,
-        job: dict[str, str] | None = None,
-        hosts: tuple[str, ...] = ("web",),
-        template: Callable[[Any], Any] = str,
-        **options: Any,
-    ) -> Settings:
-        for name, value in (job or {}).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(context, "CLIARGS", ImmutableDict({"args": ("site.yml",), **(arguments or {})}))
-        given = {**DEFAULTS, **options}
-        return Settings.of(given, template, {}, Subject("site.yml"), "site.yml", hosts, STARTED, notices)
-
-    return make
-
-
 # The key
 
 
-def test_a_key_of_the_user_goes_before_that_of_the_job(made: Makes) -> None:
-    assert made(job=JOB, change_key=" CHG-7\n").change_key == "CHG-7"
-    assert made(job=JOB, change_key="{{ ticket }}", template=lambda _text: 7).change_key == "7"
+def test_a_key_of_the_user_goes_before_that_of_the_job(made_settings: Makes) -> None:
+    assert made_settings(job=JOB, change_key=" CHG-7\n").change_key == "CHG-7"
+    assert made_settings(job=JOB, change_key="{{ ticket }}", template=lambda _text: 7).change_key == "7"
 
 
 @pytest.mark.parametrize("empty", [None, "", "  "])
-def test_a_key_that_is_empty_is_none(made: Makes, empty: str | None) -> None:
-    assert made(job=JOB, change_key=empty).change_key == made(job=JOB).change_key
+def test_a_key_that_is_empty_is_none(made_settings: Makes, empty: str | None) -> None:
+    assert made_settings(job=JOB, change_key=empty).change_key == made_settings(job=JOB).change_key
 
 
-def test_a_key_whose_template_fails_is_told_and_the_next_one_taken(made: Makes, notices: Notices) -> None:
+def test_a_key_whose_template_fails_is_told_and_the_next_one_taken(made_settings: Makes, notices: Notices) -> None:
     def fails(_text: Any) -> Any:
         raise ValueError("'ticket' is undefined\nTraceback")
 
-    assert made(job=JOB, change_key="{{ ticket }}", template=fails).change_key == made(job=JOB).change_key
+    assert (
+        made_settings(job=JOB, change_key="{{ ticket }}", template=fails).change_key
+        == made_settings(job=JOB).change_key
+    )
     (notice,) = notices.take()
     assert notice.level == "warning"
     assert notice.text.endswith("'ticket' is undefined")
 
 
-def test_without_a_job_each_run_has_a_key_of_its_own(made: Makes) -> None:
-    one, two = made().change_key, made().change_key
+def test_without_a_job_each_run_has_a_key_of_its_own(made_settings: Makes) -> None:
+    one, two = made_settings().change_key, made_settings().change_key
     assert re.fullmatch(r"ansible-20270115-080000-[\w-]+", one)
     assert one != two
 
 
-def test_a_retry_of_the_job_keeps_its_key(made: Makes) -> None:
-    assert made(job=JOB).change_key == made(job={**JOB, "CI_JOB_ID": "another"}).change_key
-    assert made(job=JOB).change_key != made(job={**JOB, "CI_PIPELINE_ID": "43"}).change_key
+def test_a_retry_of_the_job_keeps_its_key(made_settings: Makes) -> None:
+    assert made_settings(job=JOB).change_key == made_settings(job={**JOB, "CI_JOB_ID": "another"}).change_key
+    assert made_settings(job=JOB).change_key != made_settings(job={**JOB, "CI_PIPELINE_ID": "43"}).change_key
 
 
 @pytest.mark.parametrize(
@@ -124,17 +75,17 @@ def test_a_retry_of_the_job_keeps_its_key(made: Makes) -> None:
         {"hosts": ("db",)},
     ],
 )
-def test_what_else_a_job_runs_has_another_key(made: Makes, other: dict[str, Any]) -> None:
-    assert made(job=JOB, **other).change_key != made(job=JOB).change_key
+def test_what_else_a_job_runs_has_another_key(made_settings: Makes, other: dict[str, Any]) -> None:
+    assert made_settings(job=JOB, **other).change_key != made_settings(job=JOB).change_key
 
 
-def test_the_order_of_tags_makes_no_other_run(made: Makes) -> None:
-    one, two = (made({"tags": tags, "skip_tags": tags[::-1]}, JOB) for tags in (("a", "b"), ("b", "a")))
+def test_the_order_of_tags_makes_no_other_run(made_settings: Makes) -> None:
+    one, two = (made_settings({"tags": tags, "skip_tags": tags[::-1]}, JOB) for tags in (("a", "b"), ("b", "a")))
     assert one.change_key == two.change_key
 
 
-def test_each_target_has_a_key_below_that_of_the_run(made: Makes) -> None:
-    settings = made(change_key="CHG-7", scope="host")
+def test_each_target_has_a_key_below_that_of_the_run(made_settings: Makes) -> None:
+    settings = made_settings(change_key="CHG-7", scope="host")
     assert (settings.key_of(""), settings.key_of("web1")) == ("CHG-7", "CHG-7/web1")
 
 
@@ -145,9 +96,9 @@ def test_each_target_has_a_key_below_that_of_the_run(made: Makes) -> None:
     ("check", "report", "is_check"), [(True, True, True), (True, False, False), (False, True, False)]
 )
 def test_a_check_does_not_close_the_change_of_its_ticket(
-    made: Makes, check: bool, report: bool, is_check: bool
+    made_settings: Makes, check: bool, report: bool, is_check: bool
 ) -> None:
-    settings = made({"check": check}, change_key="CHG-7", report_check_mode=report)
+    settings = made_settings({"check": check}, change_key="CHG-7", report_check_mode=report)
     assert settings.is_check is is_check
     assert settings.change_key == ("CHG-7/check" if is_check else "CHG-7")
     assert (settings.built_in.get("check_mode") == "true") is is_check
@@ -164,22 +115,22 @@ def test_a_check_does_not_close_the_change_of_its_ticket(
         ("failure_detail", "message", "with_message"),
     ],
 )
-def test_what_an_option_turns_on(made: Makes, option: str, value: str, name: str) -> None:
+def test_what_an_option_turns_on(made_settings: Makes, option: str, value: str, name: str) -> None:
     names = ("only_changed", "with_progress", "with_message")
-    settings = made(**{option: value})
+    settings = made_settings(**{option: value})
     assert [each for each in names if getattr(settings, each)] == [name]
-    assert not any(getattr(made(), each) for each in names)
+    assert not any(getattr(made_settings(), each) for each in names)
 
 
-def test_the_command_line_becomes_labels(made: Makes) -> None:
-    settings = made({"subset": "web1", "tags": ("deploy", "restart"), "skip_tags": ("slow",)})
+def test_the_command_line_becomes_labels(made_settings: Makes) -> None:
+    settings = made_settings({"subset": "web1", "tags": ("deploy", "restart"), "skip_tags": ("slow",)})
     assert "web1" in settings.built_in.values()
     assert any("deploy" in value and "restart" in value for value in settings.built_in.values())
     assert any("slow" in value for value in settings.built_in.values())
 
 
-def test_a_description_is_cut_to_what_flashduty_takes(made: Makes) -> None:
-    settings = made()
+def test_a_description_is_cut_to_what_flashduty_takes(made_settings: Makes) -> None:
+    settings = made_settings()
     assert settings.described("why").startswith("why\n")
     assert len(settings.described("x" * 5000)) == DESCRIPTION_MAX
     assert "\x00" not in settings.described("a\x00b")
