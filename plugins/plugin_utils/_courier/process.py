@@ -27,7 +27,11 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config
     CourierConfig,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import received
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    FILE_NAME,
+    NO_SQLITE,
+    OutboxError,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import forget_couriers
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -139,8 +143,8 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
     from ansible_collections.flashcat.flashduty.plugins.module_utils._http import import_problem
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
 
-    problem = import_problem()
-    if problem is not None:
+    problem = import_problem() or NO_SQLITE
+    if problem:
         sys.exit(problem)
     store = Store(config.state_dir, config.connection, config.process)
     with ExitStack() as delivery:

@@ -37,7 +37,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import NO_SQLITE, OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -270,8 +270,8 @@ class Run:
         except InvalidConnection as error:
             self._refuse(str(error))
             return None
-        problem = None if options["preview"] else requests_is_missing()
-        if problem is not None:
+        problem = None if options["preview"] else requests_is_missing() or NO_SQLITE
+        if problem:
             self._refuse(problem)
             return None
         self._notices.redact = connection.redact
