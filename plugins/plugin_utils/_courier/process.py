@@ -18,10 +18,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
+    COURIER_NAME,
     FIFO_READER,
     SIGNALS_READER,
     CourierConfig,
@@ -102,6 +103,7 @@ class _Watch:
 
 def main(_arguments: list[str]) -> int:
     """Run the courier until its work is done."""
+    _take_name()
     config = CourierConfig.from_json(sys.stdin.read())
     # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
     # next line.
@@ -117,6 +119,11 @@ def main(_arguments: list[str]) -> int:
             _remove(config.fifo)
             raise
     return 0
+
+
+def _take_name() -> None:
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(COURIER_NAME)
 
 
 def _close_from(first: int) -> None:

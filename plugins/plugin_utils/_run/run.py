@@ -31,7 +31,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
+    reap_orphans,
+    requests_is_missing,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, received
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
@@ -177,6 +180,8 @@ class Run:
 
     def task_starts(self) -> None:
         """A task starts: no signal so far has ended the run."""
+        if self._pid == 1:
+            reap_orphans()
         if self._signals is not None:
             survived = received(self._signals.reader)
             if survived:
