@@ -116,6 +116,6 @@ def _start_without_proc(pid: int) -> str | None:
 
     # There is no module here whose run_command could be called, as pylint advises.
     listing = subprocess.run(  # pylint: disable=ansible-bad-function
-        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, env={}, check=False
     ).stdout.split(None, 1)
     return None if len(listing) < 2 or listing[0].startswith("Z") else listing[1].strip()

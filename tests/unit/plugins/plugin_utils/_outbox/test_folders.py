@@ -88,6 +88,8 @@ def test_a_folder_of_ones_own_that_others_cannot_write_is_safe(state: Path, mode
     state.chmod(mode)
     (state / "README").symlink_to("/dev/null")
     assert weakness(str(state)) is None
+    assert make(str(state)) is None
+    assert state.stat().st_mode & 0o777 == mode
     assert weakness(str(state / "not" / "there")) is None
 
 
