@@ -35,7 +35,7 @@ _UNSEEN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060
 _WRAPPED = {
     "\ufeff": "begins with a byte order mark, which an editor has put there. Save it as UTF-8 without BOM",
     **dict.fromkeys("\"'`\u201c\u201d\u2018\u2019", "is wrapped in quotes. Remove them"),
-    "<": "is wrapped in < >. Remove them",
+    **dict.fromkeys("<>", "is wrapped in < >. Remove them"),
 }
 
 
@@ -124,7 +124,6 @@ class Connection(NamedTuple):
 
     @classmethod
     def _made(cls, options: Mapping[str, Any], api_url: str, key: str) -> Connection:
-        _check_address(api_url, options.get("plain_http_hosts") or ())
         timeout = _seconds(options.get("timeout"))
         validate = options.get("validate_certs")
         return cls(
@@ -186,7 +185,7 @@ def _bare(option: str, text: str) -> str:
     :raises InvalidConnection: where more than space was copied along.
     """
     text = text.strip()
-    problem = _WRAPPED.get(text[:1])
+    problem = _WRAPPED.get(text[:1]) or _WRAPPED.get(text[-1:])
     if problem is not None:
         raise InvalidConnection(option, problem)
     return text
@@ -194,7 +193,7 @@ def _bare(option: str, text: str) -> str:
 
 def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
     if options.get("push_url"):
-        return _from_push_url("push_url", _bare("push_url", str(options["push_url"])))
+        return _from_push_url("push_url", _bare("push_url", str(options["push_url"])), options)
     api_url = _api_url(options)
     if options.get("integration_key"):
         return api_url, _key("integration_key", str(options["integration_key"]))
@@ -211,7 +210,7 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
                 f"the file that it names cannot be read: {reason}. A key itself goes into integration_key",
             ) from None
         if "://" in text:
-            return _from_push_url("integration_key_file", text)
+            return _from_push_url("integration_key_file", text, options)
         return api_url, _key("integration_key_file", text)
     raise MissingKey
 
@@ -220,10 +219,11 @@ def _api_url(options: Mapping[str, Any]) -> str:
     address = _bare("api_url", str(options.get("api_url") or DEFAULT_API_URL)).rstrip("/")
     if PUSH_PATH in address:
         raise InvalidConnection("api_url", "holds a Push URL, which goes into push_url")
+    _check_address("api_url", address, options)
     return address
 
 
-def _from_push_url(option: str, url: str) -> tuple[str, str]:
+def _from_push_url(option: str, url: str, options: Mapping[str, Any]) -> tuple[str, str]:
     try:
         parts = urllib.parse.urlsplit(url)
         query = urllib.parse.parse_qs(parts.query)
@@ -243,7 +243,9 @@ def _from_push_url(option: str, url: str) -> tuple[str, str]:
     keys = query.get("integration_key", [])
     if len(keys) != 1:
         raise InvalidConnection(option, "must carry ?integration_key=… once, as the Flashduty console shows it")
-    return f"{parts.scheme}://{parts.netloc}{base.rstrip('/')}", _key(option, keys[0])
+    address = f"{parts.scheme}://{parts.netloc}{base.rstrip('/')}"
+    _check_address(option, address, options)
+    return address, _key(option, keys[0])
 
 
 def _seconds(given: Any) -> float:
@@ -260,6 +262,8 @@ def _key(option: str, text: str) -> str:
     key = _bare(option, text)
     if "://" in key or PUSH_PATH in key:
         raise InvalidConnection(option, "holds an address. The Push URL of the Flashduty console goes into push_url")
+    if "integration_key=" in key:
+        raise InvalidConnection(option, "holds integration_key=, which is no part of the key. Remove it")
     if not key or not key.isprintable() or any(character.isspace() for character in key):
         raise InvalidConnection(option, "must hold one key, without spaces or line breaks, and not empty")
     if len(key) > _KEY_MAX:
@@ -267,7 +271,7 @@ def _key(option: str, text: str) -> str:
     return key
 
 
-def _check_address(api_url: str, plain_http_hosts: Any) -> None:
+def _check_address(option: str, api_url: str, options: Mapping[str, Any]) -> None:
     try:
         parts = urllib.parse.urlsplit(api_url)
         host, _port = parts.hostname or "", parts.port
@@ -275,12 +279,15 @@ def _check_address(api_url: str, plain_http_hosts: Any) -> None:
     except ValueError:
         parts, host = urllib.parse.urlsplit(""), ""
     if parts.scheme not in ("http", "https") or not host or not api_url.isprintable() or " " in api_url:
-        raise InvalidConnection("api_url", f"must be an address such as {DEFAULT_API_URL}")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise InvalidConnection("api_url", "must hold neither a user, a query nor a fragment")
-    if parts.scheme == "http" and not is_loopback(host) and host not in _listed(plain_http_hosts):
+        more = "" if option == "api_url" else f"{PUSH_PATH}?integration_key=…"
+        raise InvalidConnection(option, f"must be an address such as {DEFAULT_API_URL}{more}")
+    if parts.username is not None:
+        raise InvalidConnection(option, "must hold no user")
+    if parts.query or parts.fragment:
+        raise InvalidConnection(option, "must hold neither a query nor a fragment")
+    if parts.scheme == "http" and not is_loopback(host) and host not in _listed(options.get("plain_http_hosts") or ()):
         raise InvalidConnection(
-            "api_url",
+            option,
             f"plain http to {host} would show the integration key to the network. Use https, "
             f"or name the host in plain_http_hosts if that network is trusted",
         )

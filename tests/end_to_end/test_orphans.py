@@ -138,6 +138,31 @@ def test_a_living_run_is_left_alone_with_and_without_its_courier(control: Contro
     control.receiver.wait_for(lambda: control.statuses()[-1] == "Canceled", timeout=PATIENCE)
 
 
+def test_a_living_run_is_left_alone_where_proc_is_not_mounted(control: ControlNode) -> None:
+    hidden = ["--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+    for command in (["unshare"], ["unshare", "--user", "--map-root-user"]):
+        if shutil.which("unshare") and not subprocess.run([*command, *hidden, "true"], check=False).returncode:
+            break
+    else:
+        pytest.skip("unshare may not hide /proc here")
+    ansible_playbook = str(Path(sys.executable).parent / "ansible-playbook")
+    subprocess.run(
+        [
+            *command,
+            *hidden,
+            ansible_playbook,
+            "-i",
+            "inventory",
+            control.write("site.yml", QUICK.replace("true", "sleep 3")),
+        ],
+        cwd=control.folder,
+        env=control.environment,
+        check=True,
+        timeout=90,
+    )
+    assert control.statuses() == ["Processing", "Done"]
+
+
 def test_a_recycled_pid_is_another_process(control: ControlNode) -> None:
     with a_run(control) as process:
         kill_with_courier(control, process)

@@ -22,6 +22,7 @@ from contextlib import ExitStack, suppress
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import entry
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
+    COURIER_NAME,
     FIFO_READER,
     NO_MORE_PROCESSES,
     SIGNALS_READER,
@@ -53,6 +54,21 @@ def requests_is_missing() -> str | None:
         f"the Python package requests is missing for {sys.executable},"
         f" install it with: {sys.executable} -m pip install requests"
     )
+
+
+def reap_orphans() -> None:
+    """Reap the couriers that ended after those who had started them, and so were left to the first process.
+
+    For that process, in its main thread. The first process of a container may be no init.
+    """
+    with suppress(OSError):
+        with open("/proc/self/task/1/children", encoding="ascii") as children:
+            pids = children.read().split()
+        for pid in pids:
+            with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as state:
+                has_ended = state.read().startswith(f"{pid} ({COURIER_NAME}) Z")
+            if has_ended:
+                os.waitpid(int(pid), os.WNOHANG)
 
 
 class CourierClient:

@@ -21,6 +21,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process
 FIFO_READER = 3
 SIGNALS_READER = 4
 
+# What the kernel keeps of a process's name.
+COURIER_NAME = "flashduty-courier"[:15]
 NO_MORE_PROCESSES = "no more processes can be started. Raise the limit (ulimit -u, or pids of the container)"
 
 

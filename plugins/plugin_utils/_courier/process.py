@@ -18,16 +18,21 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
+    COURIER_NAME,
     FIFO_READER,
     SIGNALS_READER,
     CourierConfig,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import received
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    FILE_NAME,
+    NO_SQLITE,
+    OutboxError,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import forget_couriers
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -98,6 +103,7 @@ class _Watch:
 
 def main(_arguments: list[str]) -> int:
     """Run the courier until its work is done."""
+    _take_name()
     config = CourierConfig.from_json(sys.stdin.read())
     # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
     # next line.
@@ -113,6 +119,11 @@ def main(_arguments: list[str]) -> int:
             _remove(config.fifo)
             raise
     return 0
+
+
+def _take_name() -> None:
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(COURIER_NAME)
 
 
 def _close_from(first: int) -> None:
@@ -139,8 +150,8 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
     from ansible_collections.flashcat.flashduty.plugins.module_utils._http import import_problem
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
 
-    problem = import_problem()
-    if problem is not None:
+    problem = import_problem() or NO_SQLITE
+    if problem:
         sys.exit(problem)
     store = Store(config.state_dir, config.connection, config.process)
     with ExitStack() as delivery:

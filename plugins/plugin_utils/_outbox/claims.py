@@ -9,14 +9,16 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP, PENDING
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # The published limits are 100/s and 1000/min. Busy machines, networks and the clocks of two machines squeeze what left
 # evenly spaced: of this, no second of Flashduty's sees more than 90, as long as no request takes half a second longer

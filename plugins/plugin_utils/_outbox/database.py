@@ -14,7 +14,7 @@ import functools
 import os
 import re
 import secrets
-import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +22,16 @@ from typing import Any, TypeVar, cast
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
+
+try:
+    import sqlite3
+
+    NO_SQLITE = ""
+except Exception as sqlite_error:  # of a Python that was built without it, or does not find its library
+    NO_SQLITE = (
+        f"the Python module sqlite3 cannot be imported by {sys.executable} ({sqlite_error}), so nothing can be stored"
+        " until it is sent. Install what belongs to it, or run Ansible with a Python that has it"
+    )
 
 FILE_NAME = "outbox.sqlite3"
 SALT_NAME = "salt"
@@ -47,6 +57,15 @@ class DamagedOutbox(OutboxError):
 
 
 _Answer = TypeVar("_Answer")
+
+
+def require_sqlite() -> None:
+    """Nothing where this Python has SQLite.
+
+    :raises OutboxError: where it has not.
+    """
+    if NO_SQLITE:
+        raise OutboxError(NO_SQLITE)
 
 
 def again_when_damaged(method: Callable[..., _Answer]) -> Callable[..., _Answer]:
@@ -226,6 +245,7 @@ class Database:
         return cast(sqlite3.Connection, self._database)
 
     def _open(self) -> None:
+        require_sqlite()
         try:
             self._connect()
         except sqlite3.Error as error:

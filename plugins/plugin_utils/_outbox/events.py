@@ -10,9 +10,8 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     DESCRIPTION_MAX,
@@ -25,6 +24,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_
     without_outcome,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # The error code of an event that was given up, of too many that waited.
 GIVEN_UP = "GivenUp"

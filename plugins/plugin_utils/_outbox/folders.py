@@ -147,10 +147,20 @@ def _weakness_of_entry(entry: os.DirEntry[str], state: os.stat_result) -> str | 
 def _weakness_of(path: str, state: os.stat_result, is_sticky: bool = False) -> str | None:
     if state.st_uid not in (0, os.geteuid()):
         return f"{path} belongs to the user with the id {state.st_uid}, who could put false events there"
-    is_open = state.st_mode & 0o002 or (state.st_mode & 0o020 and not _is_private_group(state.st_gid))
+    is_open = state.st_mode & 0o002 or (
+        state.st_mode & 0o020 and (_has_access_list(path) or not _is_private_group(state.st_gid))
+    )
     if is_open and not is_sticky and not stat.S_ISLNK(state.st_mode):
         return f"other users may write to {path}, and so put false events there: chmod go-w"
     return None
+
+
+def _has_access_list(path: str) -> bool:
+    """Whether the group's permissions are the most that an access list of POSIX gives to whom it names."""
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access", follow_symlinks=False))
+    except (OSError, AttributeError):  # without one, and on systems other than Linux
+        return False
 
 
 def _is_private_group(group_id: int) -> bool:

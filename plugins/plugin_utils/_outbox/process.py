@@ -75,7 +75,7 @@ class Process(NamedTuple):
     def is_alive(self) -> bool:
         """Whether this very process still runs; only to be asked where :attr:`is_local`."""
         start = _start_of(self.pid)
-        return start is not None and (not self.start or start == self.start)
+        return start is not None and (not self.start or start in ("", self.start))
 
 
 _KNOWN: dict[tuple[int, str], Process] = {}
@@ -100,7 +100,10 @@ def _here() -> tuple[str, str, str]:
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process started; None where no such process runs, a finished one that nobody has reaped included."""
+    """When the process started, empty where that cannot be known; None where no such process runs.
+
+    One that is finished and that nobody has reaped does not run.
+    """
     if not os.path.isdir("/proc/self"):
         return _start_without_proc(pid)
     try:
@@ -114,8 +117,23 @@ def _start_of(pid: int) -> str | None:
 def _start_without_proc(pid: int) -> str | None:
     import subprocess  # few systems need it
 
-    # There is no module here whose run_command could be called, as pylint advises.
-    listing = subprocess.run(  # pylint: disable=ansible-bad-function
-        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    ).stdout.split(None, 1)
-    return None if len(listing) < 2 or listing[0].startswith("Z") else listing[1].strip()
+    try:
+        # There is no module here whose run_command could be called, as pylint advises.
+        listing = subprocess.run(  # pylint: disable=ansible-bad-function
+            ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, env={}, check=False
+        ).stdout.split(None, 1)
+    except OSError:  # a container may have neither
+        listing = []
+    if len(listing) < 2:
+        return "" if _exists(pid) else None
+    return None if listing[0].startswith("Z") else listing[1].strip()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:  # it is somebody else's
+        return True
+    except OSError:
+        return False
+    return True

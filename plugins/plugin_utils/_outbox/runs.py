@@ -13,7 +13,6 @@ task has opened.
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +26,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 
 # A run of another machine or container is taken for vanished when its courier has not been heard of for so many

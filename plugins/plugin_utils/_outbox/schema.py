@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
+from typing import TYPE_CHECKING
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # SQLite's write-ahead log needs memory that the writers share, which these do not offer across machines.
 _NETWORK_FILE_SYSTEMS = frozenset(

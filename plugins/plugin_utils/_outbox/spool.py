@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sqlite3
+from typing import TYPE_CHECKING
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
@@ -26,6 +26,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import is_private
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+
+if TYPE_CHECKING:
+    import sqlite3
 
 # Seconds to wait for an outbox that is to be read, and for one that is to take the spool in.
 _PATIENCE = 5.0

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     OutboxError,
+    require_sqlite,
     salt_of,
     set_aside_in,
 )
@@ -83,6 +84,7 @@ class Store:
         :param action: gets the outbox and the integration's id in it. It is called again when it failed half-way.
         :raises OutboxError: where neither can be used.
         """
+        require_sqlite()  # without which a spool is of no use either
         self._choose()
         try:
             return self._done(action)

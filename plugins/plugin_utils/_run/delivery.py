@@ -194,7 +194,7 @@ class RunDelivery:
         elif waiting:
             self._notices.warning(
                 f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {outbox.folder};"
-                f" delivery goes on in the background and with the next run, or now: {FLUSH}"
+                f" {self._what_follows}"
             )
         if is_delivered:
             self._tell_of_others(outbox, integration)
@@ -210,6 +210,18 @@ class RunDelivery:
                 f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
                 " Check the integration key and the labels"
             )
+
+    @property
+    def _what_follows(self) -> str:
+        if self._process.pid == 1:
+            return (
+                "nothing delivers once ansible-playbook, the first process of its container, has ended. Where that"
+                f" folder outlives it, the next run does, or: {FLUSH}"
+            )
+        return (
+            "delivery goes on in the background, unless the end of this job stops it, and with the next run,"
+            f" or now: {FLUSH}"
+        )
 
     def _tell_of_others(self, outbox: Outbox, integration: str) -> None:
         beside = self._beside()

@@ -35,13 +35,16 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     MissingKey,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
+    reap_orphans,
+    requests_is_missing,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, received
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import NO_SQLITE, OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import set_current_runs
@@ -178,6 +181,8 @@ class Run:
 
     def task_starts(self) -> None:
         """A task starts: no signal so far has ended the run."""
+        if self._pid == 1:
+            reap_orphans()
         if self._signals is not None:
             survived = received(self._signals.reader)
             if survived:
@@ -238,8 +243,8 @@ class Run:
         if not self._reportings:
             if not hosts:
                 return
-            problem = None if options["preview"] else requests_is_missing()
-            if problem is not None:
+            problem = None if options["preview"] else requests_is_missing() or NO_SQLITE
+            if problem:
                 self._refuse(problem)
                 return
             self._settings = self._new_settings(play, options, variables, template)

@@ -30,7 +30,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import (
@@ -144,7 +144,12 @@ class TaskConnection:
 
     @property
     def store(self) -> Store:
-        """The outbox of this control node."""
+        """The outbox of this control node.
+
+        :raises OutboxError: where this Python cannot open one.
+        """
+        if not self.preview:
+            require_sqlite()
         only_look = self.preview or bool(self._action._task.check_mode)
         return Store(self.state_dir, self.connection, ansible_playbook(), only_look)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import sqlite3
 import stat
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     FILE_NAME,
+    NO_SQLITE,
     OutboxError,
     set_aside_in,
 )
@@ -248,6 +248,9 @@ def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -
 
 
 def _outbox(state_dir: str) -> Iterator[Finding]:
+    if NO_SQLITE:
+        yield Finding("outbox", "fail", NO_SQLITE)
+        return
     with suppress(OSError):
         if found := weakness(state_dir):
             yield Finding(
@@ -312,6 +315,8 @@ def _tried(place: str, state_dir: str) -> list[Finding]:
 
 
 def _state_of(folder: str) -> Iterator[Finding]:
+    import sqlite3  # which not every Python has
+
     path = os.path.join(folder, FILE_NAME)
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
         yield Finding("outbox", "warn", f"others may read {path}", f"chmod 600 {path}")

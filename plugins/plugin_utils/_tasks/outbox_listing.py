@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
@@ -26,6 +27,7 @@ def listing(state_dir: str, options: Mapping[str, Any], only_look: bool) -> dict
     :param only_look: whether nothing may be changed.
     :raises OutboxError: where the outbox cannot be read.
     """
+    require_sqlite()
     state_dir = own_folder(state_dir)
     asked = {name: [str(uid) for uid in options.get(name) or ()] for name in ("resend", "drop")}
     found: dict[str, list[str]] = {"resend": [], "drop": []}

@@ -41,6 +41,15 @@ def test_the_import_path_has_the_current_folder_only_where_the_operator_wants_it
     assert entry.import_path() == [str(tmp_path), "/there"]
 
 
+def test_no_setting_of_ours_is_in_the_environment_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLASHDUTY_INTEGRATION_KEY", "FLASHDUTY_PUSH_URL", "FLASHDUTY_APP_KEY", "ANSIBLE_VAULT_PASSWORD"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("https_proxy", "http://proxy.test")
+    environment = entry.environment()
+    assert environment["https_proxy"] == "http://proxy.test"
+    assert "secret" not in environment.values()
+
+
 PROBE = """\
 import sys
 def main(argv):

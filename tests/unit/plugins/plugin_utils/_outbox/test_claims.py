@@ -299,6 +299,15 @@ def test_prune_keeps_what_waits_and_the_last_state(outbox: Outbox, clock: Clock)
     assert counts(outbox) == {"waiting": 1}
 
 
+def test_what_was_refused_is_kept_for_ninety_days(outbox: Outbox, clock: Clock) -> None:
+    outbox.put(ONE, event())
+    outbox.claims.refused(claimed(outbox), "no", None, 400, None)
+    for days, kept in ((89, {"refused": 1}), (2, {})):
+        clock.time += days * DAY
+        outbox.claims.prune()
+        assert counts(outbox) == kept
+
+
 def test_many_events_leave_a_small_file(tmp_path: Path, clock: Clock, dead: Process) -> None:
     with Outbox(str(tmp_path), durable=False, now=clock) as outbox:
         outbox.runs.open("open", ONE, dead, "gone", [event("of an open run")])

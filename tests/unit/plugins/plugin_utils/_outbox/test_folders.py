@@ -8,6 +8,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def test_a_folder_of_ones_own_that_others_cannot_write_is_safe(state: Path, mode
     state.chmod(mode)
     (state / "README").symlink_to("/dev/null")
     assert weakness(str(state)) is None
+    assert make(str(state)) is None
+    assert state.stat().st_mode & 0o777 == mode
     assert weakness(str(state / "not" / "there")) is None
 
 
@@ -107,6 +110,20 @@ def test_a_folder_above_it_may_be_written_by_others_only_where_nobody_renames_wh
     state.parent.chmod(0o777)
     assert f"write to {state.parent}," in (weakness(str(state)) or "")
     state.parent.chmod(0o1777)
+    assert weakness(str(state)) is None
+
+
+def test_whom_an_access_list_lets_write_is_somebody_else(state: Path) -> None:
+    owner, user, group, mask, others, nobody = 0x01, 0x02, 0x04, 0x10, 0x20, 0xFFFFFFFF
+    entries = [(owner, 7, nobody), (user, 7, SOMEBODY), (group, 0, nobody), (mask, 7, nobody), (others, 0, nobody)]
+    access_list = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(state, "system.posix_acl_access", access_list)
+    except OSError:
+        pytest.skip("no access lists on this file system")
+    assert state.stat().st_mode & 0o777 == 0o770
+    assert str(state) in (weakness(str(state)) or "")
+    state.chmod(0o700)
     assert weakness(str(state)) is None
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+from typing import Any
 
 import pytest
 from outboxes import ME
@@ -24,3 +26,19 @@ def test_a_process_is_known_again_and_told_from_others(dead: Process, monkeypatc
     assert not dead.is_alive()
     monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
     assert Process.of(os.getpid()) == ME
+
+
+@pytest.mark.parametrize("ps", ["missing", "fails"])
+def test_without_proc_and_ps_a_process_lives_as_long_as_there_is_one_of_its_number(
+    dead: Process, monkeypatch: pytest.MonkeyPatch, ps: str
+) -> None:
+    def run(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        if ps == "missing":
+            raise FileNotFoundError(command[0])
+        return subprocess.CompletedProcess(command, 47, "", "mount /proc")
+
+    monkeypatch.setattr(os.path, "isdir", lambda _path: False)
+    monkeypatch.setattr(subprocess, "run", run)
+    assert ME.is_alive()
+    assert ME._replace(start="").is_alive()
+    assert not dead.is_alive()

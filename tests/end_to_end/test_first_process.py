@@ -1,0 +1,86 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""ansible-playbook as the command of a container: it is process 1, and everything there ends with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from control_node import ControlNode
+
+ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
+PLAYBOOK = """
+- hosts: web1
+  gather_facts: false
+  tasks:
+    - ansible.builtin.raw: tr '\\0' ' ' </proc/1/cmdline
+      register: first
+    - ansible.builtin.assert:
+        that: "'site.yml' in first.stdout"
+    - flashcat.flashduty.flashduty_change: {{change_key: A-1, change_status: Processing, title: t}}
+    - ansible.builtin.raw: {ansible_playbook} -i inventory nested.yml
+    # Its courier outlives it, ends, and is left to process 1.
+    - ansible.builtin.raw: "i=0; until grep -q 'flashduty-couri) Z' /proc/[0-9]*/stat; do
+        [ $((i+=1)) -lt 300 ] || exit 1; sleep 0.1; done 2>/dev/null"
+- hosts: web2
+  gather_facts: false
+  tasks:
+    - flashcat.flashduty.flashduty_change: {{change_key: A-1, change_status: Done, title: t}}
+    - ansible.builtin.raw: grep 'flashduty-couri) Z' /proc/[0-9]*/stat 2>/dev/null || echo none is left
+"""
+NESTED = "- hosts: db1\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: 'true'\n"
+
+
+def _container() -> list[str]:
+    """The command that makes another one process 1."""
+    for command in (["unshare"], ["unshare", "--user", "--map-root-user"]):
+        command += ["--pid", "--fork", "--mount-proc"]
+        try:
+            subprocess.run([*command, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return command
+    pytest.skip("unshare may not make a PID namespace here")
+
+
+def _run(control: ControlNode, playbook: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [*_container(), ANSIBLE_PLAYBOOK, "-v", "-i", "inventory", control.write("site.yml", playbook)],
+        cwd=control.folder,
+        env=control.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    print(done.stdout)
+    return done.returncode, done.stdout
+
+
+def test_it_reaps_the_couriers_that_are_left_to_it(control: ControlNode) -> None:
+    control.write("nested.yml", NESTED)
+    code, output = _run(control, PLAYBOOK.format(ansible_playbook=ANSIBLE_PLAYBOOK))
+    assert code == 0
+    assert "none is left" in output
+    assert "not delivered" not in output
+    assert sorted(control.statuses()) == ["Done"] * 3 + ["Processing"] * 3
+
+
+def test_that_nothing_delivers_after_it_is_told(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_WAIT"] = "1"
+    control.receiver.faults.set("status", status=503)
+    code, output = _run(control, NESTED)
+    told = " ".join(output.split())
+    assert code == 0
+    assert "2 events not delivered yet" in told
+    assert "nothing delivers once ansible-playbook, the first process of its container, has ended" in told
+    assert "background" not in told
+    control.receiver.faults.clear()
+    assert control.run(control.write("nested.yml", NESTED))[0] == 0
+    assert sorted(control.statuses()) == ["Done"] * 2 + ["Processing"] * 2
