@@ -41,6 +41,10 @@ _UNREADABLE = frozenset({"hostvars", "vars", "varnames", "ansible_facts"})
 _LOOKUPS = frozenset({"lookup", "query", "q"})
 # Lookups that see nothing but their arguments.
 _READABLE_LOOKUPS = frozenset({"env", "file", "ansible.builtin.env", "ansible.builtin.file"})
+# Lookups that read variables which their arguments do not name.
+_VARIABLE_LOOKUPS = frozenset(
+    f"{collection}{name}" for collection in ("", "ansible.builtin.") for name in ("template", "vars", "varnames")
+)
 # Lookups that start nothing, write nothing and ask no network.
 _HARMLESS_LOOKUPS = frozenset(
     f"{collection}{name}"
@@ -92,8 +96,11 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a value that a variable can have")
 
 
-def names_in(template: str) -> frozenset[str] | None:
-    """The variables that a template reads, or None where its syntax does not show them."""
+def names_in(template: str, trust_lookups: bool = False) -> frozenset[str] | None:
+    """The variables that a template reads, or None where its syntax does not show them.
+
+    :param trust_lookups: whether lookups that we do not know read no variables but those in their arguments.
+    """
     if template.startswith("#jinja2:"):
         return None
     try:
@@ -101,8 +108,11 @@ def names_in(template: str) -> frozenset[str] | None:
     except TemplateSyntaxError:
         return None
     names = [node.name for node in tree.find_all(nodes.Name) if node.ctx == "load"]
-    readable_lookups = sum(1 for call in tree.find_all(nodes.Call) if _is_lookup(call, _READABLE_LOOKUPS))
-    if _UNREADABLE.intersection(names) or sum(1 for name in names if name in _LOOKUPS) != readable_lookups:
+    calls = [plugin for call in tree.find_all(nodes.Call) if (plugin := _plugin_of(call))]
+    readable = [
+        name for name in calls if (name not in _VARIABLE_LOOKUPS if trust_lookups else name in _READABLE_LOOKUPS)
+    ]
+    if _UNREADABLE.intersection(names) or sum(1 for name in names if name in _LOOKUPS) != len(readable):
         return None
     return frozenset(names) - _LOOKUPS
 
@@ -114,18 +124,16 @@ def _harmless_names(template: str) -> frozenset[str] | None:
     except TemplateSyntaxError:
         return frozenset()
     names = [node.name for node in tree.find_all(nodes.Name)]
-    harmless = sum(1 for call in tree.find_all(nodes.Call) if _is_lookup(call, _HARMLESS_LOOKUPS))
+    harmless = sum(1 for call in tree.find_all(nodes.Call) if _plugin_of(call) in _HARMLESS_LOOKUPS)
     return frozenset(names) if sum(1 for name in names if name in _LOOKUPS) == harmless else None
 
 
-def _is_lookup(call: nodes.Call, plugins: frozenset[str]) -> bool:
-    return (
-        isinstance(call.node, nodes.Name)
-        and call.node.name in _LOOKUPS
-        and bool(call.args)
-        and isinstance(call.args[0], nodes.Const)
-        and call.args[0].value in plugins
-    )
+def _plugin_of(call: nodes.Call) -> str:
+    """The lookup plugin that a call asks; empty where it is no such call, or does not name it."""
+    if isinstance(call.node, nodes.Name) and call.node.name in _LOOKUPS and call.args:
+        plugin = call.args[0]
+        return str(plugin.value) if isinstance(plugin, nodes.Const) else ""
+    return ""
 
 
 def _is_vaulted(value: Any) -> bool:
@@ -179,7 +187,7 @@ class Renderer:
         self._limit = limit
         self._notices = notices
         self._templar = Templar(loader=loader, variables={})
-        self._names: dict[str, frozenset[str] | None] = {}
+        self._names: dict[tuple[str, bool], frozenset[str] | None] = {}
         self._texts: dict[int, tuple[str, ...]] = {}
         self._results: dict[object, Any] = {}
         # Identities are keys below, so what they identify must stay alive.
@@ -192,18 +200,20 @@ class Renderer:
         """Whether the value, or one within it, looks like a template."""
         return bool(self._templates(raw))
 
-    def inputs(self, raw: Any, lookup: Callable[[str], Any]) -> dict[str, Any] | None:
+    def inputs(self, raw: Any, lookup: Callable[[str], Any], trust_lookups: bool = False) -> dict[str, Any] | None:
         """The variables that a raw value reads, directly or through others, with their raw values.
 
+        :param trust_lookups: as that of :func:`names_in`.
         :returns: None where the templates do not show them.
         """
         found: dict[str, Any] = {}
         pending = [raw]
         while pending:
             for template in self._templates(pending.pop()):
-                if template not in self._names:
-                    self._names[template] = names_in(template)
-                names = self._names[template]
+                key = (template, trust_lookups)
+                if key not in self._names:
+                    self._names[key] = names_in(*key)
+                names = self._names[key]
                 if names is None:
                     return None
                 for name in names.difference(found):
