@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,6 +20,7 @@ from ansible import constants as C  # noqa: N812
 from ansible.errors import AnsibleError
 from ansible.inventory.host import Host
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.file_parts import WholeFile, part_with
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import unreadable
 
@@ -36,6 +37,8 @@ else:
 _STAGE = "task"
 # Ansible's own: it gives for several groups what it gives for one after the other.
 _OWN_PLUGIN = frozenset({"ansible.builtin.host_group_vars", "host_group_vars"})
+_HOST_VARS = "host_vars"
+_ENDINGS = ("", *(end if "." in end else f".{end}" for end in C.YAML_FILENAME_EXTENSIONS if end))
 
 _Layer = Mapping[str, Any]
 
@@ -79,17 +82,20 @@ class Files:
         self._basedirs = [basedir] if basedir else []
         self._all_group = inventory.groups["all"]
         self._of_group: dict[tuple[str, ...], _Layer] = {}
-        self._of_host: dict[str, list[_Layer]] = {}
+        self._of_host: dict[str, tuple[Set[str] | None, list[_Layer]]] = {}
+        self._parts: dict[str, _Layer] = {}
         self._has_own_plugin_only = _OWN_PLUGIN.issuperset(vars_loader._plugin_instance_cache)
         self._asks_all = asks_all or self._has_own_plugin_only
         # Only then may each group be read once, for whatever other groups its hosts are in.
         self._group_by_group = C.DEFAULT_HASH_BEHAVIOUR != "merge" and (self._has_own_plugin_only or not self._asks_all)
-        self._hosts_with_files: frozenset[str] | None = None
+        places = dict.fromkeys((tuple(self._folders), tuple(self._basedirs)))
+        self._places = [place for place in places if place]
+        self._host_vars: dict[str, frozenset[str]] = {}
 
     def look_again(self) -> None:
         """A play starts: hosts may have got their first files."""
         if self._group_by_group:
-            self._hosts_with_files = self._find_hosts_with_files()
+            self._host_vars = {folder: _entries(folder) for place in self._places for folder in place}
 
     def of_groups(self, groups: Sequence[Any]) -> list[list[_Layer]]:
         """The layers that a host in these groups gets, in rising order, in the steps that Ansible combines them."""
@@ -106,15 +112,48 @@ class Files:
         entries = ([layer for layer in read[name]() if layer] for name in C.VARIABLE_PRECEDENCE if name in read)
         return [entry for entry in entries if entry]
 
-    def of_host(self, host: Any) -> list[_Layer]:
-        """What the host itself has in files, in rising order."""
-        if host.name not in self._of_host:
-            if not (self._hosts_with_files is None or host.name in self._hosts_with_files or os.sep in host.name):
-                return []
-            places = dict.fromkeys((tuple(self._folders), tuple(self._basedirs)))
-            read = (self._read(folders, [host]) for folders in places)
-            self._of_host[host.name] = [layer for layer in read if layer]
-        return self._of_host[host.name]
+    def of_host(self, host: Any, names: Set[str] | None = None) -> list[_Layer]:
+        """What the host itself has in files, in rising order.
+
+        :param names: the variables that are asked for; others may be missing where none of these is a template. All
+            where it is not given.
+        """
+        known, layers = self._of_host.get(host.name, (frozenset(), []))
+        if known is None or (names is not None and names <= known):
+            return layers
+        names = None if names is None else names | known
+        if not self._group_by_group or os.sep in host.name:
+            names, layers = None, self._whole(host)
+        elif not any(self._file(folder, host.name) for folder in self._host_vars):
+            return []
+        else:
+            try:
+                layers = self._whole(host) if names is None else self._of_parts(host, names)
+            except (WholeFile, OSError, AnsibleError):
+                names, layers = None, self._whole(host)
+        self._of_host[host.name] = (names, layers)
+        return layers
+
+    def _whole(self, host: Any) -> list[_Layer]:
+        return [layer for place in self._places if (layer := self._read(place, [host]))]
+
+    def _of_parts(self, host: Any, names: Set[str]) -> list[_Layer]:
+        layers = []
+        for folder in (folder for place in self._places for folder in place):
+            entry = self._file(folder, host.name)
+            if entry:
+                path = os.path.join(folder, _HOST_VARS, entry)
+                with open(path, "rb") as file:
+                    part = part_with(file.read(), names)
+                if part and part not in self._parts:
+                    self._parts[part] = self._loader.load(part, path)
+                layers += [self._parts[part]] if part else []
+        return layers
+
+    def _file(self, folder: str, name: str) -> str | None:
+        """The file or folder of a host's variables that ansible-core takes."""
+        entries = self._host_vars[folder]
+        return next((entry for end in _ENDINGS if (entry := name + end) in entries), None)
 
     def _from_each(self, folders: Sequence[str], groups: Sequence[Any]) -> list[_Layer]:
         """What the groups have in these folders: a later folder beats an earlier one whatever the group."""
@@ -154,15 +193,10 @@ class Files:
                 data = combine_vars(data, plugin.get_vars(self._loader, folder, entities))
         return data
 
-    def _find_hosts_with_files(self) -> frozenset[str]:
-        """The names in the ``host_vars`` folders beside inventories and playbook, with and without their endings."""
-        names: set[str] = set()
-        for folder in {*self._folders, *self._basedirs}:
-            path = os.path.join(folder, "host_vars")
-            for entry in os.listdir(path) if os.path.isdir(path) else ():
-                names.add(entry)
-                names.update(entry[: -len(end)] for end in C.YAML_FILENAME_EXTENSIONS if end and entry.endswith(end))
-        return frozenset(names)
+
+def _entries(folder: str) -> frozenset[str]:
+    path = os.path.join(folder, _HOST_VARS)
+    return frozenset(os.listdir(path) if os.path.isdir(path) else ())
 
 
 def _folders(sources: Sequence[str | None]) -> Iterator[str]:

@@ -121,6 +121,10 @@ class _GroupSet:
         self.picked: dict[str, Any] = {}
         #: The names whose values in a host's own variables would make its answer another one.
         self.relevant: frozenset[str] = frozenset()
+        #: Whether they are not known.
+        self.needs_all = False
+        #: These, and those that decide which of the play's vars_files a host gets.
+        self.inputs_of_files: frozenset[str] | None = None
         self.shared: _Layer | None = None
 
 
@@ -181,8 +185,14 @@ class _Play:
 
     def _given_to_files(self, host: Any) -> _Layer:
         """What of the host's own variables decides which of the play's vars_files it gets."""
-        view = _HostView(self, host, self._group_set(host), self._own(host))
-        inputs = self._renderer.inputs(self._play.get_vars_files(), view.get, trust_lookups=True)
+        files, group_set = self._play.get_vars_files(), self._group_set(host)
+        if group_set.inputs_of_files is None:
+            without_host = _HostView(self, host, group_set, _Own([], {}, []))
+            inputs = self._renderer.inputs(files, without_host.get, trust_lookups=True)
+            group_set.inputs_of_files = group_set.relevant.union(inputs or ())
+        names = None if group_set.needs_all else group_set.inputs_of_files
+        view = _HostView(self, host, group_set, self._own(host, names))
+        inputs = self._renderer.inputs(files, view.get, trust_lookups=True)
         if inputs is None:
             raise _FilesPerHost
         of_play = (*self.above_hosts, self.exports, *self.above_all)
@@ -213,9 +223,13 @@ class _Play:
             group_set.relevant = self._relevant(group_set, host)
         return self._group_sets[key]
 
-    def _own(self, host: Any) -> _Own:
-        return _Own(
-            [layer for layer in (host.vars, *self._files.of_host(host)) if layer],
+    def _own(self, host: Any, names: Set[str] | None = None) -> _Own:
+        """The host's own layers.
+
+        :param names: the variables that are asked for; others may be missing where none of these is a template.
+        """
+        own = _Own(
+            [layer for layer in (host.vars, *self._files.of_host(host, names)) if layer],
             _of_answers(self._facts(host)),
             [
                 layer
@@ -226,9 +240,15 @@ class _Play:
                 if layer
             ],
         )
+        layers = (*own.written, own.facts, *own.cached)
+        if names is not None and any(
+            self._renderer.has_template(layer[name]) for layer in layers for name in names if name in layer
+        ):
+            return self._own(host)
+        return own
 
     def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
-        own = self._own(host)
+        own = self._own(host, None if group_set.needs_all else group_set.relevant)
         for layer in (*own.written, own.facts, *own.cached):
             if not layer.keys().isdisjoint(group_set.relevant):
                 return self._worked_out(host, group_set, own)
@@ -296,8 +316,11 @@ class _Play:
         for name in names:
             raw = view.get(name) if self.merge else picked[name].raw
             inputs = {} if raw is MISSING else self._renderer.inputs(raw, view.get)
-            # What is unknown may be anything the host has.
-            relevant.update(_HOST_MAGIC if inputs is None else inputs)
+            if inputs is None:
+                # What is unknown may be anything the host has.
+                group_set.needs_all = True
+                inputs = dict.fromkeys(_HOST_MAGIC)
+            relevant.update(inputs)
         return frozenset(relevant)
 
     def _hosts_with_facts(self) -> frozenset[str]:

@@ -531,6 +531,59 @@ def test_a_manager_that_reads_once_has_the_variables_of_cores(
     assert once.get_vars(play=run.play).keys() == run.manager.get_vars(play=run.play).keys()
 
 
+HOST_FILES = {
+    "plain": "port: 80\nservice: shop\nregion: 7\n",
+    "nothing": "port: 80\n",
+    "template": "service: '{{ port }}'\nport: 80\n",
+    "input": "zone: b\n",
+    "input_template": "zone: '{{ port }}'\nport: 80\n",
+    "alias": "port: &a 80\nservice: *a\n",
+    "merged": "base: &a {service: shop}\n<<: *a\n",
+    "escaped": '{"\\u0073ervice": "shop"}',
+    "list": "service:\n- a\n- b\n",
+    "date": "service: 2026-11-24\nteam: yes\n",
+    "unsafe": "service: !unsafe '{{ port }}'\n",
+    "labels": "flashduty_labels:\n  tier: edge\n",
+}
+
+
+@pytest.mark.parametrize("written_in", ["one file", "a folder", "two places"])
+def test_what_host_vars_hold_counts_however_it_is_written(tmp_path: Path, written_in: str) -> None:
+    hosts: dict[str, Any] = {name: {} for name in HOST_FILES}
+    hosts["input"] = {"team": "{{ deeper }}"}
+    write(
+        tmp_path,
+        site=PLAY,
+        inventory__hosts=inventory_of(hosts),
+        group_vars__all={"cluster": "{{ zone }}-1", "zone": "a", "deeper": "{{ zone }}", "region": "nj"},
+    )
+    for name, text in HOST_FILES.items():
+        if written_in == "two places":
+            write(tmp_path, **{f"host_vars__{name}": text, f"inventory__host_vars__{name}": "team: below\nregion: x\n"})
+        else:
+            write(tmp_path, **{f"host_vars__{name}__all" if written_in == "a folder" else f"host_vars__{name}": text})
+    run = Run(tmp_path, sources=("inventory/hosts.yml",))
+    assert run.values() == run.core_values()
+    assert run.values()["plain"]["service"] == "shop"
+    assert run.values(("zone", "service")) == run.core_values(("zone", "service"))
+
+
+def test_a_file_of_host_vars_without_a_wanted_variable_is_not_loaded(tmp_path: Path) -> None:
+    hosts: dict[str, Any] = {f"h{number}": {} for number in range(5)}
+    of_hosts = {f"host_vars__{name}": "port: 80\nzone: b\n" if name == "h3" else "port: 80\n" for name in hosts}
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of(hosts),
+        group_vars__all={"cluster": "{{ zone }}", "zone": "a"},
+        **of_hosts,
+    )
+    run = Run(tmp_path)
+    clusters = [values["cluster"] for values in run.values().values()]
+    assert clusters == ["a", "a", "a", "b", "a"]
+    assert not [path for path in run.loader._FILE_CACHE if "/host_vars/" in str(path)]
+
+
 def test_where_core_cannot_say_either_there_are_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, site=PLAY, hosts=inventory_of({"web1": {"service": "x"}}))
     run = Run(tmp_path)
