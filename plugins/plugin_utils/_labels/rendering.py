@@ -56,6 +56,7 @@ _HARMLESS_LOOKUPS = frozenset(
     )
 )
 _SYNTAX = Environment()
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE_NAME = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 # Text, such as names and IPv4 addresses, that is no template and that no release of ansible-core takes for a number,
 # list or other literal.
@@ -168,6 +169,7 @@ class Renderer:
     :param all_variables: gives all variables of a host, which is slow.
     :param limit: how many hosts may be asked for all their variables.
     :param careful: variables whose lookups are not run that may do more than read: nobody has asked for them.
+    :param private: variables that these may not read, nor be: the play asks for them privately.
     """
 
     def __init__(
@@ -177,8 +179,10 @@ class Renderer:
         limit: int,
         notices: Notices,
         careful: Set[str] = frozenset(),
+        private: Set[str] = frozenset(),
     ) -> None:
         self._careful = careful
+        self._private = private
         self._harmless: dict[str, frozenset[str] | None] = {}
         self._all_variables = all_variables
         self._left = limit
@@ -229,11 +233,11 @@ class Renderer:
 
         :param lookup: gives the raw value of any variable of that host, or MISSING.
         """
-        if name in self._careful and not self._is_harmless(raw, lookup):
+        refusal = self._refusal(name, raw, lookup) if name in self._careful else ""
+        if refusal:
             self._notices.warning(
-                f"labels: {name} is left out, for it needs a lookup that may do more than read; name it in label_vars"
-                " to have it",
-                subject=f"lookup: {name}",
+                f"labels: {name} is left out, for {refusal}; name it in label_vars to have it",
+                subject=f"refused: {name}",
             )
             return MISSING
         if not isinstance(raw, Mapping):
@@ -241,20 +245,23 @@ class Renderer:
         entries = {str(plain(key)): self._value(f"{name}.{key}", raw[key], lookup, host) for key in raw}
         return {key: value for key, value in entries.items() if value is not MISSING}
 
-    def _is_harmless(self, raw: Any, lookup: Callable[[str], Any]) -> bool:
-        """Whether the value, and those that it reads, have no lookup that may do more than read."""
-        seen: set[str] = set()
+    def _refusal(self, name: str, raw: Any, lookup: Callable[[str], Any]) -> str:
+        """Why a variable is no label unless it is asked for, because of itself or of what it reads."""
+        seen = {name}
         pending = [raw]
-        while pending:
+        while self._private.isdisjoint(seen):
+            if not pending:
+                return ""
             for template in self._templates(pending.pop()):
                 if template not in self._harmless:
                     self._harmless[template] = _harmless_names(template)
                 names = self._harmless[template]
                 if names is None:
-                    return False
+                    return "it needs a lookup that may do more than read"
                 pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
-                seen |= names
-        return True
+                # A variable may be named in a text, too, as in `vars["owner"]`.
+                seen.update(names, self._private.intersection(_NAME.findall(template)))
+        return "vars_prompt asks privately for what it holds"
 
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
+from ansible.module_utils.parsing.convert_bool import BOOLEANS_FALSE
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import Files, files_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import (
@@ -158,7 +159,12 @@ class _Play:
         asks_all = self._only_names != {LABELS_VARIABLE}
         self._files = files or files_of(play.get_loader(), self._manager, notices, asks_all)
         self._renderer = Renderer(
-            play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices, written
+            play.get_loader(),
+            lambda host: self._manager.get_vars(play=play, host=host),
+            limit,
+            notices,
+            written,
+            _asked_privately(play),
         )
         self._fact_hosts = self._hosts_with_facts()
         self._group_sets: dict[tuple[str, ...], _GroupSet] = {}
@@ -498,7 +504,7 @@ def _host_by_host(
 
 def _of_one_host(play: Any, host: Any, names: Sequence[str], written: frozenset[str], notices: Notices) -> _Layer:
     variables = play.get_variable_manager().get_vars(play=play, host=host)
-    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written)
+    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written, _asked_privately(play))
 
     def lookup(name: str) -> Any:
         return variables.get(name, MISSING)
@@ -531,6 +537,12 @@ def _without_roles(play: Any) -> Any:
     copied = copy.copy(play)
     copied.roles = []
     return copied
+
+
+def _asked_privately(play: Any) -> frozenset[str]:
+    """The variables that the play asks for without showing what is typed."""
+    asked = (entry for entry in play.vars_prompt if str(entry.get("private", True)).lower() not in BOOLEANS_FALSE)
+    return frozenset(str(entry["name"]) for entry in asked)
 
 
 def _group_names(host: Any) -> tuple[str, ...]:
