@@ -260,7 +260,7 @@ class Renderer:
                     return "it needs a lookup that may do more than read"
                 pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
                 # A variable may be named in a text, too, as in `vars["owner"]`.
-                seen.update(names, self._private.intersection(_NAME.findall(template)))
+                seen.update(names, self._private & {*_NAME.findall(template)})
         return "vars_prompt asks privately for what it holds"
 
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
