@@ -12,6 +12,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_labels import guessed_env
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
 
 
@@ -33,7 +34,8 @@ class ActionModule(TaskAction):
                 origins[name] = "the task"
             elif options[name] is not None and f"flashduty_{name}" in (task_vars or {}):
                 origins[name] = f"the variable flashduty_{name}"
-        return {**result, **_told(examine(options, origins, {*(task_vars or {})}), _redaction(options))}
+        findings = [*examine(options, origins, {*(task_vars or {})}), *guessed_env(self._task.get_play(), options)]
+        return {**result, **_told(findings, _redaction(options))}
 
 
 def _told(findings: Sequence[Finding], redact: Callable[[str], str]) -> dict[str, Any]:

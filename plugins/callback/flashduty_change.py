@@ -139,6 +139,8 @@ options:
       - The names of the default count in the inventory, group_vars, host_vars, the play, its C(vars_files) and extra
         variables alone, and only a text or number of at most 200 characters. Names that you list count wherever
         Ansible has them, roles, facts and C(set_fact) included, with C(no_log), too.
+      - Set to nothing, no variable but C(flashduty_labels) becomes a label, and vars plugins other than Ansible's own
+        are asked for the settings alone.
     type: list
     elements: str
     default: [service, cluster, team, owner, env, environment, region, datacenter, dc, provider, project,

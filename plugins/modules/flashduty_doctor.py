@@ -13,7 +13,7 @@ author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
   - Looks at versions, configuration, callback, keys, network, proxy, certificate, clock and outbox of the control node,
     and says of each whether it is right and otherwise what to do. The playbook C(flashcat.flashduty.doctor)
-    prints it.
+    prints it. With C(-i), it also says from what the label C(env) of these hosts is guessed.
   - It creates no change. To find out about the integration key it sends an empty event, which the API has to refuse,
     once with the key and once with a made-up one, and compares what the API objects to. Where it answers both alike, it
     cannot be known whether the key is right, and that is said.

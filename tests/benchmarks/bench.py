@@ -33,6 +33,9 @@ _LABELS_LIMIT = 0.5
 _LABELS_HOSTS = 10_000
 # How much more than ten times as long ten times the hosts may take.
 _LABELS_BEND = 1.3
+# With a file of host_vars for every host.
+_FILES_LIMIT = 2.0
+_FILES_MEMORY = 60
 
 
 def _use_the_installed_collection() -> None:
@@ -96,10 +99,10 @@ def _tasks(folder: Path, options: argparse.Namespace) -> list[Finding]:
 def _labels(folder: Path, options: argparse.Namespace) -> list[Finding]:
     numbers = folder / "labels.json"
     command = [sys.executable, str(Path(__file__).parent / "labels.py"), "--json", str(numbers)]
-    subprocess.run(
-        [*command, *(("--sizes", "10", "100") if options.smoke else ())], check=True, stdout=subprocess.DEVNULL
-    )
-    sizes = json.loads(numbers.read_text(encoding="utf-8"))["sizes"]
+    small = ("--sizes", "10", "100", "--with-files", "100") if options.smoke else ()
+    subprocess.run([*command, *small], check=True, stdout=subprocess.DEVNULL)
+    report = json.loads(numbers.read_text(encoding="utf-8"))
+    sizes, with_files = report["sizes"], report["with_files"]
     seconds = {size["hosts"]: size["labels_cpu_seconds"] for size in sizes}
     largest = max(seconds)
     targets = []
@@ -110,23 +113,27 @@ def _labels(folder: Path, options: argparse.Namespace) -> list[Finding]:
         bend = seconds[largest] / found / (largest / _LABELS_HOSTS)
         wanted = f"linear: from {_LABELS_HOSTS:,} to {largest:,} hosts at most {_LABELS_BEND} times the time per host"
         targets.append(Target(wanted, f"{bend:.2f}", bend <= _LABELS_BEND))
+        seconds_of_files, memory = with_files["labels_cpu_seconds"], with_files["memory_peak_bytes"] / 1e6
+        wanted = f"under {_FILES_LIMIT} s and {_FILES_MEMORY} MB at {with_files['hosts']:,} hosts with a file each"
+        is_reached = seconds_of_files < _FILES_LIMIT and memory < _FILES_MEMORY
+        targets.append(Target(wanted, f"{seconds_of_files:.3f} s, {memory:.1f} MB", is_reached))
     return [
         Finding(
             "Labels: collected at the start of a play",
             ["hosts", "groups", "processor", "asking ansible-core for each host", "memory at the peak"],
             [
                 [
-                    f"{size['hosts']:,}",
+                    f"{size['hosts']:,}{' with a file each' if size is with_files else ''}",
                     str(size["groups"]),
                     f"{size['labels_cpu_seconds']:.3f} s",
                     f"{size['get_vars_cpu_seconds']:.1f} s",
                     f"{size['memory_peak_bytes'] / 1e6:.1f} MB",
                 ]
-                for size in sizes
+                for size in [*sizes, with_files]
             ],
             targets,
             ["What ansible-core takes is multiplied from 200 hosts where there are more."],
-            {"sizes": sizes},
+            {"sizes": sizes, "with_files": with_files},
         )
     ]
 

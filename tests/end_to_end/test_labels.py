@@ -324,3 +324,36 @@ def test_env_is_guessed_from_the_path_and_from_names_of_groups(control: ControlN
     code, output = control.run(*arguments)
     assert code == 0, output
     assert "# env was guessed from names of groups: shop_staging; the path of the inventory" in output
+
+
+PROMPT = """
+- hosts: web
+  gather_facts: false
+  vars_prompt:
+    - name: owner
+      prompt: Password of the owner
+    - {{name: job, prompt: Job, private: {private}}}
+  vars:
+    service: "{{{{ owner }}}}-service"
+    team: "{{{{ vars['owner'] }}}}"
+    project: shop
+  tasks:
+    - ansible.builtin.debug: {{msg: fine}}
+"""
+
+
+@pytest.mark.parametrize("private", ["false", "true"])
+def test_what_is_asked_for_privately_is_no_label_by_default(wide: ControlNode, private: str) -> None:
+    # What is given here, ansible-core does not ask for; the tests have no terminal.
+    answers = ("-e", "owner=hunter2", "-e", "job=nightly")
+    labels = only_labels(wide, *answers, wide.write("site.yml", PROMPT.format(private=private)))
+    assert labels["project"] == "shop"
+    assert labels.get("job") == ("nightly" if private == "false" else None)
+    assert not {"owner", "service", "team"} & labels.keys()
+    assert "hunter2" not in json.dumps(wide.receiver.requests(), default=str)
+
+
+def test_what_is_asked_for_privately_is_a_label_where_label_vars_names_it(wide: ControlNode) -> None:
+    wide.environment["FLASHDUTY_LABEL_VARS"] = "job"
+    site = wide.write("site.yml", PROMPT.format(private="true"))
+    assert only_labels(wide, "-e", "owner=hunter2", "-e", "job=nightly", site)["job"] == "nightly"

@@ -49,7 +49,9 @@ def _sections() -> dict[str, list[Block]]:
 
 
 SECTIONS = _sections()
-RECIPES = [title for title in SECTIONS if title != WORKED_EXAMPLE]
+DEFAULTS = [title for title in SECTIONS if title.startswith("The defaults for ")]
+RECIPES = [title for title in SECTIONS if title not in (WORKED_EXAMPLE, *DEFAULTS)]
+KEY = re.compile(r"ansible-[0-9]{8}-[0-9]{6}-([A-Za-z0-9-]+)-[0-9a-f]{8}")
 
 
 def test_no_block_is_overlooked() -> None:
@@ -63,7 +65,7 @@ class Reader:
     def __init__(self, control: ControlNode) -> None:
         self.control = control
         self.changes: list[dict[str, Any]] = []
-        self.previewed: dict[str, str] | None = None
+        self.previewed: dict[str, Any] | None = None
         self.compared = 0
         control.environment["SUDO_USER"] = "alice"
         (control.folder / "group_vars").mkdir()
@@ -74,6 +76,7 @@ class Reader:
     def follow(self, block: Block) -> None:
         """Does what the block says, or checks it against what came of the command before."""
         if block.file:
+            (self.control.folder / block.file).parent.mkdir(parents=True, exist_ok=True)
             path = self.control.write(block.file, block.text)
             if block.file == "ansible.cfg":
                 self.control.environment["ANSIBLE_CONFIG"] = path
@@ -103,16 +106,24 @@ class Reader:
         assert "label" not in "".join(re.findall(r"\[WARNING\].*", output))
         if "FLASHDUTY_PREVIEW" in assignments:
             assert self.control.receiver.requests() == []
-            labels = re.search(r"^labels:\n(?:  .*\n)+", output.partition(HEADING)[2], re.MULTILINE)
-            assert labels
-            self.previewed = yaml.safe_load(labels[0])["labels"]
+            shown = re.match(r"(?:.*\n)*?labels:\n(?:  .*\n)+", output.partition(HEADING)[2])
+            assert shown
+            self.previewed = yaml.safe_load(shown[0])
         self.changes = self.control.receiver.changes()
 
-    def compare(self, shown: dict[str, str | None]) -> None:
+    def compare(self, shown: dict[str, Any]) -> None:
         """The labels that the page shows are those of a change; a null shows that there is no such label."""
         self.compared += 1
         if self.previewed is not None:
-            assert {**self.previewed, "controller": "deploy01"} == shown
+            labels = {**self.previewed["labels"], "controller": "deploy01"}
+            if "labels" in shown:
+                assert (self.previewed["title"], labels) == (shown["title"], shown["labels"])
+                assert KEY.fullmatch(self.previewed["change_key"])
+                key = KEY.fullmatch(shown["change_key"])
+                assert key
+                assert key[1] == "deploy01"
+            else:
+                assert labels == shown
             return
         expected = {key: value for key, value in shown.items() if value is not None}
         found = [change["labels"] for change in self.changes]
@@ -148,6 +159,14 @@ def test_the_worked_example(reader: Reader) -> None:
     (change,) = reader.changes
     assert change["change_status"] == "Done"
     assert reader.compared == 2
+
+
+@pytest.mark.parametrize("title", DEFAULTS)
+def test_what_the_defaults_give(reader: Reader, title: str) -> None:
+    (reader.control.folder / "group_vars" / "web.yml").unlink()
+    for block in SECTIONS[title]:
+        reader.follow(block)
+    assert (len(DEFAULTS), reader.compared) == (3, 1)
 
 
 # Several keys need several integrations: test_several_keys.py.

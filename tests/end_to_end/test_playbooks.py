@@ -104,6 +104,15 @@ def test_doctor_finds_nothing_wrong_and_creates_nothing(control: ControlNode) ->
     assert not (control.folder / "home" / "flashduty").exists()
 
 
+def test_doctor_tells_from_what_env_is_guessed(control: ControlNode) -> None:
+    code, output = control.run(DOCTOR)
+    assert code == 0
+    text = " ".join(output.split())
+    assert "labels: env=prod for the 3 hosts of the inventory, guessed from names of groups: env_prod" in text
+    control.environment["FLASHDUTY_LABELS"] = "env=qa"
+    assert "guessed" not in control.run(DOCTOR)[1]
+
+
 def test_doctor_tells_a_wrong_key_and_a_wrong_app_key(control: ControlNode) -> None:
     control.environment["FLASHDUTY_PUSH_URL"] = control.receiver.push_url("wr0ng-key")
     control.environment["FLASHDUTY_APP_KEY"] = "wr0ng-app"

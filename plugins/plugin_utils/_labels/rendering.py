@@ -41,6 +41,10 @@ _UNREADABLE = frozenset({"hostvars", "vars", "varnames", "ansible_facts"})
 _LOOKUPS = frozenset({"lookup", "query", "q"})
 # Lookups that see nothing but their arguments.
 _READABLE_LOOKUPS = frozenset({"env", "file", "ansible.builtin.env", "ansible.builtin.file"})
+# Lookups that read variables which their arguments do not name.
+_VARIABLE_LOOKUPS = frozenset(
+    f"{collection}{name}" for collection in ("", "ansible.builtin.") for name in ("template", "vars", "varnames")
+)
 # Lookups that start nothing, write nothing and ask no network.
 _HARMLESS_LOOKUPS = frozenset(
     f"{collection}{name}"
@@ -52,6 +56,7 @@ _HARMLESS_LOOKUPS = frozenset(
     )
 )
 _SYNTAX = Environment()
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE_NAME = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 # Text, such as names and IPv4 addresses, that is no template and that no release of ansible-core takes for a number,
 # list or other literal.
@@ -92,8 +97,11 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a value that a variable can have")
 
 
-def names_in(template: str) -> frozenset[str] | None:
-    """The variables that a template reads, or None where its syntax does not show them."""
+def names_in(template: str, trust_lookups: bool = False) -> frozenset[str] | None:
+    """The variables that a template reads, or None where its syntax does not show them.
+
+    :param trust_lookups: whether lookups that we do not know read no variables but those in their arguments.
+    """
     if template.startswith("#jinja2:"):
         return None
     try:
@@ -101,8 +109,11 @@ def names_in(template: str) -> frozenset[str] | None:
     except TemplateSyntaxError:
         return None
     names = [node.name for node in tree.find_all(nodes.Name) if node.ctx == "load"]
-    readable_lookups = sum(1 for call in tree.find_all(nodes.Call) if _is_lookup(call, _READABLE_LOOKUPS))
-    if _UNREADABLE.intersection(names) or sum(1 for name in names if name in _LOOKUPS) != readable_lookups:
+    calls = [plugin for call in tree.find_all(nodes.Call) if (plugin := _plugin_of(call))]
+    readable = [
+        name for name in calls if (name not in _VARIABLE_LOOKUPS if trust_lookups else name in _READABLE_LOOKUPS)
+    ]
+    if _UNREADABLE.intersection(names) or sum(1 for name in names if name in _LOOKUPS) != len(readable):
         return None
     return frozenset(names) - _LOOKUPS
 
@@ -114,18 +125,16 @@ def _harmless_names(template: str) -> frozenset[str] | None:
     except TemplateSyntaxError:
         return frozenset()
     names = [node.name for node in tree.find_all(nodes.Name)]
-    harmless = sum(1 for call in tree.find_all(nodes.Call) if _is_lookup(call, _HARMLESS_LOOKUPS))
+    harmless = sum(1 for call in tree.find_all(nodes.Call) if _plugin_of(call) in _HARMLESS_LOOKUPS)
     return frozenset(names) if sum(1 for name in names if name in _LOOKUPS) == harmless else None
 
 
-def _is_lookup(call: nodes.Call, plugins: frozenset[str]) -> bool:
-    return (
-        isinstance(call.node, nodes.Name)
-        and call.node.name in _LOOKUPS
-        and bool(call.args)
-        and isinstance(call.args[0], nodes.Const)
-        and call.args[0].value in plugins
-    )
+def _plugin_of(call: nodes.Call) -> str:
+    """The lookup plugin that a call asks; empty where it is no such call, or does not name it."""
+    if isinstance(call.node, nodes.Name) and call.node.name in _LOOKUPS and call.args:
+        plugin = call.args[0]
+        return str(plugin.value) if isinstance(plugin, nodes.Const) else ""
+    return ""
 
 
 def _is_vaulted(value: Any) -> bool:
@@ -160,6 +169,7 @@ class Renderer:
     :param all_variables: gives all variables of a host, which is slow.
     :param limit: how many hosts may be asked for all their variables.
     :param careful: variables whose lookups are not run that may do more than read: nobody has asked for them.
+    :param private: variables that these may not read, nor be: the play asks for them privately.
     """
 
     def __init__(
@@ -169,8 +179,10 @@ class Renderer:
         limit: int,
         notices: Notices,
         careful: Set[str] = frozenset(),
+        private: Set[str] = frozenset(),
     ) -> None:
         self._careful = careful
+        self._private = private
         self._harmless: dict[str, frozenset[str] | None] = {}
         self._all_variables = all_variables
         self._left = limit
@@ -179,7 +191,7 @@ class Renderer:
         self._limit = limit
         self._notices = notices
         self._templar = Templar(loader=loader, variables={})
-        self._names: dict[str, frozenset[str] | None] = {}
+        self._names: dict[tuple[str, bool], frozenset[str] | None] = {}
         self._texts: dict[int, tuple[str, ...]] = {}
         self._results: dict[object, Any] = {}
         # Identities are keys below, so what they identify must stay alive.
@@ -192,18 +204,20 @@ class Renderer:
         """Whether the value, or one within it, looks like a template."""
         return bool(self._templates(raw))
 
-    def inputs(self, raw: Any, lookup: Callable[[str], Any]) -> dict[str, Any] | None:
+    def inputs(self, raw: Any, lookup: Callable[[str], Any], trust_lookups: bool = False) -> dict[str, Any] | None:
         """The variables that a raw value reads, directly or through others, with their raw values.
 
+        :param trust_lookups: as that of :func:`names_in`.
         :returns: None where the templates do not show them.
         """
         found: dict[str, Any] = {}
         pending = [raw]
         while pending:
             for template in self._templates(pending.pop()):
-                if template not in self._names:
-                    self._names[template] = names_in(template)
-                names = self._names[template]
+                key = (template, trust_lookups)
+                if key not in self._names:
+                    self._names[key] = names_in(*key)
+                names = self._names[key]
                 if names is None:
                     return None
                 for name in names.difference(found):
@@ -219,11 +233,11 @@ class Renderer:
 
         :param lookup: gives the raw value of any variable of that host, or MISSING.
         """
-        if name in self._careful and not self._is_harmless(raw, lookup):
+        refusal = self._refusal(name, raw, lookup) if name in self._careful else ""
+        if refusal:
             self._notices.warning(
-                f"labels: {name} is left out, for it needs a lookup that may do more than read; name it in label_vars"
-                " to have it",
-                subject=f"lookup: {name}",
+                f"labels: {name} is left out, for {refusal}; name it in label_vars to have it",
+                subject=f"refused: {name}",
             )
             return MISSING
         if not isinstance(raw, Mapping):
@@ -239,20 +253,23 @@ class Renderer:
             return (self.identity(raw), tuple(lookup("group_names") or ()))
         return (self.identity(raw), *((name, self.identity(inputs[name])) for name in sorted(inputs)))
 
-    def _is_harmless(self, raw: Any, lookup: Callable[[str], Any]) -> bool:
-        """Whether the value, and those that it reads, have no lookup that may do more than read."""
-        seen: set[str] = set()
+    def _refusal(self, name: str, raw: Any, lookup: Callable[[str], Any]) -> str:
+        """Why a variable is no label unless it is asked for, because of itself or of what it reads."""
+        seen = {name}
         pending = [raw]
-        while pending:
+        while self._private.isdisjoint(seen):
+            if not pending:
+                return ""
             for template in self._templates(pending.pop()):
                 if template not in self._harmless:
                     self._harmless[template] = _harmless_names(template)
                 names = self._harmless[template]
                 if names is None:
-                    return False
+                    return "it needs a lookup that may do more than read"
                 pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
-                seen |= names
-        return True
+                # A variable may be named in a text, too, as in `vars["owner"]`.
+                seen.update(names, self._private & {*_NAME.findall(template)})
+        return "vars_prompt asks privately for what it holds"
 
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:

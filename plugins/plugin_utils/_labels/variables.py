@@ -16,14 +16,13 @@ Precedence: https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_var
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
-from ansible.errors import AnsibleError
+from ansible.module_utils.parsing.convert_bool import BOOLEANS_FALSE
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import Files, files_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import (
     MISSING,
     TRUST_IS_TAGGED,
@@ -37,10 +36,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_varia
 )
 
 try:
-    from ansible.inventory.helpers import sort_groups
-    from ansible.plugins.loader import vars_loader
     from ansible.utils.vars import combine_vars
-    from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 except ImportError as _error:
     _import_error: ImportError | None = _error
 else:
@@ -49,7 +45,6 @@ else:
 # How many hosts may be asked for all their variables, at 1 to 5 ms each.
 PER_HOST_LIMIT = 200
 
-_STAGE = "task"
 _EVERY_HOST = ("all", "ungrouped")
 _HOST_MAGIC = frozenset({"inventory_hostname", "inventory_hostname_short", "group_names"})
 # What hosts answer as facts, and what tasks register or set, does not count for these.
@@ -57,8 +52,6 @@ _OPERATOR_ONLY = frozenset({LABELS_VARIABLE})
 # With `inject_facts_as_vars = false`, what ansible-core gives all the same, even to a host without facts.
 _LOCAL_FACTS = "ansible_local"
 _NO_LOCAL_FACTS: Mapping[str, Any] = {_LOCAL_FACTS: {}}
-# Vars plugins that give for several groups what they give for one after the other.
-_GROUP_BY_GROUP = frozenset({"ansible.builtin.host_group_vars", "host_group_vars"})
 
 _Layer = Mapping[str, Any]
 
@@ -123,103 +116,6 @@ class _Templated(NamedTuple):
     raw: Any
 
 
-class _Files:
-    """Variables that vars plugins read for groups and hosts, and those of the inventory itself.
-
-    What cannot be read is left out, with one warning.
-
-    :param merge: whether maps are merged (``hash_behaviour``).
-    """
-
-    def __init__(self, loader: Any, manager: Any, merge: bool, notices: Notices) -> None:
-        self._loader = loader
-        self._notices = notices
-        self._inventory = manager._inventory
-        self._sources = self._inventory._sources
-        self._basedirs = [loader.get_basedir()] if manager.safe_basedir else []
-        self._all_group = self._inventory.groups["all"]
-        self._of_group: dict[tuple[str, str], _Layer] = {}
-        # The first call loads the vars plugins, so this comes before they are looked at.
-        self._all_from_sources = self._from_sources([self._all_group])
-        self._all_from_play = self._from_play([self._all_group])
-        # Only then may each group be read once, for whatever other groups its hosts are in.
-        self._group_by_group = not merge and _GROUP_BY_GROUP.issuperset(vars_loader._plugin_instance_cache)
-        self._hosts_with_files = self._find_hosts_with_files() if self._group_by_group else None
-
-    def of_groups(self, groups: Sequence[Any]) -> list[list[_Layer]]:
-        """The layers that a host in these groups gets, in rising order, in the steps that Ansible combines them."""
-        ordered = sort_groups([group for group in groups if group.name != "all"])
-        read: dict[str, Callable[[], list[_Layer]]] = {
-            "all_inventory": lambda: [self._once("vars", self._all_group, self._all_group.get_vars)],
-            "groups_inventory": lambda: [self._once("vars", group, group.get_vars) for group in ordered],
-            "all_plugins_inventory": lambda: [self._all_from_sources],
-            "all_plugins_play": lambda: [self._all_from_play],
-            "groups_plugins_inventory": lambda: self._groups_from_sources(ordered),
-            "groups_plugins_play": lambda: self._groups_from_play(ordered),
-        }
-        entries = ([layer for layer in read[name]() if layer] for name in C.VARIABLE_PRECEDENCE if name in read)
-        return [entry for entry in entries if entry]
-
-    def of_host(self, host: Any) -> list[_Layer]:
-        """What the host itself has in files, in rising order."""
-        if self._hosts_with_files is None or host.name in self._hosts_with_files or os.sep in host.name:
-            return [layer for layer in (self._from_sources([host]), self._from_play([host])) if layer]
-        return []
-
-    def _once(self, place: str, group: Any, read: Callable[[], _Layer]) -> _Layer:
-        key = (place, group.name)
-        if key not in self._of_group:
-            self._of_group[key] = read()
-        return self._of_group[key]
-
-    def _groups_from_sources(self, groups: Sequence[Any]) -> list[_Layer]:
-        if not self._group_by_group:
-            return [self._from_sources(groups)]
-        # A later source beats an earlier one whatever the group.
-        return [
-            self._once(
-                f"source {number}",
-                group,
-                partial(self._from_sources, [group], [source]),
-            )
-            for number, source in enumerate(self._sources)
-            for group in groups
-        ]
-
-    def _groups_from_play(self, groups: Sequence[Any]) -> list[_Layer]:
-        if not self._group_by_group:
-            return [self._from_play(groups)]
-        return [self._once("play", group, partial(self._from_play, [group])) for group in groups]
-
-    def _from_sources(self, entities: Sequence[Any], sources: Sequence[Any] | None = None) -> _Layer:
-        sources = self._sources if sources is None else sources
-        return self._read(entities, lambda: get_vars_from_inventory_sources(self._loader, sources, entities, _STAGE))
-
-    def _from_play(self, entities: Sequence[Any]) -> _Layer:
-        def read() -> _Layer:
-            return _combined(get_vars_from_path(self._loader, path, entities, _STAGE) for path in self._basedirs)
-
-        return self._read(entities, read)
-
-    def _read(self, entities: Sequence[Any], read: Callable[[], _Layer]) -> _Layer:
-        try:
-            return read()
-        except AnsibleError as error:
-            unreadable(self._notices, ", ".join(entity.name for entity in entities), error)
-            return {}
-
-    def _find_hosts_with_files(self) -> frozenset[str]:
-        """The names in the ``host_vars`` folders beside inventories and playbook, with and without their endings."""
-        folders = {path if os.path.isdir(path) else os.path.dirname(path) for path in (*self._sources, *self._basedirs)}
-        names: set[str] = set()
-        for folder in folders:
-            path = os.path.join(folder, "host_vars")
-            for entry in os.listdir(path) if os.path.isdir(path) else ():
-                names.add(entry)
-                names.update(entry[: -len(end)] for end in C.YAML_FILENAME_EXTENSIONS if end and entry.endswith(end))
-        return frozenset(names)
-
-
 class _Own(NamedTuple):
     """The layers of a host itself, in rising order.
 
@@ -242,6 +138,10 @@ class _GroupSet:
         self.picked: dict[str, Any] = {}
         #: The names whose values in a host's own variables would make its answer another one.
         self.relevant: frozenset[str] = frozenset()
+        #: Whether they are not known.
+        self.needs_all = False
+        #: These, and those that decide which of the play's vars_files a host gets.
+        self.inputs_of_files: frozenset[str] | None = None
         self.shared: _Layer | None = None
 
 
@@ -260,7 +160,7 @@ class _Play:
         notices: Notices,
         limit: int,
         compared: frozenset[str],
-        files: _Files | None = None,
+        files: Files | None = None,
         given: _Layer | None = None,
     ) -> None:
         self._arguments = (play, names, written, notices, limit, compared)
@@ -273,9 +173,16 @@ class _Play:
         self._compared = compared
         self._manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
-        self._files = files or _Files(play.get_loader(), self._manager, self.merge, notices)
+        # Other vars plugins than Ansible's own are not asked where the variable is wanted alone that nobody may have.
+        asks_all = self._only_names - compared != {LABELS_VARIABLE}
+        self._files = files or files_of(play.get_loader(), self._manager, notices, asks_all)
         self._renderer = Renderer(
-            play.get_loader(), lambda host: self._manager.get_vars(play=play, host=host), limit, notices, written
+            play.get_loader(),
+            lambda host: self._manager.get_vars(play=play, host=host),
+            limit,
+            notices,
+            written,
+            _asked_privately(play),
         )
         self._fact_hosts = self._hosts_with_facts()
         self._group_sets: dict[tuple[str, ...], _GroupSet] = {}
@@ -302,8 +209,14 @@ class _Play:
 
     def _given_to_files(self, host: Any) -> _Layer:
         """What of the host's own variables decides which of the play's vars_files it gets."""
-        view = _HostView(self, host, self._group_set(host), self._own(host))
-        inputs = self._renderer.inputs(self._play.get_vars_files(), view.get)
+        files, group_set = self._play.get_vars_files(), self._group_set(host)
+        if group_set.inputs_of_files is None:
+            without_host = _HostView(self, host, group_set, _Own([], {}, []))
+            inputs = self._renderer.inputs(files, without_host.get, trust_lookups=True)
+            group_set.inputs_of_files = group_set.relevant.union(inputs or ())
+        names = None if group_set.needs_all else group_set.inputs_of_files
+        view = _HostView(self, host, group_set, self._own(host, names))
+        inputs = self._renderer.inputs(files, view.get, trust_lookups=True)
         if inputs is None:
             raise _FilesPerHost
         of_play = (*self.above_hosts, self.exports, *self.above_all)
@@ -334,9 +247,13 @@ class _Play:
             group_set.relevant = self._relevant(group_set, host)
         return self._group_sets[key]
 
-    def _own(self, host: Any) -> _Own:
-        return _Own(
-            [layer for layer in (host.vars, *self._files.of_host(host)) if layer],
+    def _own(self, host: Any, names: Set[str] | None = None) -> _Own:
+        """The host's own layers.
+
+        :param names: the variables that are asked for; others may be missing where none of these is a template.
+        """
+        own = _Own(
+            [layer for layer in (host.vars, *self._files.of_host(host, names)) if layer],
             _of_answers(self._facts(host)),
             [
                 layer
@@ -347,9 +264,15 @@ class _Play:
                 if layer
             ],
         )
+        layers = (*own.written, own.facts, *own.cached)
+        if names is not None and any(
+            self._renderer.has_template(layer[name]) for layer in layers for name in names if name in layer
+        ):
+            return self._own(host)
+        return own
 
     def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
-        own = self._own(host)
+        own = self._own(host, None if group_set.needs_all else group_set.relevant)
         for layer in (*own.written, own.facts, *own.cached):
             if not layer.keys().isdisjoint(group_set.relevant):
                 return self._worked_out(host, group_set, own)
@@ -420,8 +343,11 @@ class _Play:
         for name in names:
             raw = view.get(name) if self.merge else picked[name].raw
             inputs = {} if raw is MISSING else self._renderer.inputs(raw, view.get)
-            # What is unknown may be anything the host has.
-            relevant.update(_HOST_MAGIC if inputs is None else inputs)
+            if inputs is None:
+                # What is unknown may be anything the host has.
+                group_set.needs_all = True
+                inputs = dict.fromkeys(_HOST_MAGIC)
+            relevant.update(inputs)
         return frozenset(relevant)
 
     def _hosts_with_facts(self) -> frozenset[str]:
@@ -494,7 +420,7 @@ class _Play:
             return next((layer[name] for layer in reversed(layers) if name in layer), MISSING)
 
         files = self._play.get_vars_files()
-        inputs = self._renderer.inputs(files, lookup)
+        inputs = self._renderer.inputs(files, lookup, trust_lookups=True)
         if files and (self.merge or inputs is None):
             raise _FilesPerHost
         return MISSING in (inputs or {}).values()
@@ -611,7 +537,7 @@ def _of_one_host(
     compared: frozenset[str],
 ) -> _Layer:
     variables = play.get_variable_manager().get_vars(play=play, host=host)
-    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written)
+    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written, _asked_privately(play))
 
     def lookup(name: str) -> Any:
         return variables.get(name, MISSING)
@@ -648,6 +574,12 @@ def _without_roles(play: Any) -> Any:
     copied = copy.copy(play)
     copied.roles = []
     return copied
+
+
+def _asked_privately(play: Any) -> frozenset[str]:
+    """The variables that the play asks for without showing what is typed."""
+    asked = (entry for entry in play.vars_prompt if str(entry.get("private", True)).lower() not in BOOLEANS_FALSE)
+    return frozenset(str(entry["name"]) for entry in asked)
 
 
 def _group_names(host: Any) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
     requests_is_missing,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, received
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import ReadOnce
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
@@ -231,9 +232,8 @@ class Run:
 
     def _new_play(self, play: Any, hosts: list[Any]) -> None:
         manager = play.get_variable_manager()
-        variables = _operator_variables.of_play(
-            play, hosts, _operator_variables.manager_without_answers(manager), self._notices
-        )
+        without_answers = ReadOnce(_operator_variables.manager_without_answers(manager), self._notices)
+        variables = _operator_variables.of_play(play, hosts, without_answers, self._notices)
         template = Templar(loader=play.get_loader(), variables=variables).template
         options = self._resolved(variables, template)
         if options is None or not options["enabled"]:
@@ -316,7 +316,7 @@ class Run:
 
     def _options_of(self, play: Any, hosts: Sequence[Any]) -> Mapping[str, Any]:
         """The options as hosts see them for which the same variables say where they report to."""
-        manager = _operator_variables.manager_without_answers(play.get_variable_manager())
+        manager = ReadOnce(_operator_variables.manager_without_answers(play.get_variable_manager()), self._notices)
         variables = _operator_variables.of_play(play, hosts, manager, self._notices)
         return _options.resolved(variables, Templar(loader=play.get_loader(), variables=variables).template)
 
@@ -384,7 +384,7 @@ class Run:
                 _operator_variables.of_play,
                 play,
                 hosts if settings.scope == "run" else (),
-                play.get_variable_manager(),
+                ReadOnce(play.get_variable_manager(), self._notices),
                 self._notices,
             ),
             self._notices,
@@ -433,7 +433,8 @@ class Run:
                 if argument.endswith((".yml", ".yaml")):
                     change.expected.add_playbook(os.path.basename(argument))
         later = self._plays[self._play_number :]
-        if not later:
+        # Once the first event has shown them, only labels that may grow look there again.
+        if not later or (change.reported and settings.keeps_labels):
             return
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.later_plays import new_hosts

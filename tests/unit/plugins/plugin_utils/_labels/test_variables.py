@@ -31,7 +31,7 @@ from ansible.vars.plugins import get_vars_from_path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import variables
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import files, variables
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import MISSING, plain
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LABELS_VARIABLE, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets
@@ -479,19 +479,109 @@ def test_a_file_of_the_play_that_repeats_a_role_default_is_above_the_inventory_a
     assert run.values() == run.core_values() == {"web1": {"service": "b", "team": "a", "region": "b"}}
 
 
-@pytest.mark.parametrize("broken", ["sort_groups", "get_vars_from_path", "get_vars_from_inventory_sources"])
+@pytest.mark.parametrize("broken", ["sort_groups", "get_vars_from_path", "vars_loader"])
 def test_where_cores_interfaces_changed_core_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     write(
         tmp_path, site=PLAY, hosts=inventory_of({"web1": {"service": "{{ region }}"}}), group_vars__all={"region": "nj"}
     )
-    monkeypatch.setattr(variables, broken, None)
+    monkeypatch.setattr(files, broken, None)
     run = Run(tmp_path)
     assert run.values() == {"web1": {"service": "nj", "region": "nj"}}
     (notice,) = run.notices.take()
     assert notice.level == "debug"
     assert "host by host" in notice.text
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_manager_that_reads_once_has_the_variables_of_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, merge: bool
+) -> None:
+    monkeypatch.setattr(C, "DEFAULT_HASH_BEHAVIOUR", "merge" if merge else "replace")
+    places = ("all", "a", "b", "host", "host_file", "extra")
+
+    def numbered(place: str) -> dict[str, Any]:
+        rank = places.index(place)
+        return {f"from_{name}": place for name in places[: rank + 1]} | {
+            "merged": {place: rank},
+            "magic": "{{ hostvars }}",
+        }
+
+    groups: dict[str, Any] = {"a": {"hosts": {"web1": {}}, "vars": {"of_group": 1}}, "b": {"hosts": {"web1": {}}}}
+    write(
+        tmp_path,
+        site=[{**PLAY[0], "vars": {"of_play": "{{ from_b }}"}, "vars_files": ["{{ from_a }}.yml"]}],
+        b={"in_vars_file": True},
+        inventory__hosts=inventory_of(
+            {"web1": numbered("host"), "web2": {"inventory_hostname_short": "other"}}, groups
+        ),
+        inventory__group_vars__all=numbered("all"),
+        inventory__group_vars__a=numbered("a"),
+        group_vars__b=numbered("b"),
+        host_vars__web1={**numbered("host_file"), "group_names": ["mine"]},
+    )
+    run = Run(tmp_path, sources=("inventory/hosts.yml",), extra=numbered("extra"))
+    once = files.ReadOnce(run.manager, run.notices)
+    for host in run.inventory.get_hosts():
+        found, expected = once.get_vars(play=run.play, host=host), run.manager.get_vars(play=run.play, host=host)
+        for variables_of in (found, expected):
+            del variables_of["hostvars"], variables_of["vars"]
+        assert found == expected
+    assert once.get_vars(play=run.play).keys() == run.manager.get_vars(play=run.play).keys()
+
+
+HOST_FILES = {
+    "plain": "port: 80\nservice: shop\nregion: 7\n",
+    "nothing": "port: 80\n",
+    "template": "service: '{{ port }}'\nport: 80\n",
+    "input": "zone: b\n",
+    "input_template": "zone: '{{ port }}'\nport: 80\n",
+    "alias": "port: &a 80\nservice: *a\n",
+    "merged": "base: &a {service: shop}\n<<: *a\n",
+    "escaped": '{"\\u0073ervice": "shop"}',
+    "list": "service:\n- a\n- b\n",
+    "date": "service: 2026-11-24\nteam: yes\n",
+    "unsafe": "service: !unsafe '{{ port }}'\n",
+    "labels": "flashduty_labels:\n  tier: edge\n",
+}
+
+
+@pytest.mark.parametrize("written_in", ["one file", "a folder", "two places"])
+def test_what_host_vars_hold_counts_however_it_is_written(tmp_path: Path, written_in: str) -> None:
+    hosts: dict[str, Any] = {name: {} for name in HOST_FILES}
+    hosts["input"] = {"team": "{{ deeper }}"}
+    write(
+        tmp_path,
+        site=PLAY,
+        inventory__hosts=inventory_of(hosts),
+        group_vars__all={"cluster": "{{ zone }}-1", "zone": "a", "deeper": "{{ zone }}", "region": "nj"},
+    )
+    for name, text in HOST_FILES.items():
+        if written_in == "two places":
+            write(tmp_path, **{f"host_vars__{name}": text, f"inventory__host_vars__{name}": "team: below\nregion: x\n"})
+        else:
+            write(tmp_path, **{f"host_vars__{name}__all" if written_in == "a folder" else f"host_vars__{name}": text})
+    run = Run(tmp_path, sources=("inventory/hosts.yml",))
+    assert run.values() == run.core_values()
+    assert run.values()["plain"]["service"] == "shop"
+    assert run.values(("zone", "service")) == run.core_values(("zone", "service"))
+
+
+def test_a_file_of_host_vars_without_a_wanted_variable_is_not_loaded(tmp_path: Path) -> None:
+    hosts: dict[str, Any] = {f"h{number}": {} for number in range(5)}
+    of_hosts = {f"host_vars__{name}": "port: 80\nzone: b\n" if name == "h3" else "port: 80\n" for name in hosts}
+    write(
+        tmp_path,
+        site=PLAY,
+        hosts=inventory_of(hosts),
+        group_vars__all={"cluster": "{{ zone }}", "zone": "a"},
+        **of_hosts,
+    )
+    run = Run(tmp_path)
+    clusters = [values["cluster"] for values in run.values().values()]
+    assert clusters == ["a", "a", "a", "b", "a"]
+    assert not [path for path in run.loader._FILE_CACHE if "/host_vars/" in str(path)]
 
 
 def test_where_core_cannot_say_either_there_are_no_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,7 +601,7 @@ def test_where_core_cannot_say_either_there_are_no_values(tmp_path: Path, monkey
 def test_another_vars_plugin_is_asked_for_the_groups_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     groups: dict[str, Any] = {"a": {"hosts": {"web1": {}}}, "b": {"hosts": {"web1": {}}}}
     write(tmp_path, site=PLAY, hosts=inventory_of({}, groups), group_vars__a={"team": "a"}, group_vars__b={"team": "b"})
-    monkeypatch.setattr(variables, "_GROUP_BY_GROUP", frozenset())
+    monkeypatch.setattr(files, "_OWN_PLUGIN", frozenset())
     run = Run(tmp_path)
     assert run.values() == run.core_values() == {"web1": {"team": "b"}}
 
@@ -534,8 +624,8 @@ def test_where_maps_are_merged_files_are_merged_one_by_one(tmp_path: Path, monke
 def test_core_is_asked_once_for_the_play_and_never_for_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hosts: list[dict[str, Any]] = [{f"h{number}": {} for number in range(group, 300, 10)} for group in range(10)]
     groups = {f"g{group}": {"hosts": hosts[group]} for group in range(10)}
-    files: dict[str, Any] = {f"group_vars__g{group}": {"service": f"s{group}", "dc": group} for group in range(10)}
-    write(tmp_path, site=PLAY, hosts=inventory_of({}, groups), group_vars__all={"cluster": "{{ dc }}-1"}, **files)
+    of_groups: dict[str, Any] = {f"group_vars__g{group}": {"service": f"s{group}", "dc": group} for group in range(10)}
+    write(tmp_path, site=PLAY, hosts=inventory_of({}, groups), group_vars__all={"cluster": "{{ dc }}-1"}, **of_groups)
     run = Run(tmp_path)
     asked, read = [], []
     get_vars = run.manager.get_vars
@@ -549,7 +639,7 @@ def test_core_is_asked_once_for_the_play_and_never_for_a_host(tmp_path: Path, mo
         return get_vars_from_path(*arguments)
 
     monkeypatch.setattr(run.manager, "get_vars", counted)
-    monkeypatch.setattr(variables, "get_vars_from_path", counted_load)
+    monkeypatch.setattr(files, "get_vars_from_path", counted_load)
     assert run.values()["h297"] == {"service": "s7", "cluster": "7-1"}
     assert asked == [None]
     assert len(read) == len(groups) + 1
@@ -600,7 +690,7 @@ def test_what_roles_facts_and_tasks_give_does_not_count_for_written_names(
 ) -> None:
     monkeypatch.setattr(C, "DEFAULT_HASH_BEHAVIOUR", "merge" if merge else "replace")
     if slow:
-        monkeypatch.setattr(variables, "sort_groups", None)
+        monkeypatch.setattr(files, "sort_groups", None)
     names = ("role_default", "role_var", "fact", "registered", "included")
     write(
         tmp_path,
@@ -657,7 +747,7 @@ def test_lookups_that_may_do_more_than_read_are_run_only_where_they_were_asked_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     if slow:
-        monkeypatch.setattr(variables, "sort_groups", None)
+        monkeypatch.setattr(files, "sort_groups", None)
     count = tmp_path / "count"
     write(
         tmp_path,
@@ -820,8 +910,8 @@ def test_values_equal_those_of_core_for_every_host(
     write(folder, site=[play], one__hosts=one)
     if two is not None:
         write(folder, two__hosts=two)
-    for place, files in zip(("", "one__", "two__"), beside):  # noqa: B905
-        write(folder, **{place + name: content for name, content in files.items()})
+    for place, of_place in zip(("", "one__", "two__"), beside):  # noqa: B905
+        write(folder, **{place + name: content for name, content in of_place.items()})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(C, "DEFAULT_HASH_BEHAVIOUR", "merge" if merge else "replace")
         patch.setattr(C, "RUN_VARS_PLUGINS", when)
