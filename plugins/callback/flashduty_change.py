@@ -343,6 +343,53 @@ options:
       - name: flashduty_wait
 """
 
+EXAMPLES = r"""
+# ansible.cfg: every run is reported. Groups such as env_prod and these three variables become labels.
+#
+#   [defaults]
+#   callbacks_enabled = flashcat.flashduty.flashduty_change
+#
+#   [callback_flashduty_change]
+#   integration_key_file = /etc/ansible/flashduty.key
+#   label_groups = env_*=env
+#   label_vars = service, cluster, rack
+
+- name: Upgrade the database under the number of its ticket
+  hosts: db
+  vars:
+    flashduty_change_key: CHANGE-002
+    flashduty_title: "Upgrade the database on {{ flashduty_run.hosts | join(', ') }}"
+    flashduty_link: https://tickets.example.com/CHANGE-002
+    flashduty_labels:
+      service: orders-db
+  tasks:
+    - name: Install the new version
+      ansible.builtin.package:
+        name: postgresql
+        state: latest
+
+- name: Restart the web servers, with one change for each host that names the reason of a failure
+  hosts: web
+  serial: 1
+  vars:
+    flashduty_scope: host
+    flashduty_failure_detail: message
+  tasks:
+    - name: Restart nginx
+      ansible.builtin.service:
+        name: nginx
+        state: restarted
+
+- name: Read what is deployed, which is no change
+  hosts: web
+  vars:
+    flashduty_enabled: false
+  tasks:
+    - name: Read the version
+      ansible.builtin.command: nginx -v
+      changed_when: false
+"""
+
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
