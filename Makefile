@@ -117,6 +117,10 @@ judge: .venv/.matrix build install-collection ## ansible-test sanity, galaxy-imp
 	@echo '==> asking the judges of the ecosystem'
 	@$(RUN) nox -t judge $(NOX_ARGS)
 
+.PHONY: docs
+docs: .venv/.matrix ## build the documentation as a site, in both languages, in .build/docs/html
+	@$(RUN) nox -s docs $(NOX_ARGS)
+
 VERSION = $$(sed -n 's/^version: //p' galaxy.yml)
 
 .PHONY: changelog
@@ -154,7 +158,7 @@ lint-ruff: .venv/.lint
 # The installed files are what the tests import; the paths in the messages are those of the sources.
 lint-mypy: .venv/.lint install-collection
 	@echo '==> mypy --strict'
-	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins $(INSTALLED)/playbooks tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
+	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins $(INSTALLED)/playbooks tests examples docs/site/build.py noxfile.py | sed 's#^$(INSTALLED)/##'
 
 # Which way imports run between the folders; the rules lie in pyproject.toml.
 lint-imports: .venv/.lint install-collection
