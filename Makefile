@@ -78,9 +78,9 @@ test-browser: .venv/.browser .build/npm/.installed install-collection chromium #
 	@$(RUN) python -m pytest -n $(BROWSERS) $(PYTEST_ARGS) tests/browser
 
 .PHONY: picture
-picture: .venv/.browser install-collection chromium ## take the README's picture of the page, from a run of the demo
-	@echo '==> running the demo and taking the picture'
-	@$(RUN) python tests/browser/support/picture.py docs/images/sandbox.png
+picture: .venv/.browser install-collection chromium ## take the READMEs' pictures of the page, from a run of the demo
+	@echo '==> running the demo and taking the pictures'
+	@$(RUN) python tests/browser/support/picture.py docs/images
 
 .build/npm/.installed: tests/browser/package.json tests/browser/package-lock.json
 	@command -v npm >/dev/null || { echo 'npm is missing: install it (Debian: apt-get install npm)' >&2; exit 1; }

@@ -104,6 +104,8 @@ def _staged(language: _Language, page: str) -> str:
         return f"[{text}]({REPOSITORY}/blob/main/{name}{anchor})"
 
     text = (ROOT / source).read_text(encoding="utf-8")
+    # A badge would be loaded from a network.
+    text = re.sub(rf"!\[([^\]]*)\]\(({REPOSITORY}/actions/[^)]*)\)", r"\1", text)
     # Every second piece is a block of code.
     pieces = [piece if number % 2 else _LINK.sub(link, piece) for number, piece in enumerate(_FENCED.split(text))]
     return "".join(pieces) + (language.navigation() if page == "README" else "")

@@ -91,7 +91,7 @@ def _links(name: str) -> list[str]:
 
 
 def _in_english(name: str) -> str:
-    return name.replace(".zh-CN.md", ".md")
+    return name.replace(".zh-CN.", ".")
 
 
 def _place(name: str, link: str) -> tuple[str, int | None]:
