@@ -191,7 +191,7 @@ class RunDelivery:
         elif waiting:
             self._notices.warning(
                 f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {outbox.folder};"
-                f" delivery goes on in the background and with the next run, or now: {FLUSH}"
+                f" delivery continues in the background and with the next run, or now: {FLUSH}"
             )
         if is_delivered:
             self._tell_of_others(outbox, integration)
@@ -203,7 +203,7 @@ class RunDelivery:
         if refused:
             first = refused[0]
             self._notices.warning(
-                f"Flashduty refused {_events(len(refused))} for good: {first.error}"
+                f"Flashduty refused {_events(len(refused))}: {first.error}"
                 f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
                 " Check the integration key and the labels"
             )
