@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 # https://docs.ansible.com/ansible/latest/reference_appendices/release_and_maintenance.html#ansible-core-support-matrix
 # The first Python of a core that this machine has is the one that `make test-all` takes.
@@ -31,7 +32,10 @@ PYTHONS = {
     "2.19": ("3.13", "3.11", "3.12"),
     "2.20": ("3.12", "3.14", "3.13"),
     "2.21": ("3.14", "3.13", "3.12"),
+    "2.22": ("3.13", "3.15", "3.14"),
 }
+# Not released yet, and tested where the package index has a release candidate.
+CANDIDATE = "2.22"
 OLDEST_AND_NEWEST = ("2.16", "2.21")
 # The labels, the options and the run read ansible-core's objects. What lies behind the outbox (the courier, Flashduty's
 # answers, disks) does without it, and `make test` runs it once.
@@ -80,7 +84,14 @@ def _real_interpreters_on_path() -> None:
 
 def _tests(core: str, paths: tuple[str, ...]) -> Callable[[nox.Session], None]:
     def run(session: nox.Session) -> None:
-        session.install("--quiet", f"ansible-core~={core}.0", "-r", "tests/requirements/test.txt")
+        if core == CANDIDATE:
+            try:
+                session.install("--quiet", f"ansible-core~={core}.0rc1")
+            except CommandFailed:
+                session.skip(f"ansible-core {core} cannot be installed here")
+            session.install("--quiet", "-r", "tests/requirements/test.txt")
+        else:
+            session.install("--quiet", f"ansible-core~={core}.0", "-r", "tests/requirements/test.txt")
         session.run(
             "python",
             "-m",

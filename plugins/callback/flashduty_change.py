@@ -239,7 +239,7 @@ options:
         by their time. A run in which nothing changed is never reported, even when it fails.
       - With O(scope=host) and O(scope=group) this holds for each host and group.
       - A task counts when it ends with changed, also when it fails. Tasks M(flashcat.flashduty.flashduty_change)
-        do not count; without C(change_key) they are skipped until there is a change that they can report to.
+        do not count; without C(change_key) they report nothing until there is a change that they can report to.
     type: str
     choices: [always, changed]
     default: always

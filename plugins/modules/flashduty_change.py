@@ -45,8 +45,8 @@ options:
     description:
       - The unique key of the change, usually the ticket's number. Events with one key merge into one change.
       - Without it the event joins the change that the callback P(flashcat.flashduty.flashduty_change#callback) reports
-        for the running playbook, or for the task's host or group where it reports one for each. The task is skipped
-        while the callback waits for something to change.
+        for the running playbook, or for the task's host or group where it reports one for each. The task reports
+        nothing while the callback waits for something to change.
     type: str
   title:
     description: The title of the change. Required with O(change_key).
