@@ -50,7 +50,12 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_ru
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
+    FailedTask,
+    Outcome,
+    RunResult,
+    part_of,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
@@ -185,19 +190,19 @@ class Run:
 
     def task_changed(self, result: Any) -> None:
         """A task changed something on a host."""
-        task = result._task
+        task = part_of(result, "task")
         # A report is no change.
         if self._reporting is not None and _options.CALLBACK not in (
             task.action,
             getattr(task, "resolved_action", None),
         ):
-            changes = self._reporting.changes.of_host(result._host.get_name())
+            changes = self._reporting.changes.of_host(part_of(result, "host").get_name())
             self._report(self._reporting, [change for change in changes if not change.reported])
 
     def host_failed(self, result: Any) -> None:
         """A task failed on a host, or did not reach it; whether that counts, the end tells."""
         with_message = self._reporting is not None and self._reporting.settings.with_message
-        self._outcome.failures[result._host.get_name()] = FailedTask.of(result, with_message)
+        self._outcome.failures[part_of(result, "host").get_name()] = FailedTask.of(result, with_message)
 
     def playbook_ends(self, stats: Any) -> None:
         """A playbook of the command line has come to its statistics."""
