@@ -281,7 +281,7 @@ options:
     description:
       - What is sent about a failed task. With V(task), its name as the playbook has it, the module, and the file and
         line.
-      - With V(message), the first 300 characters of its message as well, which can hold anything, secrets included.
+      - With V(message), the first 300 characters of its message as well, which may contain secrets.
       - Of a task with C(no_log), neither name nor message is sent. Arguments and results are never sent.
     type: str
     choices: [task, message]
