@@ -78,9 +78,9 @@ test-browser: .venv/.browser .build/npm/.installed install-collection chromium #
 	@$(RUN) python -m pytest -n $(BROWSERS) $(PYTEST_ARGS) tests/browser
 
 .PHONY: picture
-picture: .venv/.browser install-collection chromium ## take the README's picture of the page, from a run of the demo
-	@echo '==> running the demo and taking the picture'
-	@$(RUN) python tests/browser/support/picture.py docs/images/sandbox.png
+picture: .venv/.browser install-collection chromium ## take the READMEs' pictures of the page, from a run of the demo
+	@echo '==> running the demo and taking the pictures'
+	@$(RUN) python tests/browser/support/picture.py docs/images
 
 .build/npm/.installed: tests/browser/package.json tests/browser/package-lock.json
 	@command -v npm >/dev/null || { echo 'npm is missing: install it (Debian: apt-get install npm)' >&2; exit 1; }
@@ -116,6 +116,10 @@ test-all: .venv/.matrix install-collection ## run on every supported ansible-cor
 judge: .venv/.matrix build install-collection ## ansible-test sanity, galaxy-importer, the docs site, the execution environment
 	@echo '==> asking the judges of the ecosystem'
 	@$(RUN) nox -t judge $(NOX_ARGS)
+
+.PHONY: docs
+docs: .venv/.matrix ## build the documentation as a site, in both languages, in .build/docs/html
+	@$(RUN) nox -s docs $(NOX_ARGS)
 
 VERSION = $$(sed -n 's/^version: //p' galaxy.yml)
 
@@ -154,7 +158,7 @@ lint-ruff: .venv/.lint
 # The installed files are what the tests import; the paths in the messages are those of the sources.
 lint-mypy: .venv/.lint install-collection
 	@echo '==> mypy --strict'
-	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins $(INSTALLED)/playbooks tests examples noxfile.py | sed 's#^$(INSTALLED)/##'
+	@$(RUN) mypy --no-error-summary $(INSTALLED)/plugins $(INSTALLED)/playbooks tests examples docs/site/build.py noxfile.py | sed 's#^$(INSTALLED)/##'
 
 # Which way imports run between the folders; the rules lie in pyproject.toml.
 lint-imports: .venv/.lint install-collection

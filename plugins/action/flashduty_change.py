@@ -43,9 +43,11 @@ class ActionModule(TaskAction):
             run = self._joined(options, where, task_host(task_vars or {}))
             result.update(self._reported(options, where, run))
         except TurnedOff as off:
-            result.update(skipped=True, skip_reason=str(off))
+            result.update(changed=False, msg=f"not reported: {off}")
         except NothingToJoin:
-            result.update(skipped=True, skip_reason="nothing has changed yet, so there is no change to report to")
+            result.update(
+                changed=False, msg="not reported: nothing has changed yet, so there is no change to report to"
+            )
         except REPORT_ERRORS as error:
             result.update(failure(error))
         if not self._task.diff:

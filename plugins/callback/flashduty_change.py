@@ -11,12 +11,12 @@ short_description: Report each playbook run to Flashduty as a change
 version_added: 1.0.0
 author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
-  - Reports Processing when a playbook starts, and Done or Canceled when it ends, so that whoever is on call sees beside
-    an incident what Ansible was changing.
+  - Reports Processing when a playbook starts, and Done or Canceled when it ends, so that the person on call sees what
+    Ansible changed beside the incident that it may have caused.
   - The final status follows the exit code. A run that is interrupted or killed is reported as Canceled.
   - O(title), O(description) and O(link) are templates over the play's variables and the variable C(flashduty_run). They
-    are worked out for the event that begins a change and again for the one that ends it. Where one fails, a warning
-    says why and the default is used.
+    are rendered for the first event of a change and again for its last one. If one fails, a warning says why, and the
+    default is used.
   - C(flashduty_run) is a map of C(status) (V(Processing), V(Done) or V(Canceled)), C(text) (the default description),
     C(duration) (in seconds), C(hosts) and C(groups) (lists of names), C(counts) (how many hosts there are, C(hosts),
     and how many were C(ok), C(changed), C(failed), C(unreachable), C(stopped) and C(not_reached)), C(failed) (a list of
@@ -25,15 +25,15 @@ description:
     C(revision).
   - A run reports to the integration that the variables of its hosts name. Where they name several, such as one in the
     C(group_vars) of each team, each integration gets changes of its own hosts, with their outcome.
-  - A process of its own, the courier, talks to Flashduty. A slow or dead API costs the tasks nothing; what could not be
-    delivered waits in the outbox for the next run or for the playbook C(flashcat.flashduty.flush).
+  - A separate process, the courier, sends the events. A slow or unreachable API does not delay the tasks. Events that
+    are not delivered stay in the outbox until the next run or the playbook C(flashcat.flashduty.flush) delivers them.
   - With C(-v), and in the file of E(ANSIBLE_LOG_PATH), it says once under which key and link the run is reported, and
-    at the end how many of its events Flashduty has taken.
-  - Nothing is reported with C(--check), unless O(report_check_mode) says so.
-  - Variables count from where they are written down, which are the inventory, group_vars, host_vars, plays, vars_files,
-    include_vars and extra variables. Facts, registered results and C(set_fact) values set no option and no
-    C(flashduty_labels); they can be read by the templates O(title), O(description) and O(link) only.
-  - An option that is set to nothing is not set, but for O(label_groups) and O(label_vars).
+    at the end how many of its events Flashduty has accepted.
+  - Runs with C(--check) are not reported, unless O(report_check_mode) is set.
+  - Options and C(flashduty_labels) can be set by variables of the inventory, group_vars, host_vars, plays, vars_files
+    and include_vars, and by extra variables. Facts, registered results and C(set_fact) values set neither; only the
+    templates O(title), O(description) and O(link) can read them.
+  - An option with an empty value counts as not set, except O(label_groups) and O(label_vars).
 requirements:
   - requests on the control node
   - enable it in ansible.cfg with C(callbacks_enabled = flashcat.flashduty.flashduty_change)
@@ -54,10 +54,10 @@ options:
   change_key:
     description:
       - The key of the change, usually the ticket's number.
-      - The default is made from the CI job, the playbooks, the inventory, C(--limit), C(--tags) and the pattern of the
-        first play, so that a retry of the job is the same change and another playbook or inventory of it is not. Where
-        there is no job, it is unique.
-      - The variable C(flashduty_change_key) goes before both other ways to set it.
+      - The default is computed from the CI job, the playbooks, the inventory, C(--limit), C(--tags) and the pattern of
+        the first play, so that a retry of the job is the same change, and another playbook or inventory in the job is
+        another. Without a CI job, it is unique.
+      - The variable C(flashduty_change_key) takes precedence over the environment and ansible.cfg.
     type: str
     env:
       - name: FLASHDUTY_CHANGE_KEY
@@ -67,10 +67,10 @@ options:
   title:
     description:
       - The title of the change, a template. The default names the playbook and what it targets, such as
-        C(site.yml on web, db), after the play's name where there is only one. With the scopes C(host) and C(group), the
+        C(site.yml on web, db), after the play's name if there is only one. With the scopes C(host) and C(group), the
         name of the host or group comes first.
       - Flashduty keeps the title and the description of a change's first event.
-      - The variable C(flashduty_title) goes before both other ways to set it.
+      - The variable C(flashduty_title) takes precedence over the environment and ansible.cfg.
     type: str
     env:
       - name: FLASHDUTY_TITLE
@@ -82,7 +82,7 @@ options:
       - The description of the change, a template. The default, which a template has as C(flashduty_run.text), says who
         runs what where, and at the end first what failed and where, then counts and duration.
       - It is cut at 2048 characters. A run that is killed is described by the default.
-      - The variable C(flashduty_description) goes before both other ways to set it.
+      - The variable C(flashduty_description) takes precedence over the environment and ansible.cfg.
     type: str
     env:
       - name: FLASHDUTY_DESCRIPTION
@@ -92,7 +92,7 @@ options:
   link:
     description:
       - Address of the ticket, a template. The default is the CI job's address.
-      - The variable C(flashduty_link) goes before both other ways to set it.
+      - The variable C(flashduty_link) takes precedence over the environment and ansible.cfg.
     type: str
     env:
       - name: FLASHDUTY_LINK
@@ -169,7 +169,7 @@ options:
   label_names_max:
     description:
       - How many names the labels C(host) and C(group) have at most; after them, C(+N) stands for the N others. With
-        V(0), as many as Flashduty takes.
+        V(0), as many as Flashduty accepts.
     type: int
     default: 20
     env:
@@ -212,20 +212,20 @@ options:
       - name: flashduty_outcome_labels
   scope:
     description:
-      - Which changes a run is. With V(run), one change.
+      - How a run is divided into changes. With V(run), it is one change.
       - With V(host), one for each host that a play targets, with the labels of that host alone, so that its label
         C(host) equals that of an alert. The change key is that of the run, a slash, and the host.
       - With V(group), one for each group that the pattern of a play names, such as C(web) and C(db) in C(web:db:&prod).
         A host that comes in by another name, such as C(all), belongs to the groups that list it themselves, or to
         C(ungrouped).
-      - A change begins with the first play that targets it, ends with the run, and has its own truth. A host is
+      - A change begins with the first play that targets it, ends with the run, and has its own outcome. A host is
         Canceled when it failed or was unreachable, when the failures of others stopped it, and when a run that failed
         never reached it; a group, when one of its hosts is. The description names which. In a run that did not fail, a
         host without a task had nothing to do.
       - A task M(flashcat.flashduty.flashduty_change) without C(change_key) reports to the change of its host;
         with V(group), to that of the first of its host's groups.
-      - Flashduty takes 1000 events a minute. What is more goes out in the background, and O(wait) bounds what the end
-        of the run waits for it.
+      - Flashduty accepts 1000 events a minute. Further events are sent in the background; O(wait) limits how long the
+        end of the run waits for them.
     type: str
     choices: [run, group, host]
     default: run
@@ -243,7 +243,7 @@ options:
         by their time. A run in which nothing changed is never reported, even when it fails.
       - With O(scope=host) and O(scope=group) this holds for each host and group.
       - A task counts when it ends with changed, also when it fails. Tasks M(flashcat.flashduty.flashduty_change)
-        do not count; without C(change_key) they are skipped until there is a change that they can report to.
+        do not count; without C(change_key) they report nothing until there is a change that they can report to.
     type: str
     choices: [always, changed]
     default: always
@@ -283,10 +283,10 @@ options:
       - name: flashduty_progress
   failure_detail:
     description:
-      - What is told of a task that failed. With V(task), its name as the playbook has it, the module, and the file and
+      - What is sent about a failed task. With V(task), its name as the playbook has it, the module, and the file and
         line.
-      - With V(message), the first 300 characters of its message as well, which can hold anything, secrets included.
-      - Of a task with C(no_log), neither name nor message is told. Arguments and results are never sent.
+      - With V(message), the first 300 characters of its message as well, which may contain secrets.
+      - Of a task with C(no_log), neither name nor message is sent. Arguments and results are never sent.
     type: str
     choices: [task, message]
     default: task
@@ -330,12 +330,13 @@ options:
       - name: flashduty_preview
   wait:
     description:
-      - How many seconds the end of the playbook waits for the delivery at most, or V(auto).
-      - V(auto) is 2 seconds where the delivery goes on in the background after the run, and 10 seconds where everything
-        ends with the job. That is so in a job of a CI system or of AWX, in a systemd service, and where the playbook is
-        the command of a container.
-      - It does not wait for an API that is down. One more try tells that, or three where the API was well before.
-      - What is left is delivered after the run, or by the next.
+      - The maximum number of seconds that the end of the playbook waits for delivery, or V(auto).
+      - V(auto) is 2 seconds if delivery continues in the background after the run, and 10 seconds if all processes end
+        with the job, as in a job of a CI system or of AWX, in a systemd service, and if the playbook is the command of
+        a container.
+      - It does not wait for an API that is down. It stops after one more attempt, or after three if the API has
+        answered before.
+      - Events that are left are delivered after the run, or by the next one.
     type: str
     default: auto
     env:
@@ -345,6 +346,53 @@ options:
         key: wait
     vars:
       - name: flashduty_wait
+"""
+
+EXAMPLES = r"""
+# ansible.cfg: every run is reported. Groups such as env_prod and these three variables become labels.
+#
+#   [defaults]
+#   callbacks_enabled = flashcat.flashduty.flashduty_change
+#
+#   [callback_flashduty_change]
+#   integration_key_file = /etc/ansible/flashduty.key
+#   label_groups = env_*=env
+#   label_vars = service, cluster, rack
+
+- name: Upgrade the database under the number of its ticket
+  hosts: db
+  vars:
+    flashduty_change_key: CHANGE-002
+    flashduty_title: "Upgrade the database on {{ flashduty_run.hosts | join(', ') }}"
+    flashduty_link: https://tickets.example.com/CHANGE-002
+    flashduty_labels:
+      service: orders-db
+  tasks:
+    - name: Install the new version
+      ansible.builtin.package:
+        name: postgresql
+        state: latest
+
+- name: Restart the web servers, with one change for each host that names the reason of a failure
+  hosts: web
+  serial: 1
+  vars:
+    flashduty_scope: host
+    flashduty_failure_detail: message
+  tasks:
+    - name: Restart nginx
+      ansible.builtin.service:
+        name: nginx
+        state: restarted
+
+- name: Read what is deployed, which is no change
+  hosts: web
+  vars:
+    flashduty_enabled: false
+  tasks:
+    - name: Read the version
+      ansible.builtin.command: nginx -v
+      changed_when: false
 """
 
 import functools

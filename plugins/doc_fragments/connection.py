@@ -19,7 +19,7 @@ options:
     description: The key of the change integration. It is never printed and never stored.
     type: str
   integration_key_file:
-    description: A file that holds nothing but the key, or the Push URL, of the change integration.
+    description: A file that contains only the key or the Push URL of the change integration.
     type: path
   app_key:
     description:
@@ -33,7 +33,7 @@ options:
     type: str
   plain_http_hosts:
     description:
-      - Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
+      - Hosts to which plain http is allowed, although it shows the key to the network. This machine is always allowed.
     type: list
     elements: str
   validate_certs:
@@ -46,10 +46,10 @@ options:
     description: A client certificate in PEM format.
     type: path
   client_key:
-    description: The private key of O(client_cert), where it is not in the same file.
+    description: The private key of O(client_cert), if it is not in the same file.
     type: path
   timeout:
-    description: The whole budget of one delivery, in seconds. The default is V(10).
+    description: The maximum time that one delivery takes, in seconds. The default is V(10).
     type: float
   state_dir:
     description:
@@ -84,7 +84,7 @@ options:
     vars:
       - name: flashduty_integration_key
   integration_key_file:
-    description: A file that holds nothing but the key, or the Push URL, of the change integration.
+    description: A file that contains only the key or the Push URL of the change integration.
     type: path
     env:
       - name: FLASHDUTY_INTEGRATION_KEY_FILE
@@ -117,7 +117,7 @@ options:
       - name: flashduty_api_url
   plain_http_hosts:
     description:
-      - Hosts to which plain http is allowed although it shows the key to the network. This machine itself always is.
+      - Hosts to which plain http is allowed, although it shows the key to the network. This machine is always allowed.
     type: list
     elements: str
     env:
@@ -158,7 +158,7 @@ options:
     vars:
       - name: flashduty_client_cert
   client_key:
-    description: The private key of O(client_cert), where it is not in the same file.
+    description: The private key of O(client_cert), if it is not in the same file.
     type: path
     env:
       - name: FLASHDUTY_CLIENT_KEY
@@ -168,7 +168,7 @@ options:
     vars:
       - name: flashduty_client_key
   timeout:
-    description: The whole budget of one delivery, in seconds. The default is V(10).
+    description: The maximum time that one delivery takes, in seconds. The default is V(10).
     type: float
     env:
       - name: FLASHDUTY_TIMEOUT

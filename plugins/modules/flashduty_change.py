@@ -11,10 +11,10 @@ short_description: Report a change event to Flashduty
 version_added: 1.0.0
 author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
-  - Reports one event of a change to Flashduty, idempotently. The event is compared with the last one that was
-    delivered, or waits, for that change; if it says the same, nothing is sent.
+  - Reports one event of a change to Flashduty. It is idempotent. If the event says the same as the last one of this
+    change that was delivered or waits for delivery, nothing is sent.
   - With O(app_key), it is compared with what Flashduty shows of the change, so that control nodes that share no disk
-    agree. A field that the task does not give is not compared then. Where Flashduty cannot be asked, the task warns and
+    agree. A field that the task does not give is not compared then. If Flashduty cannot be asked, the task warns and
     compares with what this machine has reported.
   - Runs on the control node, whatever host the task is for. With C(delegate_to) another host, such as a bastion with
     the only way out, the control node still checks, compares, stores and retries the event, and that host sends it. It
@@ -45,8 +45,8 @@ options:
     description:
       - The unique key of the change, usually the ticket's number. Events with one key merge into one change.
       - Without it the event joins the change that the callback P(flashcat.flashduty.flashduty_change#callback) reports
-        for the running playbook, or for the task's host or group where it reports one for each. The task is skipped
-        while the callback waits for something to change.
+        for the running playbook, or for the task's host or group where it reports one for each. The task reports
+        nothing while the callback waits for something to change.
     type: str
   title:
     description: The title of the change. Required with O(change_key).
@@ -54,7 +54,7 @@ options:
   event_time:
     description:
       - When it happened, as Unix seconds or ISO 8601 with a time zone. The default is now.
-      - Only V(Ready) may lie in the future.
+      - Only V(Ready) may be in the future.
     type: str
   description:
     description: At most 2048 characters.
@@ -65,7 +65,7 @@ options:
   labels:
     description:
       - At most 50 labels, keys of at most 128 characters. They relate the change to alerts with the same labels.
-      - Without O(change_key), they come beside those that the change of the run has begun with, which stay as they are.
+      - Without O(change_key), they are added to the labels of the run's change, which stay as they are.
       - Lists are joined by commas; null and empty values make no label.
       - Without this option, an event of a change that this control node has reported before has the labels of the last
         one, so that it reaches the same channel.
@@ -89,7 +89,7 @@ options:
     description:
       - With V(fail), the task fails where the event is not delivered within O(timeout). An event that closes a change
         then stays in the outbox, others are not sent any more.
-      - With V(queue), the task goes on with a warning, and the event stays in the outbox.
+      - With V(queue), the task continues with a warning, and the event stays in the outbox.
     type: str
     choices: [fail, queue]
     default: fail
@@ -98,7 +98,7 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: Report that the upgrade has begun
+- name: Report that the upgrade has started
   flashcat.flashduty.flashduty_change:
     change_key: CHANGE-002
     change_status: Processing

@@ -69,12 +69,12 @@ options:
     type: bool
     default: false
   include_own:
-    description: Whether changes that the callback has reported for this very run are returned as well.
+    description: Whether changes that the callback has reported for this run are returned as well.
     type: bool
     default: true
   limit:
     description:
-      - Return at most so many changes, up to 10000. Where there are more, RV(truncated) is true.
+      - Return at most this many changes, up to 10000. If there are more, RV(truncated) is true.
     type: int
     default: 100
   orderby:

@@ -11,13 +11,13 @@ short_description: Report a change that many hosts share
 version_added: 1.0.0
 author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
-  - Each host of a play says when it begins its part of a change and how it came through. The first one that begins
-    reports the change as Processing, and the last one that is through closes it. It ends as Done when every host that
-    began is done, otherwise as Canceled, naming the hosts that failed.
-  - Hosts that become unreachable or are stopped say nothing any more. They are known as soon as the other hosts are
-    through, and at the latest when ansible-playbook ends, in whatever way.
-  - Where hosts of the play take no part at all, the change is closed when ansible-playbook ends, with the time at which
-    the last host was through; name the hosts in O(hosts) to have it closed earlier.
+  - Each host of a play reports when it starts its part of a change and how it has ended. The first host that starts
+    reports the change as Processing, and the last host that finishes closes it. It ends as Done if all hosts that
+    started are done, otherwise as Canceled, naming the hosts that failed.
+  - Hosts that become unreachable or are stopped report nothing more. They are found when the other hosts have finished,
+    at the latest when ansible-playbook ends, however it ends.
+  - If some hosts of the play take no part, the change is closed when ansible-playbook ends, with the time at which the
+    last host finished. Name the hosts in O(hosts) to have it closed earlier.
   - The role P(flashcat.flashduty.tracked_change#role) does this for a tasks file.
   - Runs on the control node only.
 extends_documentation_fragment:
@@ -44,7 +44,7 @@ options:
     description: The title of the change. Required with O(state=started).
     type: str
   description:
-    description: What the change is about. At its end, what has become of it is put in front.
+    description: What the change is about. At its end, the outcome is put in front.
     type: str
   link:
     description: Address of the ticket.
@@ -53,7 +53,7 @@ options:
     description: Labels as in M(flashcat.flashduty.flashduty_change), the same for all hosts.
     type: dict
   reason:
-    description: What to say about a host that has failed. It is sent to Flashduty as it is.
+    description: Why the host has failed. It is sent to Flashduty unchanged.
     type: str
   failed_task:
     description: The name of the task that has failed, for the label C(failed_task) of the change's end.
@@ -64,7 +64,7 @@ options:
     elements: str
   on_delivery_failure:
     description:
-      - With V(fail), the task fails where the event is not delivered within O(timeout). With V(queue), it goes on with
+      - With V(fail), the task fails if the event is not delivered within O(timeout). With V(queue), it continues with
         a warning, and the event stays in the outbox.
     type: str
     choices: [fail, queue]

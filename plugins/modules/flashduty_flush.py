@@ -11,12 +11,12 @@ short_description: Deliver the events that wait in the outbox
 version_added: 1.0.0
 author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
-  - Closes the runs that vanished without a word, with their last known moment as the time of the event, and delivers
-    what waits in the outbox for the integration.
+  - Closes the changes of runs that ended without a final status, with the last known time of the run, and delivers the
+    events that wait in the outbox for the integration.
   - Runs on the control node. With C(delegate_to) another host, such as a bastion with the only way out, that host sends
-    what waits in the outbox of the control node, one event after the other.
-  - With O(stale_after), also closes changes that Flashduty still shows as in progress although nothing was heard of
-    them for that long. That is for control nodes whose disk does not survive a job, such as containers.
+    the events in the outbox of the control node, one after the other.
+  - With O(stale_after), also closes changes that Flashduty still shows as in progress although they had no event for
+    that long. That is for control nodes whose disk does not survive a job, such as containers.
 extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
@@ -29,7 +29,7 @@ attributes:
     support: full
 options:
   wait:
-    description: How many seconds to wait for the delivery at most.
+    description: The maximum number of seconds to wait for delivery.
     type: float
     default: 60
   stale_after:
@@ -37,35 +37,35 @@ options:
       - Close a change as Canceled when Flashduty shows it as Processing and its last event is older than this. In
         seconds, or with a unit, such as V(90m), V(6h) or V(2d); from 10 minutes to 29 days. Without it, Flashduty is
         not asked.
-      - Choose more than your longest run takes. A run that goes on for longer elsewhere would be reported as Canceled,
+      - Choose more than your longest run takes. A run that takes longer elsewhere would be reported as Canceled,
         until its own end corrects that.
       - Only changes that have the label C(source=ansible), which the callback gives to each of its changes, that belong
         to O(stale_integration_id), and that no run in this outbox has open, are closed. Those that began more than 30
         days ago are not found.
-      - The event says when the change was last heard of, and has that moment as its time. Title, link and labels stay.
+      - The time of the event is that of the change's last event, and its text says so. Title, link and labels stay.
       - Needs O(app_key) and O(stale_integration_id).
     type: str
   stale_integration_id:
     description:
       - The number of the integration that the integration key belongs to, as the Flashduty console and the
         C(integration_id) of M(flashcat.flashduty.flashduty_change_info) show it.
-      - With another integration's number, that one's changes would stay open, and changes of the same keys would appear
-        in the key's own integration.
+      - With the number of another integration, its changes would stay open, and changes with the same keys would appear
+        in the integration of the key.
     type: int
   stale_labels:
     description: Close only changes that have all of these labels too, such as C(controller).
     type: dict
   adopt:
     description:
-      - Of which other integrations this one takes over what lies in the outbox, because their key was replaced by this
-        one's. What waits, and what Flashduty refused for its key alone, is delivered with this key, and runs that
-        vanished are closed with it.
+      - The other integrations whose events in the outbox this one takes over, because their key was replaced by this
+        one's. Events that wait, and those that were refused only because of the key, are delivered with this key, and
+        runs that vanished are closed with it.
       - Names as RV(others) and the warnings of runs show them, or V(true) for all that have the same API address.
-      - Where the new key belongs to another integration in Flashduty, changes that the old one knows stay open there.
+      - If the new key belongs to another integration in Flashduty, changes of the old one stay open there.
     type: list
     elements: str
   drop:
-    description: Of which other integrations what lies in the outbox is given up. Names as in O(adopt), or V(true).
+    description: The other integrations whose events in the outbox are given up. Names as in O(adopt), or V(true).
     type: list
     elements: str
 requirements:
@@ -108,7 +108,7 @@ waiting:
   type: int
 refused:
   description:
-    - The events that Flashduty refused for good, with C(change_key), C(change_status), C(http_status), C(request_id)
+    - The events that Flashduty refused, with C(change_key), C(change_status), C(http_status), C(request_id)
       and C(error).
   returned: success
   type: list

@@ -11,10 +11,10 @@ short_description: Show what this control node has sent to Flashduty
 version_added: 1.0.0
 author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
-  - Lists the events in the outbox of the control node, the latest first, with what became of each and, where Flashduty
-    refused one, its reason. The playbook C(flashcat.flashduty.outbox) prints them.
+  - Lists the events in the outbox of the control node, the latest first, with the state of each and, if Flashduty
+    refused it, the reason. The playbook C(flashcat.flashduty.outbox) prints them.
   - Sends refused events again, or gives them up.
-  - Needs no key and asks nobody. Runs on the control node only.
+  - Needs no key and sends no request. Runs on the control node only.
 extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
@@ -28,14 +28,14 @@ attributes:
     details: An event that was sent again is not refused any more, and naming it again is an error.
 options:
   limit:
-    description: How many events to list at most.
+    description: The maximum number of events to list.
     type: int
     default: 20
   state:
     description:
       - List only events in these states.
-      - V(waiting) for its delivery, V(sending) now, V(delivered), V(refused) by Flashduty for good, V(expired) when it
-        was not worth sending any more or was given up, V(held) while another run reports to the same change.
+      - V(waiting) for delivery, V(sending) now, V(delivered), V(refused) by Flashduty, V(expired) if it became too old
+        to be sent or was given up, V(held) while another run reports to the same change.
     type: list
     elements: str
     choices: [waiting, sending, delivered, refused, expired, held]

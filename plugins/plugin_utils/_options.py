@@ -24,6 +24,11 @@ from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
 from ansible.template import Templar
 
+try:
+    from ansible.module_utils.secrets import register_secrets
+except ImportError:  # before ansible-core 2.22
+    register_secrets = None
+
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     DEFAULT_API_URL,
     KEY_OPTIONS,
@@ -255,11 +260,16 @@ def _keep_nearest_key(options: dict[str, Any], levels: Mapping[str, str]) -> Non
 def connection_of(options: Mapping[str, Any]) -> Connection:
     """The connection that the options describe; one without a key where there is none and a preview needs none.
 
+    ansible-core masks its keys from now on in all output, where it can.
+
     :raises InvalidConnection: naming the option and what is wrong with it.
     """
     try:
-        return Connection.from_options(options)
+        connection = Connection.from_options(options)
     except MissingKey:
         if not options["preview"]:
             raise
         return Connection(DEFAULT_API_URL, "")
+    if register_secrets is not None:
+        register_secrets(key for key in (connection.integration_key, connection.app_key) if key)
+    return connection

@@ -47,7 +47,7 @@ class Finding:
     def to_markdown(self) -> str:
         """A table that reads well as it is and as Markdown."""
         widths = [max(_width(row[column]) for row in (self.columns, *self.rows)) for column in range(len(self.columns))]
-        lines = [f"### {self.title}", "", _line(self.columns, widths)]
+        lines = [f"## {self.title}", "", _line(self.columns, widths)]
         lines.append("| " + " | ".join("-" * width for width in widths) + " |")
         lines += [_line(row, widths) for row in self.rows]
         lines += ["", *(f"- {note}" for note in self.notes)]

@@ -363,14 +363,14 @@ def test_everything_can_be_exported_and_forgotten(sandbox: Sandbox, open_page: O
     assert download.value.suggested_filename == "flashduty-changes.json"
     exported = json.loads(download.value.path().read_text(encoding="utf-8"))
     assert exported == json.loads(json.dumps(sandbox.receiver.changes()))
-    page.get_by_role("button", name="Forget all").click()
+    page.get_by_role("button", name="Clear all").click()
     sure = page.locator("#forget-sure")
     expect(sure).to_contain_text("sandbox_reset=true")
     page.get_by_role("button", name="Keep").click()
     expect(sure).to_be_hidden()
     expect(page.locator(".row")).to_have_count(5)
-    page.get_by_role("button", name="Forget all").click()
-    page.get_by_role("button", name="Forget", exact=True).click()
+    page.get_by_role("button", name="Clear all").click()
+    page.get_by_role("button", name="Clear", exact=True).click()
     expect(page.locator("#empty")).to_contain_text("No change yet.")
     expect(page.get_by_role("link", name="Refused (0)")).to_be_visible()
     assert sandbox.receiver.changes() == []
@@ -764,11 +764,11 @@ def test_it_speaks_the_language_of_the_browser_and_the_other_one(sandbox: Sandbo
 def test_the_theme_can_be_chosen_and_is_kept(sandbox: Sandbox, open_page: OpenPage) -> None:
     page = open_page(color_scheme="light")
     ground = "() => getComputedStyle(document.body).backgroundColor"
-    page.get_by_label("Colours").select_option("dark")
+    page.get_by_label("Colors").select_option("dark")
     assert page.evaluate(ground) == "rgb(16, 20, 24)"
     page.reload()
     assert page.evaluate(ground) == "rgb(16, 20, 24)"
-    page.get_by_label("Colours").select_option("auto")
+    page.get_by_label("Colors").select_option("auto")
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
 
 

@@ -10,6 +10,7 @@ import configparser
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -90,7 +91,7 @@ def _links(name: str) -> list[str]:
 
 
 def _in_english(name: str) -> str:
-    return name.replace(".zh-CN.md", ".md")
+    return name.replace(".zh-CN.", ".")
 
 
 def _place(name: str, link: str) -> tuple[str, int | None]:
@@ -258,6 +259,23 @@ def test_the_injectors_of_the_credential_type_use_its_fields() -> None:
     assert used == set(fields)
     assert set(inputs["required"]) <= set(fields)
     assert all(field["secret"] for field in fields.values())
+
+
+def test_the_site_is_searched_for_links_that_lead_nowhere_and_for_what_it_loads(tmp_path: Path) -> None:
+    (tmp_path / "style.css").write_text("@import url('https://cdn.example/a.css');", encoding="utf-8")
+    (tmp_path / "guide.html").write_text('<h2 id="标签">Labels</h2>', encoding="utf-8")
+    (tmp_path / "index.html").write_text(
+        '<a href="guide.html#%E6%A0%87%E7%AD%BE">Labels</a> <a href="guide.html#gone">Gone</a>'
+        '<a href="gone.html">Gone</a> <a href="https://example.com">Elsewhere</a> <script src="https://cdn.example/a.js"></script>',
+        encoding="utf-8",
+    )
+    faults = runpy.run_path(str(ROOT / "docs" / "site" / "build.py"))["_faults"]
+    assert list(faults(tmp_path)) == [
+        "index.html leads to gone.html, which is not there",
+        "index.html leads to guide.html#gone, which has no such heading",
+        "index.html loads https://cdn.example/a.js",
+        "style.css loads https://cdn.example/a.css",
+    ]
 
 
 def test_the_workflow_runs_what_ci_runs() -> None:

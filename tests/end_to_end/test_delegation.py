@@ -147,6 +147,6 @@ def test_a_refusal_is_told_as_flashduty_tells_it(control: ControlNode, bastion: 
     control.environment["FLASHDUTY_PUSH_URL"] = control.receiver.push_url("wrong-key-0123456789")
     code, output = control.run(play(control))
     assert code == 2, output
-    assert "Flashduty refused the event of change CHANGE-1 for good: InvalidParameter" in " ".join(output.split())
+    assert "Flashduty refused the event of change CHANGE-1: InvalidParameter" in " ".join(output.split())
     assert "wrong-key" not in output
     assert waiting(control) == [("Processing", "refused")]

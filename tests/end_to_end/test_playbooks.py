@@ -52,7 +52,7 @@ def test_report_sends_no_text_that_was_cut_at_a_blank(control: ControlNode) -> N
     code, output = control.run(REPORT, *given)
     assert code == 2
     said = " ".join(output.split())
-    assert "left over is 'the database'." in said
+    assert "Not read: 'the database'." in said
     assert "Quote the value twice" in said
     assert control.receiver.requests() == []
 

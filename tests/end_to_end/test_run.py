@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_the_final_status_is_what_the_exit_code_says(control: ControlNode, endin
     code, output = control.run(control.write("site.yml", ENDINGS[ending]))
     assert control.statuses() == ["Processing", "Canceled" if code else "Done"], output
     assert "Traceback" not in output
+
+
+@pytest.mark.skipif(find_spec("ansible.module_utils.secrets") is None, reason="from ansible-core 2.22 on")
+def test_no_task_of_others_shows_the_key(control: ControlNode) -> None:
+    task = "    - ansible.builtin.debug: {msg: \"{{ lookup('env', 'FLASHDUTY_PUSH_URL') }}\"}\n"
+    code, output = control.run("-vvv", control.write("site.yml", PLAY.format(hosts="web1") + task))
+    assert code == 0
+    assert KEY not in output
+    assert "integration_key=$REDACTED$" in output
+    assert control.statuses() == ["Processing", "Done"]
 
 
 def test_two_playbooks_are_one_change(control: ControlNode) -> None:

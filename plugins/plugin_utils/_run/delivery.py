@@ -206,7 +206,7 @@ class RunDelivery:
         if refused:
             first = refused[0]
             self._notices.warning(
-                f"Flashduty refused {_events(len(refused))} for good: {first.error}"
+                f"Flashduty refused {_events(len(refused))}: {first.error}"
                 f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
                 " Check the integration key and the labels"
             )

@@ -32,6 +32,14 @@ class HostStatus(Enum):
     NOT_REACHED = "not_reached"
 
 
+def part_of(result: Any, name: str) -> Any:
+    """The ``host``, ``task`` or ``result`` of what a callback gets.
+
+    Before ansible-core 2.19, the names start with an underscore; those go from 2.23 on.
+    """
+    return getattr(result, name if hasattr(result, name) else f"_{name}")
+
+
 class FailedTask(NamedTuple):
     """The task at which a host failed.
 
@@ -52,10 +60,10 @@ class FailedTask(NamedTuple):
 
         Nothing else of the result is looked at: even where it is censored, its ``exception`` can hold secrets.
         """
-        task = result._task
+        task = part_of(result, "task")
         # A template that nobody has worked out counts as true.
         hidden = bool(task.no_log)
-        message = "" if hidden or not with_message else _message(result._result)
+        message = "" if hidden or not with_message else _message(part_of(result, "result"))
         return cls(
             None if hidden else _raw_name(task),
             plain_text(str(task.action)),

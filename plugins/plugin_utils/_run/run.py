@@ -52,7 +52,12 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_ru
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
+    FailedTask,
+    Outcome,
+    RunResult,
+    part_of,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
@@ -192,18 +197,18 @@ class Run:
 
     def task_changed(self, result: Any) -> None:
         """A task changed something on a host."""
-        task = result._task
+        task = part_of(result, "task")
         # A report is no change.
         if _options.CALLBACK in (task.action, getattr(task, "resolved_action", None)):
             return
         for reporting in self._reportings.values():
-            changes = reporting.changes.of_host(result._host.get_name())
+            changes = reporting.changes.of_host(part_of(result, "host").get_name())
             self._report(reporting, [change for change in changes if not change.reported])
 
     def host_failed(self, result: Any) -> None:
         """A task failed on a host, or did not reach it; whether that counts, the end tells."""
         with_message = self._settings is not None and self._settings.with_message
-        self._outcome.failures[result._host.get_name()] = FailedTask.of(result, with_message)
+        self._outcome.failures[part_of(result, "host").get_name()] = FailedTask.of(result, with_message)
 
     def playbook_ends(self, stats: Any) -> None:
         """A playbook of the command line has come to its statistics."""

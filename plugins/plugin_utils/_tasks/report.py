@@ -214,7 +214,7 @@ class Report:
     def _refused(self, outcome: Outcome, result: dict[str, Any]) -> None:
         result["error"] = {"code": outcome.error_code, "http_status": outcome.http_status, "message": outcome.error}
         self._failed(
-            f"Flashduty refused the event of change {self._event.change_key} for good: {outcome.error}"
+            f"Flashduty refused the event of change {self._event.change_key}: {outcome.error}"
             f" (HTTP {outcome.http_status}, request_id {outcome.request_id or 'none'})."
             " Check the integration key and the event's fields",
             result,

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Takes the README's picture of the page while the demo keeps it open: `make picture` calls this."""
+"""Takes the READMEs' pictures of the page while the demo keeps it open: `make picture` calls this."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import chromium
 from playwright.sync_api import expect
@@ -22,6 +23,8 @@ DEMO = Path(__file__).parents[3] / "examples" / "demo.py"
 # Whose picture it is says nothing to its readers.
 USER, HOST = "li.na", "control01"
 NEUTRAL = f"import socket\nsocket.gethostname = lambda: {HOST!r}\n"
+# What a monitoring system says of the service whose rollout the demo interrupts.
+ALERT = "service=storefront\ncluster=shop-bj\nenv=prod"
 END_SECONDS = 60.0
 
 
@@ -48,24 +51,20 @@ def demo(folder: Path) -> Iterator[str]:
         process.stdout.close()
 
 
-def main(picture: Path) -> None:
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, demo(Path(folder)) as address, chromium.running() as browser:
-        context = browser.new_context(
-            viewport={"width": 1200, "height": 600}, color_scheme="light", locale="en-US", reduced_motion="reduce"
-        )
-        page = context.new_page()
-        page.goto(address)
-        expect(page.locator(".row")).to_have_count(5)
-        canceled = page.locator(".row[data-status=Canceled] .title").last
-        canceled.click()
-        expect(page.locator(".arrivals > li")).to_have_count(2)
-        assert not re.search(r"\b(root|vm)\b", page.locator("body").inner_text())
-        page.evaluate("() => { document.activeElement.blur(); window.scrollTo(0, 0); }")
-        page.mouse.move(0, 0)
-        page.screenshot(path=picture)
-        context.close()
-    print(f"{picture}: {picture.stat().st_size} bytes")
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, demo(Path(home)) as address, chromium.running() as browser:
+        for locale, name in (("en-US", "sandbox.png"), ("zh-CN", "sandbox.zh-CN.png")):
+            context = browser.new_context(
+                viewport={"width": 1200, "height": 600}, color_scheme="light", locale=locale, reduced_motion="reduce"
+            )
+            page = context.new_page()
+            page.goto(f"{address}?view=correlate&alert={quote(ALERT)}")
+            expect(page.locator(".matches mark").first).to_be_visible()
+            assert not re.search(r"\b(root|vm)\b", page.locator("body").inner_text())
+            page.screenshot(path=folder / name)
+            context.close()
+            print(f"{folder / name}: {(folder / name).stat().st_size} bytes")
 
 
 if __name__ == "__main__":

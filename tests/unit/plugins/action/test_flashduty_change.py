@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A task that reports a change: what it joins, when it is skipped, and what it leaves undone."""
+"""A task that reports a change: what it joins, when it reports nothing, and what it leaves undone."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ def test_what_cannot_be_reported_fails_with_the_options_name(
     assert result["msg"].startswith(told)
 
 
-def test_where_reports_are_turned_off_the_task_is_skipped(ran: Runs, receiver: Receiver) -> None:
+def test_where_reports_are_turned_off_the_task_says_so(ran: Runs, receiver: Receiver) -> None:
     result = ran(variables={"flashduty_enabled": False}, change_key="a", title="t")
-    assert (result["skipped"], result["skip_reason"]) == (True, "flashduty_enabled is false")
+    assert (result["changed"], result["msg"]) == (False, "not reported: flashduty_enabled is false")
     assert receiver.requests() == []
 
 
@@ -123,11 +123,11 @@ def test_a_key_of_its_own_makes_a_change_of_its_own(ran: Runs, join: Callable[..
     assert (event["change_key"], event.get("labels") or {}) == ("a", {})
 
 
-def test_while_the_change_has_not_begun_the_task_is_skipped(ran: Runs, join: Callable[..., None]) -> None:
+def test_while_the_change_has_not_begun_the_task_says_so(ran: Runs, join: Callable[..., None]) -> None:
     join(None)
     result = ran()
-    assert result["skipped"]
-    assert "nothing has changed yet" in result["skip_reason"]
+    assert not result["changed"]
+    assert "nothing has changed yet" in result["msg"]
 
 
 def test_the_change_of_another_integration_is_not_joined(

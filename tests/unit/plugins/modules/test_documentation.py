@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import configparser
 import importlib
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,30 @@ def test_examples_are_valid(name: str) -> None:
     for called, options in calls:
         result = ArgumentSpecValidator({**SPECS[called], **CONNECTION_OPTIONS}).validate(options)
         assert result.error_messages == []
+
+
+def test_examples_of_the_callback_set_options_that_it_has() -> None:
+    callback = importlib.import_module("ansible_collections.flashcat.flashduty.plugins.callback.flashduty_change")
+    options = {
+        **yaml.safe_load(ModuleDocFragment.PLUGIN)["options"],
+        **yaml.safe_load(callback.DOCUMENTATION)["options"],
+    }
+    variables = {entry["name"]: option for option in options.values() for entry in option.get("vars", ())}
+    # The templates', which ansible-core must not render by itself, and each host's labels.
+    variables |= {f"flashduty_{name}": options[name] for name in ("change_key", "title", "description", "link")}
+    variables["flashduty_labels"] = options["labels"]
+    plays = yaml.safe_load(callback.EXAMPLES)
+    settings = [(name, value) for play in plays for name, value in play["vars"].items()]
+    assert settings
+    assert all(play["name"] for play in plays)
+    for name, value in settings:
+        assert value in variables[name].get("choices", [value]), name
+    written = configparser.ConfigParser()
+    written.read_string(textwrap.dedent("\n".join(re.findall(r"^#(   .*)$", callback.EXAMPLES, re.MULTILINE))))
+    assert written["defaults"]["callbacks_enabled"] == f"{COLLECTION}flashduty_change"
+    keys = {entry["key"]: option for option in options.values() for entry in option["ini"]}
+    for key, value in written["callback_flashduty_change"].items():
+        assert value in keys[key].get("choices", [value]), key
 
 
 @pytest.mark.parametrize("role", sorted(path.name for path in (INSTALLED / "roles").iterdir()))

@@ -281,7 +281,7 @@ def test_a_refusal_is_told_once_with_what_flashduty_said(
     with delivering(run, connection, courier):
         run.wait(PATIENCE)
     (text,) = told(notices)
-    for part in ("refused 2 events for good", "no such field", "HTTP 400", "change a"):
+    for part in ("refused 2 events: ", "no such field", "HTTP 400", "change a"):
         assert part in text
     assert any(request["request_id"] in text for request in receiver.requests())
     assert KEY not in text

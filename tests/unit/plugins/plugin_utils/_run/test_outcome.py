@@ -9,6 +9,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, HostStatus, Outcome
 
 
@@ -42,6 +44,20 @@ def test_in_a_run_that_did_not_fail_no_host_is_left_out() -> None:
     result = outcome.result(_stats(processed={"web1": 1}))
     assert not result.failed
     assert set(result.hosts.values()) == {HostStatus.OK}
+
+
+@pytest.mark.parametrize("start", ["", "_"], ids=["since 2.19", "before"])
+def test_a_failed_task_is_read_by_the_names_that_core_has(start: str) -> None:
+    task = SimpleNamespace(
+        no_log=False,
+        action="x",
+        name="",
+        get_name=lambda: "Stop",
+        get_path=lambda: "/a/site.yml:3",
+        get_ds=lambda: None,
+    )
+    found = FailedTask.of(SimpleNamespace(**{f"{start}task": task, f"{start}result": {"msg": "no"}}), True)
+    assert (found.module, found.path, found.message) == ("x", "site.yml:3", "no")
 
 
 def _failed(result: dict[str, Any]) -> str:
