@@ -11,6 +11,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_run
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
@@ -37,23 +38,41 @@ class ActionModule(TaskAction):
             where = TaskConnection(self, options, variables, reporting=True)
             if self.runs_elsewhere:
                 raise InvalidConnection("delegate_to", "this module runs on the control node only, leave it out")
+            host = task_host(variables)
             fields = {**options, "title": options["title"] or "-", "change_status": "Processing"}
             fields["cancel_on_exit"] = True
-            store = where.store
+            store, run = where.store, _reported_run(where)
+            change = None if run is None else run.change_of(host)
+            if run is not None and (change is None or change.change_key != options["change_key"]):
+                run = None
+            if run is not None and change is not None:
+                # It is the change of the run, which closes it.
+                fields.update(cancel_on_exit=False, title=change.title, link=options["link"] or change.link)
+                fields["labels"] = {**(options["labels"] or {}), **change.labels}
+                store = run.store or store
+                if options["state"] != "started":
+                    return {**result, "changed": False, "change_key": change.change_key, "change_status": "Processing"}
+            elif change is not None:
+                if fields["title"] == change.title:
+                    fields["title"] = f"{fields['title']} ({options['change_key']})"
+                part_of = where.messages.part_of(change.title, change.change_key)
+                fields["description"] = "\n".join(filter(None, [options["description"], part_of]))
             report = Report(
                 fields,
                 where.connection,
                 store,
                 where.delivery(store),
                 ansible_playbook(),
+                None if run is None else run.run,
                 outcome_labels=where.outcome_labels,
             )
-            host = task_host(variables)
             if self._task.check_mode or where.preview:
                 preview: dict[str, Any] = report.preview() if options["state"] == "started" else {"changed": False}
                 if where.preview and preview["changed"]:
                     show(self._display, preview["event"])
                 result.update(preview)
+            elif run is not None:
+                result.update(report.send())
             elif options["state"] == "started":
                 result.update(report.start(host))
             else:
@@ -67,6 +86,14 @@ class ActionModule(TaskAction):
         if not self._task.diff:
             result.pop("diff", None)
         return result
+
+
+def _reported_run(where: TaskConnection) -> CurrentRun | None:
+    """The run of this process, where the callback reports it to the integration of the task."""
+    run = current_run()
+    if run is None or run.store is None:
+        return None
+    return run if run.store.integration == where.connection.integration_id(run.store.salt) else None
 
 
 def _pending_hosts(options: dict[str, Any], variables: dict[str, Any]) -> frozenset[str]:

@@ -50,7 +50,12 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_ru
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import FailedTask, Outcome, RunResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
+    FailedTask,
+    Outcome,
+    RunResult,
+    answers_a_failure,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
@@ -196,8 +201,11 @@ class Run:
 
     def host_failed(self, result: Any) -> None:
         """A task failed on a host, or did not reach it; whether that counts, the end tells."""
+        host = result._host.get_name()
+        if host in self._outcome.failures and answers_a_failure(result._task):
+            return
         with_message = self._reporting is not None and self._reporting.settings.with_message
-        self._outcome.failures[result._host.get_name()] = FailedTask.of(result, with_message)
+        self._outcome.failures[host] = FailedTask.of(result, with_message)
 
     def playbook_ends(self, stats: Any) -> None:
         """A playbook of the command line has come to its statistics."""
