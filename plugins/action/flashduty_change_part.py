@@ -12,6 +12,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_run
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
@@ -65,18 +66,21 @@ class ActionModule(TaskAction):
                 ansible_playbook(),
                 None if run is None else run.run,
                 outcome_labels=where.outcome_labels,
+                language=where.language,
             )
             if self._task.check_mode or where.preview:
                 preview: dict[str, Any] = report.preview() if options["state"] == "started" else {"changed": False}
                 if where.preview and preview["changed"]:
-                    show(self._display, preview["event"])
+                    show(self._display, preview["event"], where.language)
                 result.update(preview)
             elif run is not None:
                 result.update(report.send())
             elif options["state"] == "started":
                 result.update(report.start(host))
             else:
-                part = Part(host, options["state"], options["reason"] or "", options["failed_task"] or "", time.time())
+                part = Part(
+                    host, options["state"], _reason(options, where.language), options["failed_task"] or "", time.time()
+                )
                 result.update(report.end(part, _pending_hosts(options, variables)))
             result["warnings"] = report.warnings
         except TurnedOff as off:
@@ -86,6 +90,24 @@ class ActionModule(TaskAction):
         if not self._task.diff:
             result.pop("diff", None)
         return result
+
+
+def _reason(options: dict[str, Any], language: str) -> str:
+    """Why a host has failed, in that language; empty where it has not."""
+    if options["reason"] or options["state"] != "failed":
+        return options["reason"] or ""
+    at = "failed-at-task" if options["failed_module"] else "failed-at-no-log"
+    where = notice(language, at, task=options["failed_task"], module=options["failed_module"])
+    if options["message"]:
+        where = notice(language, "failed-with", where=where, message=options["message"].rstrip(". "))
+    rollback = {
+        "none": "",
+        "done": notice(language, "rolled-back"),
+        "failed": notice(language, "rollback-failed", task=options["rollback_task"])
+        if options["rollback_task"]
+        else notice(language, "rollback-failed-no-log"),
+    }[options["rollback"]]
+    return notice(language, "reason", where=where, rollback=rollback)
 
 
 def _reported_run(where: TaskConnection) -> CurrentRun | None:

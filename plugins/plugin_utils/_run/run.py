@@ -10,6 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shlex
@@ -29,7 +30,11 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     ChangeEvent,
     plain_text,
 )
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
+    Connection,
+    InvalidConnection,
+    MissingKey,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, received
@@ -49,6 +54,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_ru
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
@@ -102,6 +108,7 @@ class Run:
     def __init__(self, display: Any) -> None:
         self._display = display
         self._notices = Notices(self._show)
+        self._notices.language = language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
         self._pid = os.getpid()
         self._id = uuid.uuid4().hex
         self._started = time.time()
@@ -123,14 +130,20 @@ class Run:
         self._beginning: list[ChangeEvent] = []
         self._ending: list[ChangeEvent] = []
         self._is_told = False
-        self._flush_arguments = ""
+        self._flush_arguments: Callable[[], str] = str
         #: Whether a task that changes something begins a change.
         self.awaits_change = False
 
     def _show(self, notice: Notice) -> None:
         show = self._display.warning if notice.level == "warning" else self._display.vvv
         # The advice to flush is of use with what says where to deliver to.
-        show(f"flashduty_change: {notice.text.replace(FLUSH, FLUSH + self._flush_arguments)}")
+        text = notice.text
+        if FLUSH in text:
+            arguments = ""
+            with contextlib.suppress(Exception):  # the warning matters more
+                arguments = self._flush_arguments()
+            text = text.replace(FLUSH, FLUSH + arguments)
+        show(f"flashduty_change: {text}")
 
     @property
     def _is_followed(self) -> bool:
@@ -147,15 +160,21 @@ class Run:
     def _tell_beginning(self, events: Sequence[ChangeEvent]) -> None:
         first = events[0]
         link = f", {first.link}" if first.link else ""
-        more = f" and {len(events) - 1} more" if len(events) > 1 else ""
-        self._tell(f"this run is reported to Flashduty as change {first.change_key}{link}{more}")
+        more = self._said("and-more", count=len(events) - 1) if len(events) > 1 else ""
+        self._tell(self._said("this-run", change=f"{first.change_key}{link}{more}"))
 
     def _tell_end(self, store: Store) -> None:
         try:
             taken, all_events = store.look(lambda outbox, _integration: _taken(outbox, self._id))
         except OutboxError:  # of which the sink has told
             return
-        self._tell(f"Flashduty has taken {taken} of {all_events} events of this run")
+        self._tell(self._said("taken", taken=taken, count=all_events))
+
+    def _said(self, name: str, **values: Any) -> str:
+        # Loaded where there is something to say.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+
+        return notice(self._notices.language, name, **values)
 
     @property
     def is_open(self) -> bool:
@@ -223,12 +242,8 @@ class Run:
         """Something was not heard, or not reported, because of an error of ours."""
         # The statistics decide whether a host was reached.
         self._outcome.pending_hosts.clear()
-        meaning = (
-            "something is missing from what is reported; the run's end is reported all the same"
-            if self.is_open
-            else "nothing is reported yet; the next play is tried again"
-        )
-        self._notices.warning(f"{meaning} (in {method}, {type(error).__name__}: {error})")
+        meaning = "something-missing" if self.is_open else "nothing-yet"
+        self._notices.warning(self._said(meaning, where=f"in {method}, {type(error).__name__}: {error}"))
 
     # Plays
 
@@ -256,13 +271,14 @@ class Run:
         """The options of a play; where they cannot be used those of the play before it, None where there is none."""
         try:
             options = _options.resolved(variables, template)
+            self._notices.language = language_of(str(options["language"]), os.environ)
             self._wait = asked_seconds(options["wait"])
             self._options = options
         except InvalidConnection as error:
             if self._reporting is None:
                 self._refuse(str(error))
                 return None
-            self._notices.warning(f"a play goes on with the settings of the one before it: {error}")
+            self._notices.warning(self._said("settings-kept", problem=error))
         return self._options
 
     def _begin(
@@ -276,14 +292,14 @@ class Run:
         try:
             connection = _options.connection_of(options)
         except InvalidConnection as error:
-            self._refuse(str(error))
+            self._refuse(self._said("no-key") if isinstance(error, MissingKey) else str(error))
             return None
         problem = None if options["preview"] else requests_is_missing()
         if problem is not None:
             self._refuse(problem)
             return None
         self._notices.redact = connection.redact
-        self._flush_arguments = _flush_arguments(variables)
+        self._flush_arguments = functools.partial(_flush_arguments, play, variables)
         extra_vars = play.get_variable_manager().extra_vars
         subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
         settings = Settings.of(
@@ -301,7 +317,7 @@ class Run:
         if options["preview"]:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 
-            return Preview(self._display)
+            return Preview(self._display, self._notices.language)
         self._signals = Signals(signal.set_wakeup_fd)
         return RunDelivery(
             _options.state_dir(options),
@@ -316,7 +332,7 @@ class Run:
         )
 
     def _refuse(self, problem: str) -> None:
-        self._notices.warning(f"this run is not reported to Flashduty: {problem}")
+        self._notices.warning(self._said("not-reported", problem=problem))
 
     def _add_play(self, reporting: _Reporting, play: Any, hosts: list[Any], options: Mapping[str, Any]) -> None:
         """A play that is reported starts: its changes are reported, or await that a task changes something."""
@@ -413,7 +429,7 @@ class Run:
             # A second Ctrl-C ends the wait.
             pass
         except Exception as error:  # the courier, or the next run, closes it then
-            self._notices.warning(f"the end of this run is left to the courier: {error}")
+            self._notices.warning(self._said("end-left", problem=error))
 
     def _finish(self, end: _End) -> None:
         """End a run that has come to its statistics."""
@@ -479,16 +495,25 @@ def _joined_by(reporting: _Reporting, host: str) -> JoinedChange | None:
     return JoinedChange(event.change_key, event.title, event.link, event.labels)
 
 
-def _flush_arguments(variables: Mapping[str, Any]) -> str:
-    """What a flush needs on its command line to find the key; empty where the key is not in the inventory."""
-    if not any(name in variables for name in _KEY_VARIABLES):
+def _flush_arguments(play: Any, variables: Mapping[str, Any]) -> str:
+    """What a flush needs on its command line to find the key; empty where the key is in no variable."""
+    names = [name for name in _KEY_VARIABLES if name in variables]
+    if not names:
         return ""
     arguments = context.CLIARGS
     words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
+    # Those that are files alone: one that was written out is a secret.
+    files = [each for each in arguments.get("extra_vars") or () if str(each).startswith("@")]
+    words += [word for each in files for word in ("-e", each)]
     for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
         words += [word for value in arguments.get(name) or () for word in (option, value)]
     words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
-    return "".join(f" {shlex.quote(str(word))}" for word in words)
+    needed = "".join(f" {shlex.quote(str(word))}" for word in words)
+    manager = _operator_variables.manager_without_answers(play.get_variable_manager())
+    in_extra = any(name in manager.extra_vars for name in names)
+    if (in_extra and files) or (not in_extra and _operator_variables.are_in_inventory(manager, names)):
+        return needed
+    return " -e flashduty_push_url=PUSH_URL"
 
 
 def _taken(outbox: Outbox, run: str) -> tuple[int, int]:

@@ -321,7 +321,7 @@ def _of_others(state_dir: str, connections: Sequence[Connection]) -> Iterator[Fo
     except OutboxError:  # of which another finding tells
         return
     for each in left:
-        yield found("outbox-other-key", integration=each.name, what=each.text(), flush=FLUSH)
+        yield found("outbox-other-key", integration=each.name, what=each, flush=FLUSH)
 
 
 def _spools(state_dir: str) -> Iterator[Found]:

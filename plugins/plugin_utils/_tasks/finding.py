@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import KINDS
 
 _SHOWN_HOSTS = 5
@@ -79,7 +80,11 @@ class Found(NamedTuple):
         """
         known = KINDS[self.kind]
         values = {
-            name: value.said(language) if isinstance(value, (Origin, Counted)) else value
+            name: value.said(language)
+            if isinstance(value, (Origin, Counted))
+            else value.text(language)
+            if isinstance(value, LeftOver)
+            else value
             for name, value in self.values.items()
         }
         text, advice = (part.format_map(values) for part in (known.zh if language == "zh" else known.en))
