@@ -65,10 +65,11 @@ class ActionModule(TaskAction):
             None if run is None else run.run,
             None if run is not None or where.preview else where.remote_state,
             where.outcome_labels,
+            where.language,
         )
         result = report.preview() if self._task.check_mode or where.preview else report.send()
         if where.preview and result["changed"]:
-            show(self._display, result["event"])
+            show(self._display, result["event"], where.language)
         return {**result, "warnings": report.warnings}
 
     @staticmethod

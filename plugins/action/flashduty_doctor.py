@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_labels import guessed_env
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, found
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import Inventory
 
 
 class ActionModule(TaskAction):
@@ -27,15 +32,24 @@ class ActionModule(TaskAction):
             options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
         except InvalidConnection as error:
             # The rest hangs on this one.
-            return {**result, **_told([Finding("settings", "fail", str(error), "Correct it, and look again")], str)}
+            return {**result, **_told([found("setting-invalid", problem=error).said(_language())], str)}
         origins = dict(_options.origins())
         for name in options:
             if given.get(name) is not None:
                 origins[name] = "the task"
             elif options[name] is not None and f"flashduty_{name}" in (task_vars or {}):
                 origins[name] = f"the variable flashduty_{name}"
-        findings = [*examine(options, origins, {*(task_vars or {})}), *guessed_env(self._task.get_play(), options)]
-        return {**result, **_told(findings, _redaction(options))}
+        inventory = Inventory(self, {name: value for name, value in given.items() if value is not None})
+        findings = [
+            *examine(options, origins, {*(task_vars or {})}, inventory),
+            *guessed_env(self._task.get_play(), options),
+        ]
+        return {**result, **_told(findings, _redaction(options, inventory.connections))}
+
+
+def _language() -> str:
+    """That of the environment, where the options cannot be had."""
+    return language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
 
 
 def _told(findings: Sequence[Finding], redact: Callable[[str], str]) -> dict[str, Any]:
@@ -47,8 +61,7 @@ def _told(findings: Sequence[Finding], redact: Callable[[str], str]) -> dict[str
     }
 
 
-def _redaction(options: Mapping[str, Any]) -> Callable[[str], str]:
-    try:
-        return Connection.from_options(options).redact
-    except InvalidConnection:
-        return str
+def _redaction(options: Mapping[str, Any], connections: Sequence[Connection]) -> Callable[[str], str]:
+    with suppress(InvalidConnection):
+        connections = [Connection.from_options(options), *connections]
+    return lambda text: functools.reduce(lambda left, connection: connection.redact(left), connections, text)

@@ -8,14 +8,19 @@ from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, FLUSH_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import InvalidQuery
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection, MissingKey
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     TaskAction,
     TaskConnection,
     failure,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.flush import Flush
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.flush import Flush, SeveralFlushes
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import (
+    Inventory,
+    integration_of,
+    names_of,
+)
 
 
 class ActionModule(TaskAction):
@@ -26,12 +31,55 @@ class ActionModule(TaskAction):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _unused, options = self.validate_argument_spec({**FLUSH_OPTIONS, **CONNECTION_OPTIONS})
         try:
-            where = TaskConnection(self, options, task_vars or {})
-            store = where.store
-            options["outcome_labels"] = where.outcome_labels
-            flush = Flush(options, where.connection, store, where.delivery(store), where.find)
-            only_look = self._task.check_mode or where.preview
-            result.update(flush.preview() if only_look else flush.flush())
+            several = self._integrations(options, task_vars or {})
+            first = several[0]
+            if len(several) > 1:
+                for option in ("adopt", "stale_after"):
+                    if options.get(option):
+                        raise InvalidQuery(
+                            option,
+                            "is for one integration, and the inventory names several: say which by"
+                            " -e flashduty_push_url=PUSH_URL",
+                        )
+            names = names_of(first.state_dir, [each.connection for each in several])
+            flushes = []
+            for where in several:
+                store = where.store
+                given = {**options, "outcome_labels": where.outcome_labels, "language": first.language}
+                beside = [each.connection for each in several if each is not where]
+                flush = Flush(
+                    given if where is first else {**given, "drop": None},
+                    where.connection,
+                    store,
+                    where.delivery(store),
+                    where.find,
+                    beside,
+                    first.language,
+                )
+                flushes.append((names[integration_of(where.connection)], flush))
+            both = SeveralFlushes(flushes, first.language)
+            only_look = self._task.check_mode or first.preview
+            result.update(both.preview() if only_look else both.flush(float(options["wait"])))
         except (InvalidQuery, InvalidConnection, OutboxError, OSError) as error:
             result.update(failure(error))
         return result
+
+    def _integrations(self, options: dict[str, Any], task_vars: dict[str, Any]) -> list[TaskConnection]:
+        """That of the task, and those that variables of the inventory's hosts name.
+
+        :raises MissingKey: where there is none.
+        """
+        found: list[TaskConnection] = []
+        missing: MissingKey | None = None
+        try:
+            found.append(TaskConnection(self, options, task_vars))
+        except MissingKey as error:
+            missing = error
+        given = {name: options[name] for name in CONNECTION_OPTIONS if options.get(name) is not None}
+        for connection in Inventory(self, given).connections:
+            if integration_of(connection) not in [integration_of(each.connection) for each in found]:
+                key = {"api_url": connection.api_url, "integration_key": connection.integration_key}
+                found.append(TaskConnection(self, {**options, **key}, task_vars))
+        if missing is not None and not found:
+            raise missing
+        return found

@@ -299,8 +299,9 @@ options:
       - name: flashduty_failure_detail
   language:
     description:
-      - The language of the default texts, English or Chinese. With V(auto), Chinese where the first that is set of
-        E(LC_ALL), E(LC_MESSAGES) and E(LANG) begins with C(zh), otherwise English.
+      - The language of the default texts, of warnings, and of what this collection's tasks say, English or Chinese.
+        With V(auto), Chinese where the first that is set of E(LC_ALL), E(LC_MESSAGES) and E(LANG) begins with C(zh),
+        otherwise English.
     type: str
     choices: [auto, en, zh]
     default: auto

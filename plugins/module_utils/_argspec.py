@@ -50,6 +50,10 @@ PART_OPTIONS: _Spec = {
     "labels": {"type": "dict"},
     "reason": {"type": "str"},
     "failed_task": {"type": "str"},
+    "failed_module": {"type": "str"},
+    "message": {"type": "str"},
+    "rollback": {"type": "str", "choices": ["none", "done", "failed"], "default": "none"},
+    "rollback_task": {"type": "str"},
     "hosts": {"type": "list", "elements": "str"},
     "on_delivery_failure": {"type": "str", "choices": ["fail", "queue"], "default": "queue"},
 }

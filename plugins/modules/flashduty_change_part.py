@@ -58,6 +58,22 @@ options:
   failed_task:
     description: The name of the task that has failed, for the label C(failed_task) of the change's end.
     type: str
+  failed_module:
+    description:
+      - The module of the task that has failed. Without it and without O(reason), it is said that a task with C(no_log)
+        has failed.
+    type: str
+  message:
+    description: What that task said. It may hold secrets.
+    type: str
+  rollback:
+    description: What has become of the rollback.
+    type: str
+    choices: [none, done, failed]
+    default: none
+  rollback_task:
+    description: The name of the task at which the rollback has failed.
+    type: str
   hosts:
     description: The hosts that take part. The default is all hosts of the play.
     type: list

@@ -14,6 +14,8 @@ description:
   - Looks at versions, configuration, callback, keys, network, proxy, certificate, clock and outbox of the control node,
     and says of each whether it is right and otherwise what to do. The playbook C(flashcat.flashduty.doctor)
     prints it. With C(-i), it also says from what the label C(env) of these hosts is guessed.
+  - Where hosts of the inventory have keys in their variables, says which integration each group reports to, which
+    hosts have none, and asks about each of these keys. So name the inventory, as for a run.
   - It creates no change. To find out about the integration key it sends an empty event, which the API has to refuse,
     once with the key and once with a made-up one, and compares what the API objects to. Where it answers both alike, it
     cannot be known whether the key is right, and that is said.
@@ -50,7 +52,9 @@ healthy:
   returned: always
   type: bool
 findings:
-  description: What was found, as C(check), C(state) (C(ok), C(warn) or C(fail)), C(text) and C(advice).
+  description:
+    - What was found, as C(check), C(state) (C(ok), C(warn) or C(fail)), C(text), C(advice) and C(kind), its name in the
+      table of docs/troubleshooting.md.
   returned: always
   type: list
   elements: dict

@@ -13,6 +13,8 @@ author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
   - Closes the changes of runs that ended without a final status, with the last known time of the run, and delivers the
     events that wait in the outbox for the integration.
+  - Does so for each integration that variables of the inventory's hosts and groups name, one after the other, where no
+    option of the task names one. What only a playbook sets, it cannot know.
   - Runs on the control node. With C(delegate_to) another host, such as a bastion with the only way out, that host sends
     the events in the outbox of the control node, one after the other.
   - With O(stale_after), also closes changes that Flashduty still shows as in progress although they had no event for
@@ -130,6 +132,18 @@ dropped:
   returned: success
   type: list
   elements: dict
+integrations:
+  description:
+    - What was done for each integration, as C(integration), the name that warnings and the doctor show, and how many
+      events were C(delivered), C(waiting), C(closed) and C(refused).
+  returned: success
+  type: list
+  elements: dict
+lines:
+  description: RV(integrations) as lines of text.
+  returned: success
+  type: list
+  elements: str
 of_others:
   description: RV(adopted), RV(dropped) and RV(others) as lines of text.
   returned: success

@@ -29,11 +29,13 @@ class Notices:
     """Shows notices, or collects them where there is nobody to show them to.
 
     :ivar redact: takes out of each text what must not be shown.
+    :ivar language: that of what is said, en or zh.
     :param show: shows one; None leaves it to :meth:`take`.
     """
 
     def __init__(self, show: Callable[[Notice], object] | None = None) -> None:
         self.redact: Callable[[str], str] = str
+        self.language = "en"
         self._show = show
         self._seen: set[str] = set()
         self._waiting: list[Notice] = []

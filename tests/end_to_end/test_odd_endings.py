@@ -196,7 +196,7 @@ def test_a_setting_that_fails_half_way_costs_one_warning_and_not_the_end(stage: 
     path.write_text("".join(f"- hosts: web1{play}" for play in (first, *bad)))
     run = stage.start(BY_HAND, str(path))
     assert finished(stage, run) == (0, "Done")
-    assert " ".join(run.output.split()).count("goes on with the settings of the one before it: wait: ") == 1
+    assert " ".join(run.output.split()).count("is reported with the settings of the one before it: wait: ") == 1
 
 
 def test_the_first_courier_dies(stage: Stage) -> None:

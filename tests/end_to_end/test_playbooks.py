@@ -170,3 +170,17 @@ def test_doctor_looks_into_the_outbox(control: ControlNode) -> None:
     for said in ("1 event in", "others may look into", "1 damaged file set aside"):
         assert said in output
     os.chmod(folder, 0o700)
+
+
+def test_doctor_says_where_each_group_reports_to(control: ControlNode) -> None:
+    del control.environment["FLASHDUTY_PUSH_URL"]
+    (control.folder / "group_vars").mkdir()
+    control.write("group_vars/web.yml", f"flashduty_push_url: {control.receiver.push_url(KEY)}\n")
+    for arguments in ((), ("--check",)):
+        code, output = control.run(DOCTOR, *arguments)
+        said = " ".join(output.split())
+        assert code == 0, output
+        assert "the group web reports to the integration #1 (2 hosts)" in said
+        assert "1 host (db1) without an integration key while others have one" in said
+        assert _findings(output)["key"].startswith("ok accepted")
+        assert KEY not in output

@@ -477,7 +477,7 @@ def test_a_setting_that_fails_half_way_leaves_that_of_the_play_before(control: C
     code, output = control.run(control.write("site.yml", PLAY.format(name="One", hosts="web") + OK + broken + OK))
     assert code == 0, output
     assert output.count("flashduty_change:") == 1
-    assert "goes on with the settings of the one before it: wait: must be auto or a number of seconds" in " ".join(
+    assert "is reported with the settings of the one before it: wait: must be auto or a number of seconds" in " ".join(
         output.split()
     )
     assert control.statuses() == ["Processing", "Done"]

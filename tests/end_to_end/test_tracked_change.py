@@ -183,6 +183,51 @@ def test_the_role_says_what_is_missing(control: ControlNode) -> None:
     assert control.receiver.requests() == []
 
 
+# ---- beside the callback
+
+
+def _both(control: ControlNode, play: str, failing: bool = True) -> str:
+    control.environment["ANSIBLE_CALLBACKS_ENABLED"] = "flashcat.flashduty.flashduty_change"
+    control.write("back.yml", "- name: Back\n  ansible.builtin.fail: {msg: cannot}\n")
+    return _role(control, FAILS_ON_WEB2 if failing else OK, play=play, tracked_change_rollback_tasks="back.yml")
+
+
+def _changes(control: ControlNode, count: int) -> dict[str, Any]:
+    """The changes by their titles, once all have ended."""
+    control.receiver.wait_for(
+        lambda: [change["end_time"] > 0 for change in control.receiver.changes()] == [True] * count, PATIENCE
+    )
+    return {change["title"]: change for change in control.receiver.changes()}
+
+
+@BOTH_MERGES
+def test_the_run_names_the_task_that_broke_and_the_role_s_change_says_whose_part_it_is(control: ControlNode) -> None:
+    path = _both(control, "  vars: {flashduty_title: Upgrade, flashduty_change_key: RUN-1}\n")
+    assert control.run(path)[0] == 2
+    changes = _changes(control, 2)
+    assert sorted(changes) == ["Upgrade", "Upgrade (CHG-7)"]
+    for change in changes.values():
+        outcome = {name: change["labels"][name] for name in ("result", "failed_host", "failed_task")}
+        assert outcome == {"result": "failed", "failed_host": "web2", "failed_task": "Work"}
+    assert control.last_text("RUN-1").startswith("Failed: web2 at task 'Work' (ansible.builtin.fail, work.yml:1).")
+    assert control.last_text("CHG-7").splitlines()[-1] == "Part of the change RUN-1 (Upgrade)."
+    (first, *_rest) = [event["body"] for event in control.receiver.events() if event["change_key"] == "CHG-7"]
+    assert first["description"] == "Part of the change RUN-1 (Upgrade)."
+
+
+@BOTH_MERGES
+@pytest.mark.parametrize("failing", [False, True])
+def test_with_the_key_of_the_run_both_are_one_change_that_the_run_closes(control: ControlNode, failing: bool) -> None:
+    path = _both(control, "  vars: {flashduty_title: Upgrade, flashduty_change_key: CHG-7}\n", failing)
+    code, output = control.run(path)
+    assert code == (2 if failing else 0), output
+    (change,) = _changes(control, 1).values()
+    assert (change["title"], change["labels"]["result"]) == ("Upgrade", "failed" if failing else "ok")
+    assert "storefront" in [event["body"]["labels"].get("service") for event in control.receiver.events()]
+    assert control.statuses()[-1] == ("Canceled" if failing else "Done")
+    assert set(control.statuses()[:-1]) == {"Processing"}
+
+
 # ---- cancel_on_exit
 
 

@@ -52,8 +52,16 @@ class LeftOver(NamedTuple):
         """The integration, for people: nothing of its key."""
         return name_of(self.integration)
 
-    def text(self) -> str:
-        """How much of what, since when and from where."""
+    def text(self, language: str = "en") -> str:
+        """How much of what, since when and from where.
+
+        :param language: en or zh.
+        """
+        if language == "zh":
+            found = {"个事件": self.events, "个意外结束的运行": self.runs}
+            told = "、".join(f"{count} {name}" for name, count in found.items() if count)
+            at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
+            return f"自 {at} 起的 {told}{f'（{self.title}）' if self.title else ''}"
         counts = {"event": self.events, "vanished run": self.runs}
         what = " and ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count)
         since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))

@@ -20,6 +20,23 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 )
 
 _SHOWN = 20
+# The courier says these as well, so they lie where it can read them.
+_TEXTS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "failed": "Failed: {host}: {text}",
+        "failed alone": "Failed: {host}",
+        "lost": "Not finished: {host}, it became unreachable or was stopped.",
+        "more": "And {count} more hosts.",
+        "done": "{done} of {all} hosts done.",
+    },
+    "zh": {
+        "failed": "失败：{host}：{text}",
+        "failed alone": "失败：{host}",
+        "lost": "未完成：{host}，该主机不可达或被中止。",
+        "more": "另有 {count} 台主机。",
+        "done": "{all} 台主机中 {done} 台已完成。",
+    },
+}
 _TASKS_MAX = 256
 
 
@@ -52,17 +69,20 @@ class Conclusion(NamedTuple):
     outcome: Mapping[str, str]
 
     @classmethod
-    def of(cls, parts: Iterable[Part]) -> Conclusion:
+    def of(cls, parts: Iterable[Part], language: str = "en") -> Conclusion:
         """Done where every host is done; a host that started and is heard of no more did not come through."""
+        texts = _TEXTS[language]
         parts = list(parts)
         failed = [part for part in parts if part.outcome == "failed"]
         lost = [part for part in parts if part.outcome == "started"]
         done = len(parts) - len(failed) - len(lost)
-        lines = [f"Failed: {part.host}{': ' if part.text else ''}{part.text}" for part in failed]
-        lines += [f"Not finished: {part.host}, it became unreachable or was stopped." for part in lost]
+        lines = [
+            texts["failed" if part.text else "failed alone"].format(host=part.host, text=part.text) for part in failed
+        ]
+        lines += [texts["lost"].format(host=part.host) for part in lost]
         if len(lines) > _SHOWN:
-            lines = [*lines[:_SHOWN], f"And {len(lines) - _SHOWN} more hosts."]
-        lines.append(f"{done} of {len(parts)} hosts done.")
+            lines = [*lines[:_SHOWN], texts["more"].format(count=len(lines) - _SHOWN)]
+        lines.append(texts["done"].format(done=done, all=len(parts)))
         status = "Canceled" if failed or lost else "Done"
         outcome: dict[str, str] = {"result": "failed" if failed else "stopped" if lost else "ok"}
         if failed or lost:
@@ -77,3 +97,8 @@ def described(text: str, description: str | None) -> str:
     """The description of the event that ends a change: how it ended, then what it was about."""
     whole = "\n".join(part for part in (text, description) if part)
     return shortened(plain_text(whole, lines=True), DESCRIPTION_MAX)
+
+
+def language_of(text: str) -> str:
+    """The language that a text of ours is in: zh where it has Chinese characters, otherwise en."""
+    return "zh" if any(character > "\u2e7f" for character in text) else "en"

@@ -190,7 +190,9 @@ class Runs:
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
             outcome: Mapping[str, str] = {"result": "interrupted" if text else row["vanished_result"]}
             if parts:
-                concluded, outcome = _concluded(parts, ChangeEvent.from_json(row["body"]), moment)
+                concluded, outcome = _concluded(
+                    parts, ChangeEvent.from_json(row["body"]), moment, str(row["vanished_text"])
+                )
                 fields.update(concluded)
             if row["vanished_result"]:
                 fields["labels"] = with_outcome(fields.get("labels") or {}, outcome)
@@ -324,11 +326,17 @@ class Runs:
         )
 
 
-def _concluded(parts: Iterable[Part], event: ChangeEvent, moment: float) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """The fields of the event that ends a change of parts, and the labels of its outcome."""
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Conclusion, described
+def _concluded(
+    parts: Iterable[Part], event: ChangeEvent, moment: float, vanished_text: str
+) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """The fields of the event that ends a change of parts, in the language of ``vanished_text``, and its outcome."""
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import (
+        Conclusion,
+        described,
+        language_of,
+    )
 
-    conclusion = Conclusion.of(parts)
+    conclusion = Conclusion.of(parts, language_of(vanished_text))
     moment = conclusion.at if conclusion.change_status == "Done" else moment
     text = described(conclusion.text, event.description)
     fields = {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
@@ -160,7 +160,7 @@ class RunDelivery:
         try:
             self._courier.wake()
         except (OSError, OutboxError, NotImplementedError) as error:
-            self._nobody = f"the courier cannot be started: {error}"
+            self._nobody = self._said("courier-not-started", problem=error)
             self._notices.debug(self._nobody)
         return not self._nobody
 
@@ -187,53 +187,39 @@ class RunDelivery:
         waiting = 0 if is_delivered else outbox.events.pending(integration)
         reason = outbox.claims.last_error(integration)
         if waiting and self._nobody:
-            self._notices.warning(
-                f"{_events(waiting)} not delivered ({self._nobody}), kept in {outbox.folder};"
-                f" nothing delivers now. Once that is repaired, the next run does, or: {FLUSH}"
-            )
+            self._warn("nobody-delivers", count=waiting, nobody=self._nobody, folder=outbox.folder)
         elif waiting:
-            self._notices.warning(
-                f"{_events(waiting)} not delivered yet ({reason or 'no answer yet'}), kept in {outbox.folder};"
-                f" {self._what_follows}"
-            )
+            reason = reason or self._said("no-answer-yet")
+            # The first process of a container takes all others with it.
+            name = "not-delivered-in-container" if self._process.pid == 1 else "not-delivered-yet"
+            self._warn(name, count=waiting, reason=reason, folder=outbox.folder)
         if is_delivered:
             self._tell_of_others(outbox, integration)
         if given_up:
-            self._notices.warning(
-                f"{_events(len(given_up))} given up: {given_up[0].error}. Their changes may be shown as in progress for"
-                f" ever. Find out why Flashduty took nothing: {DOCTOR}"
-            )
+            self._warn("given-up", count=len(given_up), reason=given_up[0].error)
         if refused:
             first = refused[0]
-            self._notices.warning(
-                f"Flashduty refused {_events(len(refused))}: {first.error}"
-                f" (HTTP {first.http_status}, change {first.change_key}, request_id {first.request_id or 'none'})."
-                " Check the integration key and the labels"
+            self._warn(
+                "refused",
+                count=len(refused),
+                reason=first.error,
+                http_status=first.http_status,
+                change_key=first.change_key,
+                request_id=first.request_id or "none",
             )
-
-    @property
-    def _what_follows(self) -> str:
-        if self._process.pid == 1:
-            return (
-                "nothing delivers once ansible-playbook, the first process of its container, has ended. Where that"
-                f" folder outlives it, the next run does, or: {FLUSH}"
-            )
-        return (
-            "delivery goes on in the background, unless the end of this job stops it, and with the next run,"
-            f" or now: {FLUSH}"
-        )
 
     def _tell_of_others(self, outbox: Outbox, integration: str) -> None:
         beside = self._beside()
         for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN):
-            if left.integration in beside:
-                continue
-            self._notices.warning(
-                f"the outbox holds, for the integration {left.name} that this run has no key of: {left.text()}."
-                f" While its key is in use, flush with it: {FLUSH}. If its key was replaced, let this integration have"
-                f" it: {FLUSH} -e adopt={left.name}"
-            )
+            if left.integration not in beside:
+                self._warn("of-other-integration", integration=left.name, what=left.text(self._notices.language))
 
+    def _warn(self, name: str, count: int = 0, **values: Any) -> None:
+        events = self._said("event" if count == 1 else "events", count=count)
+        self._notices.warning(self._said(name, events=events, flush=FLUSH, doctor=DOCTOR, **values))
 
-def _events(count: int) -> str:
-    return f"{count} event{'' if count == 1 else 's'}"
+    def _said(self, name: str, **values: Any) -> str:
+        # Loaded where there is something to say.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+
+        return notice(self._notices.language, name, **values)

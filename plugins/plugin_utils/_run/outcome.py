@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text, shortened
 
 _MESSAGE_MAX = 300
+# It runs the tasks of others, whose names need not begin with its own.
+_OUR_ROLE = "flashcat.flashduty.tracked_change : "
 
 
 class HostStatus(Enum):
@@ -72,6 +74,16 @@ class FailedTask(NamedTuple):
         )
 
 
+def answers_a_failure(task: Any) -> bool:
+    """Whether a task stands in the ``rescue`` section of a block: something else broke before it."""
+    child, parent = task, task._parent
+    while parent is not None:
+        if any(each._uuid == child._uuid for each in getattr(parent, "rescue", ())):
+            return True
+        child, parent = parent, parent._parent
+    return False
+
+
 def _raw_name(task: Any) -> str:
     """The task's name with its templates as they stand: worked out, they could hold secrets, and speak of one host."""
     name, worked_out = str(task.get_name()), str(task.name or "")
@@ -79,7 +91,7 @@ def _raw_name(task: Any) -> str:
     raw = written.get("name") if isinstance(written, Mapping) else None
     if isinstance(raw, str) and worked_out:
         name = name.removesuffix(worked_out) + raw
-    return plain_text(name).strip()
+    return plain_text(name.removeprefix(_OUR_ROLE)).strip()
 
 
 def _message(result: Mapping[str, Any]) -> str:
@@ -125,7 +137,8 @@ class RunResult(NamedTuple):
 class Outcome:
     """Follows the hosts of a run through its plays.
 
-    :ivar failures: at which task a host failed last, whether or not that counts in the end.
+    :ivar failures: at which task a host failed last, whether or not that counts in the end; what fails in a ``rescue``
+        section, be it on purpose, does not take the place of what broke.
     :ivar pending_hosts: each host that a play targets whose batch with it has not begun, with that play's name.
     """
 

@@ -17,8 +17,8 @@ from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 
-HEADING = "--- # Flashduty preview: this would be sent now; nothing is sent, nothing is stored"
 _FOR_PEOPLE = ("default", "minimal", "oneline")
 
 
@@ -33,22 +33,30 @@ def _text(dumper: yaml.SafeDumper, text: str) -> Any:
 _Dumper.add_representer(str, _text)
 
 
-def document(event: Mapping[str, Any]) -> str:
+def heading(language: str = "en") -> str:
+    """The line above each event."""
+    return f"--- # {notice(language, 'preview-heading')}"
+
+
+HEADING = heading()
+
+
+def document(event: Mapping[str, Any], language: str = "en") -> str:
     """A whole event as a YAML document under a heading.
 
     :param event: :meth:`ChangeEvent.to_dict`.
     """
     body = yaml.dump(dict(event), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10**6)
-    return f"{HEADING}\n{body}"
+    return f"{heading(language)}\n{body}"
 
 
-def show(display: Any, event: Mapping[str, Any]) -> None:
+def show(display: Any, event: Mapping[str, Any], language: str = "en") -> None:
     """Show an event: on the standard output, or on the standard error where the output may be for a program.
 
     :param display: ansible-core's ``Display``.
     :param event: :meth:`ChangeEvent.to_dict`.
     """
-    display.display(document(event), stderr=not _output_is_for_people())
+    display.display(document(event, language), stderr=not _output_is_for_people())
 
 
 def _output_is_for_people() -> bool:
@@ -68,8 +76,9 @@ class Preview:
 
     store = None
 
-    def __init__(self, display: Any) -> None:
+    def __init__(self, display: Any, language: str = "en") -> None:
         self._display = display
+        self._language = language
 
     def deliver_what_waits(self) -> None:
         """Nothing is delivered."""
@@ -77,7 +86,7 @@ class Preview:
     def put(self, events: Sequence[ChangeEvent]) -> None:
         """Events of changes that begin or go on."""
         for event in events:
-            show(self._display, event.to_dict())
+            show(self._display, event.to_dict(), self._language)
 
     def remark(self, text: str) -> None:
         """A line about the events before it, as a comment of theirs."""

@@ -10,6 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shlex
@@ -51,11 +52,13 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes im
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import set_current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     Outcome,
     RunResult,
+    answers_a_failure,
     part_of,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
@@ -96,6 +99,7 @@ class Run:
         self._display = display
         self._notices = Notices(self._show)
         self._notices.redact = self._redact
+        self._notices.language = language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
         self._pid = os.getpid()
         self._started = time.time()
         self._started_monotonic = time.monotonic()
@@ -115,14 +119,20 @@ class Run:
         self._ended_well = 0
         self._end: _End | None = None
         self._told: set[Reporting] = set()
-        self._flush_arguments = ""
+        self._flush_arguments: Callable[[], str] | None = None
         #: Whether a task that changes something begins a change.
         self.awaits_change = False
 
     def _show(self, notice: Notice) -> None:
         show = self._display.warning if notice.level == "warning" else self._display.vvv
         # The advice to flush is of use with what says where to deliver to.
-        show(f"flashduty_change: {notice.text.replace(FLUSH, FLUSH + self._flush_arguments)}")
+        text = notice.text
+        if FLUSH in text and self._flush_arguments is not None:
+            arguments = ""
+            with contextlib.suppress(Exception):  # the warning matters more
+                arguments = self._flush_arguments()
+            text = text.replace(FLUSH, FLUSH + arguments)
+        show(f"flashduty_change: {text}")
 
     def _redact(self, text: str) -> str:
         """The text without the keys of the run."""
@@ -145,13 +155,13 @@ class Run:
     def _tell_beginning(self, events: Sequence[ChangeEvent], integration: str) -> None:
         first = events[0]
         link = f", {first.link}" if first.link else ""
-        more = f" and {len(events) - 1} more" if len(events) > 1 else ""
-        to = ""
+        more = self._said("and-more", count=len(events) - 1) if len(events) > 1 else ""
+        name = "this-run"
         if integration:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
 
-            to = f", integration {name_of(integration)},"
-        self._tell(f"this run is reported to Flashduty{to} as change {first.change_key}{link}{more}")
+            name, integration = "part-of-this-run", name_of(integration)
+        self._tell(self._said(name, change=f"{first.change_key}{link}{more}", integration=integration))
 
     def _tell_end(self, reportings: Iterable[Reporting]) -> None:
         try:
@@ -160,7 +170,13 @@ class Run:
             return
         taken, events = (sum(count[place] for count in counts) for place in (0, 1))
         if events:
-            self._tell(f"Flashduty has taken {taken} of {events} events of this run")
+            self._tell(self._said("taken", taken=taken, count=events))
+
+    def _said(self, name: str, **values: Any) -> str:
+        # Loaded where there is something to say.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+
+        return notice(self._notices.language, name, **values)
 
     @property
     def is_open(self) -> bool:
@@ -207,8 +223,11 @@ class Run:
 
     def host_failed(self, result: Any) -> None:
         """A task failed on a host, or did not reach it; whether that counts, the end tells."""
+        host = part_of(result, "host").get_name()
+        if host in self._outcome.failures and answers_a_failure(part_of(result, "task")):
+            return
         with_message = self._settings is not None and self._settings.with_message
-        self._outcome.failures[part_of(result, "host").get_name()] = FailedTask.of(result, with_message)
+        self._outcome.failures[host] = FailedTask.of(result, with_message)
 
     def playbook_ends(self, stats: Any) -> None:
         """A playbook of the command line has come to its statistics."""
@@ -226,12 +245,8 @@ class Run:
         """Something was not heard, or not reported, because of an error of ours."""
         # The statistics decide whether a host was reached.
         self._outcome.pending_hosts.clear()
-        meaning = (
-            "something is missing from what is reported; the run's end is reported all the same"
-            if self.is_open
-            else "nothing is reported yet; the next play is tried again"
-        )
-        self._notices.warning(f"{meaning} (in {method}, {type(error).__name__}: {error})")
+        meaning = "something-missing" if self.is_open else "nothing-yet"
+        self._notices.warning(self._said(meaning, where=f"in {method}, {type(error).__name__}: {error}"))
 
     # Plays
 
@@ -260,13 +275,14 @@ class Run:
         """The options of a play; where they cannot be used those of the play before it, None where there is none."""
         try:
             options = _options.resolved(variables, template)
+            self._notices.language = language_of(str(options["language"]), os.environ)
             self._wait = asked_seconds(options["wait"])
             self._options = options
         except InvalidConnection as error:
             if not self._reportings:
                 self._refuse(str(error))
                 return None
-            self._notices.warning(f"a play goes on with the settings of the one before it: {error}")
+            self._notices.warning(self._said("settings-kept", problem=error))
         return self._options
 
     def _new_settings(
@@ -279,9 +295,9 @@ class Run:
     def _refuse(self, problem: str, hosts: Sequence[Any] = ()) -> None:
         """Tell that nothing is reported, or nothing of these hosts."""
         names = ", ".join(host.name for host in hosts[:_SHOWN_HOSTS])
-        more = f" and {len(hosts) - _SHOWN_HOSTS} more" if len(hosts) > _SHOWN_HOSTS else ""
-        what = f"what runs on {names}{more}" if names else "this run"
-        self._notices.warning(f"{what} is not reported to Flashduty: {problem}")
+        more = self._said("and-more", count=len(hosts) - _SHOWN_HOSTS) if len(hosts) > _SHOWN_HOSTS else ""
+        name = "hosts-not-reported" if names else "not-reported"
+        self._notices.warning(self._said(name, hosts=f"{names}{more}", problem=problem))
 
     # Which integration gets what
 
@@ -302,15 +318,18 @@ class Run:
         is_whole = len(alike) == 1
         parts: dict[Reporting, tuple[list[Any], list[TargetHost]]] = {}
         for part_hosts, part_targets in alike.values():
-            if any(value is not None for value in part_targets[0].alike):
-                self._flush_arguments = self._flush_arguments or _inventory_arguments()
+            named = zip(_options.integration_variables(), part_targets[0].alike, strict=True)
+            names = [name for name, value in named if value is not None]
+            if names and self._flush_arguments is None:
+                self._flush_arguments = functools.partial(_flush_arguments, play, names)
             try:
                 own = options if options is not None and is_whole else self._options_of(play, part_hosts)
                 reporting = self._reporting_of(own, part_hosts, begin=options is not None)
             except InvalidConnection as error:
                 if options is not None:
                     self._is_parted = self._is_parted or not is_whole
-                    self._refuse(str(error), () if is_whole and not self._reportings else part_hosts)
+                    problem = self._said("no-key") if isinstance(error, MissingKey) else str(error)
+                    self._refuse(problem, () if is_whole and not self._reportings else part_hosts)
                 continue
             if reporting is not None:
                 known = parts.setdefault(reporting, ([], []))
@@ -354,7 +373,7 @@ class Run:
         if options["preview"]:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 
-            return Preview(self._display)
+            return Preview(self._display, self._notices.language)
         self._signals = self._signals or Signals(signal.set_wakeup_fd)
         return RunDelivery(
             _options.state_dir(options),
@@ -478,7 +497,7 @@ class Run:
             # A second Ctrl-C ends the wait.
             pass
         except Exception as error:  # the courier, or the next run, closes it then
-            self._notices.warning(f"the end of this run is left to the courier: {error}")
+            self._notices.warning(self._said("end-left", problem=error))
 
     def _finish(self, end: _End) -> None:
         """End a run that has come to its statistics."""
@@ -541,14 +560,22 @@ def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
     return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most, settings.label_names_max)
 
 
-def _inventory_arguments() -> str:
-    """What a flush needs on its command line to find a key that is in the inventory."""
+def _flush_arguments(play: Any, names: Sequence[str]) -> str:
+    """What a flush needs on its command line to find a key that these variables name."""
     arguments = context.CLIARGS
     words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
+    # Those that are files alone: one that was written out is a secret.
+    files = [each for each in arguments.get("extra_vars") or () if str(each).startswith("@")]
+    words += [word for each in files for word in ("-e", each)]
     for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
         words += [word for value in arguments.get(name) or () for word in (option, value)]
     words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
-    return "".join(f" {shlex.quote(str(word))}" for word in words)
+    needed = "".join(f" {shlex.quote(str(word))}" for word in words)
+    manager = _operator_variables.manager_without_answers(play.get_variable_manager())
+    in_extra = any(name in manager.extra_vars for name in names)
+    if (in_extra and files) or (not in_extra and _operator_variables.are_in_inventory(manager, names)):
+        return needed
+    return " -e flashduty_push_url=PUSH_URL"
 
 
 def _broken_output() -> str:

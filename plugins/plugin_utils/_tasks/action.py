@@ -33,6 +33,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of, messages_in
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import (
     CourierDelivery,
     DelegatedDelivery,
@@ -141,6 +143,16 @@ class TaskConnection:
     def state_dir(self) -> str:
         """The folder of the outbox."""
         return _options.state_dir(self._options)
+
+    @property
+    def language(self) -> str:
+        """That of what is said: en or zh."""
+        return language_of(str(self._options["language"]), os.environ)
+
+    @property
+    def messages(self) -> Messages:
+        """What events say, in the language that is set."""
+        return messages_in(str(self._options["language"]), os.environ)
 
     @property
     def store(self) -> Store:

@@ -20,7 +20,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.invento
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, RunLabels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, found
 
 
 def guessed_env(play: Any, options: Mapping[str, Any]) -> Iterator[Finding]:
@@ -43,4 +44,6 @@ def guessed_env(play: Any, options: Mapping[str, Any]) -> Iterator[Finding]:
     labels.add_play(targets(play, hosts, rules.variable_names, notices, written=rules.written_names))
     origin, env = labels.env_origin(), labels.labels().get("env")
     if origin:
-        yield Finding("labels", "ok", f"env={env} for the {len(hosts)} hosts of the inventory, guessed from {origin}")
+        yield found("env-guessed", env=env, hosts=len(hosts), origin=origin).said(
+            language_of(str(options["language"]), os.environ)
+        )

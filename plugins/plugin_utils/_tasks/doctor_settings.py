@@ -19,28 +19,28 @@ from typing import Any
 from ansible import constants as C  # noqa: N812
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Found, Origin, found
 
 _PREFIX, _VARIABLE_PREFIX, _SECTION = "FLASHDUTY_", "flashduty_", "callback_flashduty_change"
 
 
-def unknown_names(variables: Collection[str]) -> Iterator[Finding]:
+def unknown_names(variables: Collection[str]) -> Iterator[Found]:
     """What looks like a setting of ours and is none.
 
     :param variables: the names of the variables that a task sees.
     """
     known = _options.setting_names()
     for name in sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known.environment):
-        yield _unknown(f"the environment variable {name}", name, known.environment)
+        yield _unknown("environment-unknown", name, known.environment)
     for key in sorted(_keys_of_section(C.CONFIG_FILE) - known.ini):
-        yield _unknown(f"the key {key} in [{_SECTION}] of {C.CONFIG_FILE}", key, known.ini)
+        yield _unknown("ini-unknown", key, known.ini, section=_SECTION, file=C.CONFIG_FILE)
     for name in sorted(name for name in variables if name.startswith(_VARIABLE_PREFIX) and name not in known.variables):
         # A playbook has variables of its own, so only what was most likely meant for one of ours.
         if difflib.get_close_matches(name, known.variables, 1, cutoff=0.85):
-            yield _unknown(f"the variable {name}", name, known.variables)
+            yield _unknown("variable-unknown", name, known.variables)
 
 
-def turned_off(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Finding]:
+def turned_off(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Found]:
     """Why nothing is reported although the callback is enabled.
 
     :param origins: where each option comes from, in a user's words.
@@ -48,18 +48,17 @@ def turned_off(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
     # The variable is that of the doctor's own play, which is no change to report.
     enabled = origins.get("enabled", "")
     if enabled.startswith("off "):
-        yield Finding("reports", "warn", f"switched off by {enabled[4:]}", "Set enabled to true to report runs")
+        yield found("reports-off", origin=Origin(enabled[4:]))
     if options.get("preview"):
-        text = f"only shown and not sent, preview is set by {origins.get('preview', 'the task')}"
-        yield Finding("reports", "warn", text, "Set preview to false to report runs")
+        yield found("preview", origin=Origin(origins.get("preview", "the task")))
 
 
-def _unknown(where: str, name: str, known: Collection[str]) -> Finding:
+def _unknown(kind: str, name: str, known: Collection[str], **where: Any) -> Found:
     # What all of them begin with would make any two alike.
     short = {each.removeprefix(_PREFIX): each for each in known}
     (nearest,) = difflib.get_close_matches(name.removeprefix(_PREFIX), short, 1, cutoff=0.6) or [""]
-    advice = f"Did you mean {short[nearest]}?" if nearest else "Take it away, or look for its name in the documentation"
-    return Finding("settings", "warn", f"nothing reads {where}", advice)
+    kind = kind if nearest else kind.replace("-unknown", "-unheard-of")
+    return found(kind, name=name, nearest=short.get(nearest), **where)
 
 
 def _keys_of_section(path: str | None) -> set[str]:

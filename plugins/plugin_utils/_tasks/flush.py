@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import TaskDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.stale_changes import StaleRule, stale_events
 
@@ -34,20 +35,23 @@ class _Others(NamedTuple):
     dropped: Sequence[LeftOver] = ()
     left: Sequence[LeftOver] = ()
 
-    def as_result(self) -> dict[str, Any]:
+    def as_result(self, language: str) -> dict[str, Any]:
         kinds = {
-            "adopted": ("delivered with this key", self.adopted),
-            "dropped": ("given up", self.dropped),
-            "others": ("left for its own key", self.left),
+            "adopted": ("flush-adopted", self.adopted),
+            "dropped": ("flush-dropped", self.dropped),
+            "others": ("flush-left", self.left),
         }
         lines = [
-            f"of the integration {each.name}, {what}: {each.text()}" for what, left in kinds.values() for each in left
+            notice(language, what, integration=each.name, what=each.text(language))
+            for what, left in kinds.values()
+            for each in left
         ]
         return {
             "of_others": lines,
             **{
                 name: [
-                    {"integration": each.name, "same_address": each.same_address, "text": each.text()} for each in left
+                    {"integration": each.name, "same_address": each.same_address, "text": each.text(language)}
+                    for each in left
                 ]
                 for name, (_what, left) in kinds.items()
             },
@@ -62,6 +66,8 @@ class Flush:
     :param store: what is flushed.
     :param delivery: delivers it.
     :param find: asks Flashduty.
+    :param beside: other integrations that are flushed as well, so that nothing lies there without a key for them.
+    :param language: of what is said, en or zh.
     :raises InvalidQuery: naming the option and what is wrong with it.
     """
 
@@ -72,7 +78,11 @@ class Flush:
         store: Store,
         delivery: TaskDelivery,
         find: Find,
+        beside: Sequence[Connection] = (),
+        language: str = "en",
     ) -> None:
+        self._beside = beside
+        self._language = language
         self._api_url = connection.api_url
         self._store = store
         self._delivery = delivery
@@ -92,23 +102,24 @@ class Flush:
             waiting = self._store.look(_pending)
         stale, problem = self._stale_events()
         changed = bool(vanished or stale or waiting or others.adopted or others.dropped)
-        result = {**self._result(changed, vanished, stale, 0, waiting), **others.as_result()}
+        result = {**self._result(changed, vanished, stale, 0, waiting), **others.as_result(self._language)}
         return {**result, "failed": True, "msg": problem} if problem else result
 
-    def flush(self) -> dict[str, Any]:
+    def flush(self, seconds: float | None = None) -> dict[str, Any]:
         """Close, deliver, and report what has become of it.
 
+        :param seconds: how long to wait at most, instead of the option ``wait``.
         :raises OutboxError: where the outbox cannot be used.
         :raises OSError: where nobody can deliver.
         """
-        end = time.monotonic() + self._wait
+        end = time.monotonic() + (self._wait if seconds is None else seconds)
         others = self._store.do(self._settle_others) if self._store.exists else _Others()
         vanished = self._store.do(_close_vanished) if self._store.exists else 0
         stale, problem = self._stale_events()
         for event in stale:
             self._store.do(lambda outbox, integration, event=event: outbox.put(integration, event))  # type: ignore[misc]
         if not self._store.exists:
-            result = {**self._result(False, vanished, stale, 0, 0), **others.as_result()}
+            result = {**self._result(False, vanished, stale, 0, 0), **others.as_result(self._language)}
             return {**result, "failed": True, "msg": problem} if problem else result
         waited = self._store.do(_try_again_now)
         if waited:
@@ -117,16 +128,27 @@ class Flush:
         refused = self._store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
         delivered = len(waited & self._store.look(_delivered))
         changed = bool(waited or others.dropped)
-        result = {**self._result(changed, vanished, stale, delivered, waiting, refused), **others.as_result()}
+        result = {
+            **self._result(changed, vanished, stale, delivered, waiting, refused),
+            **others.as_result(self._language),
+        }
         if waiting:
             reason = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
-            still = "event still waits" if waiting == 1 else "events still wait"
-            problem = f"{waiting} {still} in {self._store.folder}: {reason or 'no answer yet'}. Flush again later"
+            problem = notice(
+                self._language,
+                "flush-waits" if waiting == 1 else "flush-wait",
+                count=waiting,
+                folder=self._store.folder,
+                reason=reason or notice(self._language, "no-answer-yet"),
+            )
         return {**result, "failed": True, "msg": problem} if problem else result
 
     def _others(self, outbox: Outbox, integration: str) -> _Others:
         """What lies there for other integrations, and what is to become of it."""
-        left = outbox.integrations.left_over(integration, self._api_url)
+        ours = {each.integration_id(self._store.salt) for each in self._beside}
+        left = [
+            each for each in outbox.integrations.left_over(integration, self._api_url) if each.integration not in ours
+        ]
         adopted = [each for each in left if each.same_address and _is_chosen(each, self._adopt)]
         dropped = [each for each in left if each not in adopted and _is_chosen(each, self._drop)]
         return _Others(adopted, dropped, [each for each in left if each not in [*adopted, *dropped]])
@@ -166,6 +188,53 @@ class Flush:
             "waiting": waiting,
             "refused": [refusal._asdict() for refusal in refused],
         }
+
+
+class SeveralFlushes:
+    """Flushes one integration after the other, and adds up what was done.
+
+    :param flushes: each with the name of its integration.
+    :param language: of what is said, en or zh.
+    """
+
+    def __init__(self, flushes: Sequence[tuple[str, Flush]], language: str) -> None:
+        self._flushes = flushes
+        self._language = language
+
+    def preview(self) -> dict[str, Any]:
+        """What :meth:`flush` would find; writes and sends nothing."""
+        result = self._summed([(name, flush.preview()) for name, flush in self._flushes])
+        result["lines"] = [notice(self._language, "flush-checked", text=line) for line in result["lines"]]
+        return result
+
+    def flush(self, seconds: float) -> dict[str, Any]:
+        """Close, deliver, and report what has become of it, in so many seconds at most."""
+        end, results = time.monotonic() + seconds, []
+        for number, (name, flush) in enumerate(self._flushes):
+            # An integration that cannot be reached leaves time for those behind it.
+            share = max(0.0, end - time.monotonic()) / (len(self._flushes) - number)
+            results.append((name, flush.flush(share)))
+        return self._summed(results)
+
+    def _summed(self, results: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+        # What lies there for others is the same for all of these.
+        whole = dict(results[0][1])
+        lines, integrations, problems = [], [], []
+        for name, result in results:
+            counts = {key: result[key] for key in ("delivered", "waiting", "closed")}
+            counts["refused"] = len(result["refused"])
+            line = notice(self._language, "flush-counts", **counts)
+            if len(results) > 1:
+                line = notice(self._language, "flush-of-integration", integration=name, text=line)
+            lines.append(line)
+            integrations.append({"integration": name, **counts})
+            problems += [str(result["msg"])] if "msg" in result else []
+        for _name, result in results[1:]:
+            whole["changed"] = whole["changed"] or result["changed"]
+            for key in ("closed", "stale", "delivered", "waiting", "refused"):
+                whole[key] += result[key]
+        whole.update(lines=lines, integrations=integrations)
+        return {**whole, "failed": True, "msg": " ".join(problems)} if problems else whole
 
 
 def _chosen(names: Sequence[str] | None) -> frozenset[str]:

@@ -24,10 +24,11 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import FLUSH
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import TaskDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 
-LEFT_OPEN = "ansible-playbook ended before this change was reported as finished."
 _GONE = Outcome("expired", None, None, None, "the outbox was replaced meanwhile")
 
 
@@ -53,6 +54,7 @@ class Report:
     :param remote: what Flashduty shows of the change; None leaves the comparison to the outbox.
     :param process: the ansible-playbook after whose end the change may have to be closed.
     :param outcome_labels: whether the change then says in labels that it was not finished.
+    :param language: of what is said, en or zh.
     :raises InvalidEvent: naming the field, the limit and the value.
     """
 
@@ -66,7 +68,9 @@ class Report:
         run: str | None = None,
         remote: RemoteState | None = None,
         outcome_labels: bool = True,
+        language: str = "en",
     ) -> None:
+        self._language = language
         fields = {name: options[name] for name in FIELDS if options.get(name) is not None}
         self._event = ChangeEvent.validated(fields, time.time())
         self._connection = connection
@@ -77,7 +81,9 @@ class Report:
         self._queue = options.get("on_delivery_failure") == "queue"
         cancel_on_exit = bool(options.get("cancel_on_exit")) and not self._event.is_terminal
         self._process = process
-        self._watch = Watch(process, LEFT_OPEN if cancel_on_exit else None, "unfinished" if outcome_labels else "")
+        self._watch = Watch(
+            process, notice(language, "left-open") if cancel_on_exit else None, "unfinished" if outcome_labels else ""
+        )
         # What is to be closed from here has to be opened from here.
         self._remote = None if self._force or cancel_on_exit else remote
         self._has_labels = options.get("labels") is not None
@@ -161,7 +167,7 @@ class Report:
             try:
                 self._delivery.wait(self._is_settled(put.uid), self._connection.timeout)
             except (OSError, OutboxError, NotImplementedError) as error:
-                problem = f"nobody can deliver it now: {error}"
+                problem = notice(self._language, "nobody-now", problem=error)
                 self._store.do(lambda outbox, _integration: outbox.events.expire(put.uid))
             outcome = self._outcome(put.uid)
         delivered, queued = outcome.state == "delivered", outcome.state in ("waiting", "sending")
@@ -172,7 +178,7 @@ class Report:
             self._refused(outcome, result)
         elif not delivered:
             last_error = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
-            self._not_delivered(problem or last_error or outcome.error or "no answer", result)
+            self._not_delivered(problem or last_error or outcome.error or notice(self._language, "no-answer"), result)
         return result
 
     def _outcome(self, uid: str) -> Outcome:
@@ -213,26 +219,28 @@ class Report:
 
     def _refused(self, outcome: Outcome, result: dict[str, Any]) -> None:
         result["error"] = {"code": outcome.error_code, "http_status": outcome.http_status, "message": outcome.error}
-        self._failed(
-            f"Flashduty refused the event of change {self._event.change_key}: {outcome.error}"
-            f" (HTTP {outcome.http_status}, request_id {outcome.request_id or 'none'})."
-            " Check the integration key and the event's fields",
-            result,
+        text = notice(
+            self._language,
+            "task-refused",
+            change_key=self._event.change_key,
+            reason=outcome.error,
+            http_status=outcome.http_status,
+            request_id=outcome.request_id or "none",
         )
+        self._failed(text, result)
 
     def _not_delivered(self, reason: str, result: dict[str, Any]) -> None:
-        reported = f"not delivered within {self._connection.timeout:g} s ({reason}). The event of change"
-        if result["queued"] and (self._queue or self._event.is_terminal):
-            meaning = (
-                f"{self._event.change_key} stays in {self._store.folder} and goes out with the next run,"
-                " or with: ansible-playbook flashcat.flashduty.flush"
-            )
-        else:
-            meaning = (
-                f"{self._event.change_key} will not be sent any more. Repeat the task when Flashduty can be reached,"
-                " or set on_delivery_failure to queue"
-            )
-        self._failed(f"{reported} {meaning}", result)
+        kept = result["queued"] and (self._queue or self._event.is_terminal)
+        text = notice(
+            self._language,
+            "task-queued" if kept else "task-given-up",
+            seconds=self._connection.timeout,
+            reason=reason,
+            change_key=self._event.change_key,
+            folder=self._store.folder,
+            flush=FLUSH,
+        )
+        self._failed(text, result)
 
     def _failed(self, text: str, result: dict[str, Any]) -> None:
         if not self._queue:

@@ -24,6 +24,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, MissingAppKey
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import with_outcome
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 
 # What every change of the callback carries.
 _OURS = {"source": "ansible"}
@@ -42,12 +43,14 @@ class StaleRule:
     :ivar integration_id: Flashduty's number of the integration: another one may have changes of the same keys.
     :ivar labels: labels that the change has.
     :ivar outcome_labels: whether it then says in labels that its outcome is unknown.
+    :ivar language: of what is said, en or zh.
     """
 
     after: int
     integration_id: int
     labels: Mapping[str, str] = field(default_factory=dict)
     outcome_labels: bool = True
+    language: str = "en"
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], connection: Connection) -> StaleRule | None:
@@ -71,7 +74,13 @@ class StaleRule:
                 "console and flashduty_change_info show it. Changes of other integrations are left alone",
             )
         asked = ChangeQuery.from_options({"labels": options.get("stale_labels")}, time.time())
-        return cls(after, int(number), {**asked.labels, **_OURS}, bool(options.get("outcome_labels", True)))
+        return cls(
+            after,
+            int(number),
+            {**asked.labels, **_OURS},
+            bool(options.get("outcome_labels", True)),
+            str(options.get("language") or "en"),
+        )
 
 
 def duration(value: Any, option: str) -> int:
@@ -120,10 +129,9 @@ def stale_events(rule: StaleRule, find: Find, now: float, in_use: Collection[str
 def _canceled(rule: StaleRule, change: Mapping[str, Any], last_time: int, now: float) -> ChangeEvent:
     heard = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(last_time))
     silent = int(now) - last_time
-    hours = f"{silent // 3600} h {silent % 3600 // 60} min"
     fields = {name: change.get(name) for name in ("change_key", "title", "link")}
     fields["labels"] = with_outcome(change.get("labels") or {}, {"result": "unknown"} if rule.outcome_labels else {})
-    text = f"Never closed by its run: nothing was heard of it since {heard}, for {hours}. Closed by flush."
+    text = notice(rule.language, "stale", heard=heard, hours=silent // 3600, minutes=silent % 3600 // 60)
     return ChangeEvent.validated(
         {**fields, "change_status": "Canceled", "event_time": last_time, "description": text}, now
     )

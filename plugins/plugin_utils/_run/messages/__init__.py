@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
 
 
+def language_of(language: str, environ: Mapping[str, str]) -> str:
+    """``en`` or ``zh``, as :func:`messages_in` takes it."""
+    if language == "auto":
+        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
+        language = "zh" if locale.lower().startswith("zh") else "en"
+    return language
+
+
 def messages_in(language: str, environ: Mapping[str, str]) -> Messages:
     """The messages in a language, of which a run loads one.
 
     :param language: ``en``, ``zh``, or ``auto`` for that of the terminal.
     :param environ: the environment, where the first of LC_ALL, LC_MESSAGES and LANG that is set tells that.
     """
-    if language == "auto":
-        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
-        language = "zh" if locale.lower().startswith("zh") else "en"
-    if language == "zh":
+    if language_of(language, environ) == "zh":
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
 
         return Chinese()

@@ -92,6 +92,10 @@ class Messages(ABC):
         """Who, where, which job, which revision."""
 
     @abstractmethod
+    def part_of(self, title: str, change_key: str) -> str:
+        """A change of a task belongs to that of the run."""
+
+    @abstractmethod
     def vanished(self) -> str:
         """The process was killed."""
 

@@ -62,6 +62,9 @@ class English(Messages):
         revision = f", revision {short_revision(where)}{branch}" if where.revision else ""
         return f"Started by {where.actor} on {where.controller}{job}{revision}."
 
+    def part_of(self, title: str, change_key: str) -> str:
+        return f"Part of the change {change_key} ({title})."
+
     def vanished(self) -> str:
         return "ansible-playbook was killed before it could finish."
 

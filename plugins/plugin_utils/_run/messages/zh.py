@@ -62,6 +62,9 @@ class Chinese(Messages):
         revision = f"，代码版本：{short_revision(where)}{branch}" if where.revision else ""
         return f"由 {where.actor} 在 {where.controller} 上发起{job}{revision}。"
 
+    def part_of(self, title: str, change_key: str) -> str:
+        return f"属于变更 {change_key}（{title}）。"
+
     def vanished(self) -> str:
         return "ansible-playbook 被强制终止，未能执行完成。"
 

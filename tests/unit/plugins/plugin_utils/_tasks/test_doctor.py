@@ -23,8 +23,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import FLUSH, examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
 from flashduty_sandbox.receiver import Receiver
 

@@ -6,12 +6,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pytest
 from ansible import constants as C  # noqa: N812
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import turned_off, unknown_names
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor_settings
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
+
+
+def unknown_names(variables: Collection[str]) -> list[Finding]:
+    return [found.said("en") for found in doctor_settings.unknown_names(variables)]
+
+
+def turned_off(options: Mapping[str, bool], origins: Mapping[str, str]) -> list[Finding]:
+    return [found.said("en") for found in doctor_settings.turned_off(options, origins)]
 
 
 @pytest.fixture(autouse=True)

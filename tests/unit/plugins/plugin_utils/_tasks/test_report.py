@@ -25,9 +25,10 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import CourierDelivery, TaskDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import LEFT_OPEN, Report, ReportFailed
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report, ReportFailed
 from flashduty_sandbox.receiver import Receiver
 
 # Seconds that a task waits for an answer that does not come.
@@ -321,7 +322,7 @@ def test_a_change_that_is_to_be_canceled_on_exit_is_a_run_of_its_process(tasks: 
     tasks.send(cancel_on_exit=True)
     (run,) = open_runs(tasks.store)
     (canceled,) = tasks.store.look(lambda outbox, _integration: outbox.runs.canceled_events(run))
-    assert (canceled.change_key, canceled.description) == ("a", LEFT_OPEN)
+    assert (canceled.change_key, canceled.description) == ("a", notice("en", "left-open"))
     # Its end has nothing left to close.
     tasks.send(change_status="Done", cancel_on_exit=True)
     assert tasks.store.look(lambda outbox, _integration: outbox.runs.canceled_events(run)) == []

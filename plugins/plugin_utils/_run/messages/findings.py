@@ -1,0 +1,399 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the doctor says, in each language.
+
+Private to this collection; may change in any release.
+
+docs/troubleshooting.md has a table of all that is not ok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+FLUSH = "ansible-playbook flashcat.flashduty.flush"
+
+
+class Text(NamedTuple):
+    """What is said of one thing in one language.
+
+    :ivar advice: what to do; empty where there is nothing to do.
+    """
+
+    text: str
+    advice: str = ""
+
+
+class Kind(NamedTuple):
+    """One thing that the doctor can find.
+
+    :ivar check: what was looked at.
+    :ivar state: ok, warn or fail.
+    """
+
+    check: str
+    state: str
+    en: Text
+    zh: Text
+
+
+def _ok(check: str, en: str, zh: str) -> Kind:
+    return Kind(check, "ok", Text(en), Text(zh))
+
+
+def _warn(check: str, en: tuple[str, str], zh: tuple[str, str]) -> Kind:
+    return Kind(check, "warn", Text(*en), Text(*zh))
+
+
+def _fail(check: str, en: tuple[str, str], zh: tuple[str, str]) -> Kind:
+    return Kind(check, "fail", Text(*en), Text(*zh))
+
+
+KINDS: Mapping[str, Kind] = {
+    "versions": _ok("versions", "{versions}", "{versions}"),
+    "core-too-old": _fail(
+        "versions",
+        ("{versions}", "Supported is ansible-core 2.16 and later"),
+        ("{versions}", "支持 ansible-core 2.16 及以上版本，请升级"),
+    ),
+    "core-untested": _warn(
+        "versions",
+        ("{versions}", "This collection was tested up to ansible-core 2.21"),
+        ("{versions}", "本 collection 测试到 ansible-core 2.21"),
+    ),
+    "requests": _ok("requests", "requests {version}", "requests {version}"),
+    "requests-missing": _fail("requests", ("{problem}", ""), ("缺少 Python 库 requests：{problem}", "")),
+    "requests-broken": _fail(
+        "requests",
+        ("requests {version} does not work: {problem}", "{python} -m pip install --force-reinstall requests"),
+        ("requests {version} 无法使用：{problem}", "{python} -m pip install --force-reinstall requests"),
+    ),
+    "requests-old": _warn(
+        "requests",
+        ("requests {version}", "Older than 2.25: {python} -m pip install --upgrade requests"),
+        ("requests {version}", "低于 2.25：{python} -m pip install --upgrade requests"),
+    ),
+    "configuration": _ok("configuration", "read from {file}", "读取自 {file}"),
+    "configuration-none": _ok("configuration", "no ansible.cfg is read", "没有读取任何 ansible.cfg"),
+    "configuration-ignored": _warn(
+        "configuration",
+        (
+            "the ansible.cfg in this folder is not read, most likely since others may write to the folder",
+            "Set ANSIBLE_CONFIG to its path, or take the permission away",
+        ),
+        (
+            "没有读取当前文件夹中的 ansible.cfg，多半因为其他人可以写入该文件夹",
+            "把 ANSIBLE_CONFIG 设为它的路径，或者去掉写入权限",
+        ),
+    ),
+    "callback": _ok("callback", "enabled by {origin}", "已启用，来自 {origin}"),
+    "callback-not-enabled": _warn(
+        "callback",
+        (
+            "not enabled, runs are not reported; {origin} names {names}",
+            "Add it to callbacks_enabled in the section [defaults] of {file}: {callback}",
+        ),
+        (
+            "未启用，运行不会上报；{origin} 中有 {names}",
+            "把它加入 {file} 中 [defaults] 的 callbacks_enabled：{callback}",
+        ),
+    ),
+    "reports-off": _warn(
+        "reports",
+        ("switched off by {origin}", "Set enabled to true to report runs"),
+        ("已被 {origin} 关闭", "要上报运行，请把 enabled 设为 true"),
+    ),
+    "reports-off-for-hosts": _warn(
+        "reports",
+        (
+            "switched off by the variable flashduty_enabled for {hosts}",
+            "Set it to true, or take it away, to report runs on these hosts",
+        ),
+        ("变量 flashduty_enabled 对 {hosts} 关闭了上报", "要上报这些主机上的运行，请把它设为 true 或删除"),
+    ),
+    "preview": _warn(
+        "reports",
+        ("only shown and not sent, preview is set by {origin}", "Set preview to false to report runs"),
+        ("只显示、不发送，preview 由 {origin} 设置", "要上报运行，请把 preview 设为 false"),
+    ),
+    "environment-unknown": _warn(
+        "settings",
+        ("nothing reads the environment variable {name}", "Did you mean {nearest}?"),
+        ("没有任何程序读取环境变量 {name}", "是否应为 {nearest}？"),
+    ),
+    "environment-unheard-of": _warn(
+        "settings",
+        ("nothing reads the environment variable {name}", "Take it away, or look for its name in the documentation"),
+        ("没有任何程序读取环境变量 {name}", "请删除它，或者在文档中查找正确的名称"),
+    ),
+    "ini-unknown": _warn(
+        "settings",
+        ("nothing reads the key {name} in [{section}] of {file}", "Did you mean {nearest}?"),
+        ("没有任何程序读取 {file} 中 [{section}] 的 {name}", "是否应为 {nearest}？"),
+    ),
+    "ini-unheard-of": _warn(
+        "settings",
+        (
+            "nothing reads the key {name} in [{section}] of {file}",
+            "Take it away, or look for its name in the documentation",
+        ),
+        ("没有任何程序读取 {file} 中 [{section}] 的 {name}", "请删除它，或者在文档中查找正确的名称"),
+    ),
+    "variable-unknown": _warn(
+        "settings",
+        ("nothing reads the variable {name}", "Did you mean {nearest}?"),
+        ("没有任何程序读取变量 {name}", "是否应为 {nearest}？"),
+    ),
+    "setting-invalid": _fail(
+        "settings", ("{problem}", "Correct it, and look again"), ("设置无法使用：{problem}", "改正后再检查一次")
+    ),
+    "integration-key": _ok("integration key", "from {name}, set by {origin}", "来自 {name}，由 {origin} 设置"),
+    "integration-key-in-inventory": _ok(
+        "integration key", "hosts of the inventory have theirs", "inventory 中的主机各有自己的密钥"
+    ),
+    "integration-key-missing": _fail(
+        "integration key",
+        ("{problem}", "Where it is in the inventory, name that: -i INVENTORY"),
+        (
+            "没有设置集成密钥。请设置 push_url（控制台显示的推送地址）、integration_key 或 integration_key_file 之一",
+            "例如用环境变量 FLASHDUTY_PUSH_URL；如果密钥在 inventory 中，请指明它：-i INVENTORY",
+        ),
+    ),
+    "integration-key-invalid": _fail(
+        "integration key",
+        ("{problem}", "Copy the Push URL of a change integration from the Flashduty console again"),
+        ("无法使用：{problem}", "请重新从 Flashduty 控制台复制变更集成的推送地址"),
+    ),
+    "key-file-open": _warn(
+        "permissions",
+        ("others may read {path}, which holds {option}", "chmod 600 {path}"),
+        ("其他人可以读取 {path}，其中有 {option}", "chmod 600 {path}"),
+    ),
+    "group": _ok(
+        "inventory",
+        "the group {group} reports to the integration {integration} ({hosts})",
+        "主机组 {group} 上报到集成 {integration}（{hosts}）",
+    ),
+    "hosts-without-key": _warn(
+        "inventory",
+        (
+            "{hosts} without an integration key while others have one; runs on these hosts alone are not reported",
+            "Set flashduty_push_url for them too, in group_vars of their group or of all",
+        ),
+        (
+            "{hosts} 没有集成密钥，而其他主机有；只在这些主机上的运行不会上报",
+            "也为它们设置 flashduty_push_url：放在其主机组或 all 的 group_vars 中",
+        ),
+    ),
+    "hosts-key-invalid": _fail(
+        "inventory",
+        ("the settings of {hosts} cannot be used: {problem}", "Correct the variable, and look again"),
+        ("{hosts} 的设置无法使用：{problem}", "改正该变量后再检查一次"),
+    ),
+    "variables-unreadable": _warn(
+        "inventory",
+        ("{problem}", "Give the vault's password, or repair the file"),
+        ("有变量无法读取：{problem}", "请提供 vault 密码，或者修复该文件"),
+    ),
+    "proxy": _ok("proxy", "through {proxy}", "经由 {proxy}"),
+    "proxy-none": _ok("proxy", "none is used", "未使用"),
+    "api-not-asked": _fail(
+        "API",
+        ("{url} cannot be asked: {problem}", "Repair that, and look again"),
+        ("无法询问 {url}：{problem}", "修复后再检查一次"),
+    ),
+    "api-no-answer": _fail(
+        "API",
+        ("{url} does not answer: {problem}", "Check {proxy}api_url, name resolution and the firewall"),
+        ("{url} 没有响应：{problem}", "请检查 {proxy}api_url、域名解析和防火墙"),
+    ),
+    "api": _ok("API", "{url} answers within {seconds:.1f} s", "{url} 在 {seconds:.1f} 秒内响应"),
+    "api-slow": _warn(
+        "API",
+        ("{url} answers within {seconds:.1f} s", "Slow answers make the end of a run wait"),
+        ("{url} 在 {seconds:.1f} 秒内响应", "响应慢会使运行结束时等待"),
+    ),
+    "tls": _ok("TLS", "the certificate is valid by {authorities}", "证书有效，依据 {authorities}"),
+    "tls-none": _warn(
+        "TLS",
+        ("plain http, the key can be read on the way", "Use https but for tests"),
+        ("明文 http，密钥在传输中可能被读取", "测试以外请使用 https"),
+    ),
+    "tls-unchecked": _warn(
+        "TLS",
+        (
+            "the certificate is not checked",
+            "Set validate_certs to true, and ca_path where the certificate is your own",
+        ),
+        ("没有校验证书", "把 validate_certs 设为 true；如果是自己的证书，再设置 ca_path"),
+    ),
+    "clock": _ok("clock", "agrees with the API's", "与 API 一致"),
+    "clock-unknown": _warn(
+        "clock",
+        (
+            "the API does not send its time, so this machine's cannot be compared",
+            "Make sure that NTP sets this machine's clock",
+        ),
+        ("API 没有返回时间，无法与本机比较", "请确认本机时钟由 NTP 校准"),
+    ),
+    "clock-ahead": _fail(
+        "clock",
+        (
+            "{seconds:.0f} s ahead of the API's: events seem to come from the future, which it refuses",
+            "Let NTP set this machine's clock",
+        ),
+        ("比 API 快 {seconds:.0f} 秒：事件看起来来自未来，会被拒绝", "请用 NTP 校准本机时钟"),
+    ),
+    "clock-behind": _warn(
+        "clock",
+        ("{seconds:.0f} s behind the API's: changes are shown too early", "Let NTP set this machine's clock"),
+        ("比 API 慢 {seconds:.0f} 秒：变更的时间会显示得过早", "请用 NTP 校准本机时钟"),
+    ),
+    "key": _ok(
+        "key",
+        "accepted: with a made-up key the API objects to the key, with yours it does not",
+        "已被接受：用编造的密钥时 API 拒绝该密钥，用你的则不拒绝",
+    ),
+    "key-wrong": _fail(
+        "key",
+        ("{said}", "Copy the Push URL of a change integration from the Flashduty console again"),
+        ("密钥不对，API 的回答：{said}", "请重新从 Flashduty 控制台复制变更集成的推送地址"),
+    ),
+    "key-unknown": _warn(
+        "key",
+        (
+            "the API answers alike with yours and with a made-up key, so it cannot be known without reporting a change",
+            "To be sure, report one: ansible-playbook flashcat.flashduty.report",
+        ),
+        (
+            "API 对你的密钥和编造的密钥回答相同，不上报变更就无法判断",
+            "要确认，请上报一个：ansible-playbook flashcat.flashduty.report",
+        ),
+    ),
+    "key-not-flashduty": _fail(
+        "key",
+        ("{said}", "Check api_url and proxies: it was not Flashduty that answered"),
+        ("回答：{said}", "请检查 api_url 和代理：回答的不是 Flashduty"),
+    ),
+    "key-not-bought": _fail(
+        "key",
+        ("{said}", "The account has not bought the product"),
+        ("API 的回答：{said}", "该账户没有购买此产品"),
+    ),
+    "key-no-license": _fail(
+        "key",
+        ("{said}", "The account has no licence left"),
+        ("API 的回答：{said}", "该账户没有可用的许可"),
+    ),
+    "key-refused": _fail(
+        "key",
+        ("{said}", "Check the integration in the Flashduty console"),
+        ("API 的回答：{said}", "请在 Flashduty 控制台检查该集成"),
+    ),
+    "key-not-now": _warn("key", ("{said}", "Try again in a minute"), ("API 的回答：{said}", "请一分钟后再试")),
+    "app-key-none": _ok(
+        "app key", "none is set; it is needed only for reading changes back", "没有设置；只有读取变更时才需要"
+    ),
+    "app-key": _ok("app key", "changes can be read back", "可以读取变更"),
+    "app-key-refused": _fail(
+        "app key",
+        ("{said}", "Check it in the Flashduty console, or unset it"),
+        ("API 的回答：{said}", "请在 Flashduty 控制台检查它，或者取消设置"),
+    ),
+    "app-key-not-now": _warn("app key", ("{said}", "Try again in a minute"), ("API 的回答：{said}", "请一分钟后再试")),
+    "outbox-to-be-made": _ok("outbox", "{folder} will be made when it is needed", "需要时会创建 {folder}"),
+    "no-sqlite": _fail(
+        "outbox",
+        ("{problem}", "Install what belongs to it, or run Ansible with a Python that has it"),
+        ("无法保存要发送的内容：{problem}", "请安装缺少的部分，或使用带有 sqlite3 的 Python 运行 Ansible"),
+    ),
+    "env-guessed": _ok(
+        "labels",
+        "env={env} for the {hosts} hosts of the inventory, guessed from {origin}",
+        "inventory 的 {hosts} 台主机的 env={env}，推断自 {origin}",
+    ),
+    "outbox-unsafe": _fail(
+        "outbox",
+        ("{problem}", "Until then a spool is used; or set state_dir to a folder of your own"),
+        ("不安全：{problem}", "改正之前会使用临时发件箱；也可以把 state_dir 设为自己的文件夹"),
+    ),
+    "outbox-not-makeable": _fail(
+        "outbox",
+        ("{folder} cannot be made", "Make {parent} writable, or set state_dir"),
+        ("无法创建 {folder}", "使 {parent} 可写，或者设置 state_dir"),
+    ),
+    "outbox-not-writable": _fail(
+        "outbox",
+        ("{folder} cannot be written", "Change its owner, or set state_dir"),
+        ("无法写入 {folder}", "更改其所有者，或者设置 state_dir"),
+    ),
+    "outbox-not-usable": _fail(
+        "outbox",
+        ("no outbox can be used in {folder}: {problem}", "Repair it, or set state_dir"),
+        ("{folder} 中无法使用发件箱：{problem}", "请修复，或者设置 state_dir"),
+    ),
+    "outbox-folder-open": _warn(
+        "outbox",
+        ("others may look into {folder}", "chmod 700 {folder}"),
+        ("其他人可以查看 {folder}", "chmod 700 {folder}"),
+    ),
+    "outbox-file-open": _warn(
+        "outbox", ("others may read {path}", "chmod 600 {path}"), ("其他人可以读取 {path}", "chmod 600 {path}")
+    ),
+    "outbox-on-network": _warn(
+        "outbox",
+        ("{folder} lies on a network file system, whose locks may fail", "Set state_dir to a local folder"),
+        ("{folder} 在网络文件系统上，其文件锁可能失效", "把 state_dir 设为本地文件夹"),
+    ),
+    "outbox-empty": _ok("outbox", "nothing waits in {folder}", "{folder} 中没有等待的事件"),
+    "outbox-waiting": _warn(
+        "outbox",
+        ("{events} in {folder} not delivered yet", "Deliver now: {flush}"),
+        ("{folder} 中有 {events}尚未送达", "立即发送：{flush}"),
+    ),
+    "outbox-refused": _warn(
+        "outbox",
+        (
+            "{events} refused by Flashduty for good",
+            "See why: ansible-playbook flashcat.flashduty.outbox -e outbox_state=refused",
+        ),
+        (
+            "{events}被 Flashduty 永久拒绝",
+            "查看原因：ansible-playbook flashcat.flashduty.outbox -e outbox_state=refused",
+        ),
+    ),
+    "outbox-vanished-runs": _warn(
+        "outbox",
+        ("{runs} ended without a word", "Close their changes: {flush}"),
+        ("{runs}意外结束", "关闭它们的变更：{flush}"),
+    ),
+    "outbox-other-key": _warn(
+        "outbox",
+        (
+            "for the integration {integration}, whose key is another one: {what}",
+            "If its key was replaced by this one: {flush} -e adopt={integration}. Otherwise flush with its key",
+        ),
+        (
+            "集成 {integration} 使用另一个密钥，发件箱中有它的内容：{what}",
+            "如果其密钥已被这个替换：{flush} -e adopt={integration}。否则请用它的密钥执行 flush",
+        ),
+    ),
+    "outbox-spool": _warn(
+        "outbox",
+        ("what it could not take lies in {folder}", "Deliver it: {flush}"),
+        ("它未能接收的内容在 {folder} 中", "发送：{flush}"),
+    ),
+    "outbox-unreadable": _warn(
+        "outbox",
+        ("{path} cannot be read: {problem}", "The next run sets a damaged file aside"),
+        ("无法读取 {path}：{problem}", "下一次运行会把损坏的文件放到一边"),
+    ),
+    "outbox-set-aside": _warn(
+        "outbox",
+        ("{files} set aside in {folder}", "What could be read was saved, delete them at will"),
+        ("{folder} 中有 {files}被放到一边", "可读的内容已保存，可以随意删除这些文件"),
+    ),
+}

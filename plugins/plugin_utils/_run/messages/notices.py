@@ -1,0 +1,178 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Warnings and lines of output, in each language.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Text(NamedTuple):
+    """One text in each language."""
+
+    en: str
+    zh: str
+
+
+NOTICES: Mapping[str, Text] = {
+    "flush-counts": Text(
+        "{delivered} delivered, {waiting} waiting, {closed} closed, {refused} refused",
+        "已送达 {delivered}，等待 {waiting}，已关闭 {closed}，被拒绝 {refused}",
+    ),
+    "flush-of-integration": Text("the integration {integration}: {text}", "集成 {integration}：{text}"),
+    "flush-checked": Text("checked only: {text}", "仅检查：{text}"),
+    "flush-adopted": Text(
+        "of the integration {integration}, delivered with this key: {what}",
+        "集成 {integration} 的内容已用此密钥发送：{what}",
+    ),
+    "flush-dropped": Text(
+        "of the integration {integration}, given up: {what}", "集成 {integration} 的内容已放弃：{what}"
+    ),
+    "flush-left": Text(
+        "of the integration {integration}, left for its own key: {what}",
+        "集成 {integration} 的内容留给它自己的密钥：{what}",
+    ),
+    "flush-waits": Text(
+        "{count} event still waits in {folder}: {reason}. Flush again later",
+        "{folder} 中仍有 {count} 个事件在等待：{reason}。请稍后再执行 flush",
+    ),
+    "flush-wait": Text(
+        "{count} events still wait in {folder}: {reason}. Flush again later",
+        "{folder} 中仍有 {count} 个事件在等待：{reason}。请稍后再执行 flush",
+    ),
+    "no-answer-yet": Text("no answer yet", "尚无响应"),
+    "events": Text("{count} events", "{count} 个事件"),
+    "event": Text("{count} event", "{count} 个事件"),
+    "nobody-delivers": Text(
+        "{events} not delivered ({nobody}), kept in {folder};"
+        " nothing delivers now. Once that is repaired, the next run does, or: {flush}",
+        "{events}未送达（{nobody}），保存在 {folder}；目前没有进程发送。修复后由下一次运行发送，或者执行：{flush}",
+    ),
+    "not-delivered-yet": Text(
+        "{events} not delivered yet ({reason}), kept in {folder};"
+        " delivery continues in the background, unless the end of this job stops it, and with the next run, or now:"
+        " {flush}",
+        "{events}尚未送达（{reason}），保存在 {folder}；除非随作业一起结束，后台会继续发送，下一次运行也会发送，"
+        "或者立即执行：{flush}",
+    ),
+    "not-delivered-in-container": Text(
+        "{events} not delivered yet ({reason}), kept in {folder}; nothing delivers once ansible-playbook, the first"
+        " process of its container, has ended. Where that folder outlives it, the next run does, or: {flush}",
+        "{events}尚未送达（{reason}），保存在 {folder}；ansible-playbook 是容器的第一个进程，它结束后不再有进程发送。"
+        "如果该目录在容器之后仍然存在，由下一次运行发送，或者执行：{flush}",
+    ),
+    "given-up": Text(
+        "{events} given up: {reason}. Their changes may be shown as in progress for"
+        " ever. Find out why Flashduty took nothing: {doctor}",
+        "{events}已放弃：{reason}。它们的变更可能一直显示为进行中。请查明 Flashduty 为什么没有接收：{doctor}",
+    ),
+    "refused": Text(
+        "Flashduty refused {events}: {reason}"
+        " (HTTP {http_status}, change {change_key}, request_id {request_id})."
+        " Check the integration key and the labels",
+        "Flashduty 拒绝了 {events}：{reason}（HTTP {http_status}，变更 {change_key}，request_id {request_id}）。"
+        "请检查集成密钥和标签",
+    ),
+    "of-other-integration": Text(
+        "the outbox holds, for the integration {integration} that this run has no key of: {what}."
+        " While its key is in use, flush with it: {flush}. If its key was replaced, let this integration have"
+        " it: {flush} -e adopt={integration}",
+        "发件箱中有集成 {integration} 的内容，而本次运行没有它的密钥：{what}。如果其密钥仍在使用，请用它执行：{flush}。"
+        "如果其密钥已被替换，请让此集成接管：{flush} -e adopt={integration}",
+    ),
+    "courier-not-started": Text("the courier cannot be started: {problem}", "无法启动 courier：{problem}"),
+    "not-reported": Text("this run is not reported to Flashduty: {problem}", "本次运行没有上报到 Flashduty：{problem}"),
+    "hosts-not-reported": Text(
+        "what runs on {hosts} is not reported to Flashduty: {problem}",
+        "{hosts} 上的运行没有上报到 Flashduty：{problem}",
+    ),
+    "no-key": Text(
+        "integration_key: no integration key is set. Set one of push_url (the Push URL as the Flashduty console shows"
+        " it), integration_key or integration_key_file, for example by the environment variable FLASHDUTY_PUSH_URL",
+        "没有设置集成密钥。请设置 push_url（Flashduty 控制台显示的推送地址）、integration_key 或"
+        " integration_key_file 之一，例如用环境变量 FLASHDUTY_PUSH_URL",
+    ),
+    "settings-kept": Text(
+        "a play is reported with the settings of the one before it: {problem}",
+        "有 play 沿用了前一个 play 的设置：{problem}",
+    ),
+    "end-left": Text(
+        "the end of this run is left to the courier: {problem}", "本次运行的结束由 courier 上报：{problem}"
+    ),
+    "something-missing": Text(
+        "something is missing from what is reported; the run's end is reported all the same ({where})",
+        "上报的内容有缺失；运行的结束仍会上报（{where}）",
+    ),
+    "nothing-yet": Text(
+        "nothing is reported yet; the next play is tried again ({where})",
+        "尚未上报任何内容；下一个 play 会再次尝试（{where}）",
+    ),
+    "this-run": Text(
+        "this run is reported to Flashduty as change {change}", "本次运行作为变更 {change} 上报到 Flashduty"
+    ),
+    "part-of-this-run": Text(
+        "this run is reported to Flashduty, integration {integration}, as change {change}",
+        "本次运行作为变更 {change} 上报到 Flashduty 的集成 {integration}",
+    ),
+    "and-more": Text(" and {count} more", " 等，另有 {count} 个"),
+    "taken": Text(
+        "Flashduty has taken {taken} of {count} events of this run",
+        "Flashduty 已接收本次运行 {count} 个事件中的 {taken} 个",
+    ),
+    "left-open": Text(
+        "ansible-playbook ended before this change was reported as finished.",
+        "ansible-playbook 结束时，该变更尚未上报为完成。",
+    ),
+    "task-refused": Text(
+        "Flashduty refused the event of change {change_key}: {reason}"
+        " (HTTP {http_status}, request_id {request_id})."
+        " Check the integration key and the event's fields",
+        "Flashduty 拒绝了变更 {change_key} 的事件：{reason}（HTTP {http_status}，request_id {request_id}）。"
+        "请检查集成密钥和事件的字段",
+    ),
+    "task-queued": Text(
+        "not delivered within {seconds:g} s ({reason}). The event of change {change_key} stays in {folder} and goes out"
+        " with the next run, or with: {flush}",
+        "{seconds:g} 秒内未送达（{reason}）。变更 {change_key} 的事件保存在 {folder}，"
+        "由下一次运行发送，或者执行：{flush}",
+    ),
+    "task-given-up": Text(
+        "not delivered within {seconds:g} s ({reason}). The event of change {change_key} will not be sent any more."
+        " Repeat the task when Flashduty can be reached, or set on_delivery_failure to queue",
+        "{seconds:g} 秒内未送达（{reason}）。变更 {change_key} 的事件不会再发送。"
+        "请在可以访问 Flashduty 时重复该任务，或者把 on_delivery_failure 设为 queue",
+    ),
+    "nobody-now": Text("nobody can deliver it now: {problem}", "目前没有进程可以发送：{problem}"),
+    "no-answer": Text("no answer", "没有响应"),
+    "stale": Text(
+        "Never closed by its run: nothing was heard of it since {heard}, for {hours} h {minutes} min. Closed by flush.",
+        "其运行从未关闭该变更：自 {heard} 起 {hours} 小时 {minutes} 分没有消息。由 flush 关闭。",
+    ),
+    "preview-heading": Text(
+        "Flashduty preview: this would be sent now; nothing is sent, nothing is stored",
+        "Flashduty 预览：现在会发送以下内容；不发送，也不保存",
+    ),
+    "failed-at-task": Text("task {task} ({module})", "任务「{task}」（{module}）"),
+    "failed-at-no-log": Text("a task with no_log", "启用了 no_log 的任务"),
+    "failed-with": Text("{where}: {message}", "{where}：{message}"),
+    "reason": Text("{where}.{rollback}", "{where}。{rollback}"),
+    "rolled-back": Text(" Rolled back.", "已回滚。"),
+    "rollback-failed": Text(" The rollback failed at task {task}.", "回滚在任务「{task}」失败。"),
+    "rollback-failed-no-log": Text(" The rollback failed.", "回滚失败。"),
+}
+
+
+def notice(language: str, name: str, **values: Any) -> str:
+    """A text with these values.
+
+    :param language: en or zh.
+    :param name: one of :data:`NOTICES`.
+    """
+    text = NOTICES[name]
+    return (text.zh if language == "zh" else text.en).format_map(values)

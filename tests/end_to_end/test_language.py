@@ -1,0 +1,128 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""With language set to zh, neither what arrives nor what the operator reads has an English sentence of ours."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+import pytest
+from control_node import PATIENCE, ControlNode
+
+FLUSH = "flashcat.flashduty.flush"
+# Five words in a row, none of which is a name, a path or a part of a command.
+SENTENCE = re.compile(r"(?:\b[A-Za-z]{2,} ){4}[a-z]{2,}\b")
+COMMAND = re.compile(r"ansible-playbook \S+( -\S+ \S+)*")
+FAILS = "- name: Work\n  ansible.builtin.fail: {msg: no}\n"
+ROLE = """
+- hosts: web
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role: {name: flashcat.flashduty.tracked_change}
+      vars: {tracked_change_key: CHG-7, tracked_change_title: 升级, tracked_change_tasks: work.yml,
+             tracked_change_rollback_tasks: work.yml}
+"""
+LEFT_OPEN = """
+- hosts: web1
+  gather_facts: false
+  tasks:
+    - flashcat.flashduty.flashduty_change:
+        {change_status: Processing, change_key: CHG-8, title: 升级, cancel_on_exit: true}
+"""
+SLEEPS = "- hosts: web1\n  gather_facts: false\n  tasks:\n    - ansible.builtin.pause: {seconds: 60}\n"
+CHANGES = "- hosts: web1\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: /bin/true\n"
+
+
+@pytest.fixture
+def chinese(control: ControlNode) -> ControlNode:
+    control.environment["FLASHDUTY_LANGUAGE"] = "zh"
+    # Names of hosts and users are no sentences.
+    control.write("work.yml", FAILS)
+    return control
+
+
+def _sentences(text: str) -> list[str]:
+    return SENTENCE.findall(COMMAND.sub("", text))
+
+
+def _texts(control: ControlNode) -> str:
+    bodies = [event["body"] for event in control.receiver.events()]
+    return "\n".join(f"{body['title']}\n{body.get('description') or ''}" for body in bodies)
+
+
+def _warnings(output: str) -> str:
+    """What we have said, however its lines were broken."""
+    return " ".join(re.sub(r"^\[WARNING\]: (?!flashduty).*$", "", output, flags=re.MULTILINE).split())
+
+
+def _check(control: ControlNode, *texts: str) -> None:
+    arrived = _texts(control)
+    assert re.search("[\u4e00-\u9fff]", arrived)
+    assert _sentences(arrived) == [], arrived
+    for text in texts:
+        said = text.partition("flashduty_change: ")[2].partition("sys:1: ")[0]
+        assert re.search("[\u4e00-\u9fff]", said), text
+        assert _sentences(_warnings(said).partition("(")[0]) == [], said
+
+
+def test_a_tracked_change_that_fails_beside_the_callback(chinese: ControlNode) -> None:
+    assert chinese.run(chinese.write("site.yml", ROLE))[0] == 2
+    _check(chinese)
+    assert "失败：web1：任务「Work」（ansible.builtin.fail）。回滚在任务「Work」失败。" in _texts(chinese)
+    assert "2 台主机中 0 台已完成。" in _texts(chinese)
+    assert "属于变更 " in _texts(chinese)
+
+
+def test_a_change_that_a_task_leaves_open(chinese: ControlNode) -> None:
+    assert chinese.run(chinese.write("site.yml", LEFT_OPEN))[0] == 0
+    chinese.receiver.wait_for(lambda: "Canceled" in chinese.statuses(), PATIENCE)
+    _check(chinese)
+    assert "尚未上报为完成" in _texts(chinese)
+
+
+def test_a_run_that_is_killed_is_closed_by_the_courier(chinese: ControlNode) -> None:
+    with chinese.start(chinese.write("site.yml", SLEEPS)) as process:
+        chinese.receiver.wait_for(lambda: chinese.statuses() == ["Processing"], PATIENCE)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
+    chinese.receiver.wait_for(lambda: chinese.statuses() == ["Processing", "Canceled"], PATIENCE)
+    _check(chinese)
+
+
+def test_the_warnings_of_an_outage_and_what_flush_says(chinese: ControlNode) -> None:
+    chinese.receiver.faults.set("status", status=503)
+    chinese.environment["FLASHDUTY_WAIT"] = "0"
+    site = chinese.write("site.yml", CHANGES)
+    code, output = chinese.run(site)
+    assert code == 0
+    assert "2个事件尚未送达" in "".join(output.split())
+    warned = output
+    code, output = chinese.run(FLUSH, "-e", "flush_wait=1")
+    assert code == 2
+    said = "".join(output.split())
+    assert "已送达0，等待2，已关闭0，被拒绝0" in said
+    assert "仍有2个事件在等待" in said
+    chinese.receiver.faults.clear()
+    assert chinese.run(FLUSH)[0] == 0
+    _check(chinese, warned)
+
+
+def test_a_refused_event_a_missing_key_and_a_preview(chinese: ControlNode) -> None:
+    site = chinese.write("site.yml", CHANGES)
+    chinese.receiver.faults.set("status", status=400, message="x")
+    code, output = chinese.run(site)
+    assert code == 0
+    assert "Flashduty永久拒绝了2个事件" in "".join(output.split())
+    del chinese.environment["FLASHDUTY_PUSH_URL"]
+    code, output = chinese.run(site)
+    assert code == 0
+    assert "本次运行没有上报到Flashduty：没有设置集成密钥" in "".join(output.split())
+    chinese.environment["FLASHDUTY_PREVIEW"] = "1"
+    code, output = chinese.run(site)
+    assert code == 0
+    assert "Flashduty 预览" in output
+    assert "nothing is sent" not in output
