@@ -23,9 +23,12 @@ PLAYBOOK = """
     - ansible.builtin.assert:
         that: "'site.yml' in first.stdout"
     - flashcat.flashduty.flashduty_change: {{change_key: A-1, change_status: Processing, title: t}}
+    - ansible.builtin.raw: grep -l 'flashduty-couri)' /proc/[0-9]*/stat 2>/dev/null | wc -l
+      register: couriers
     - ansible.builtin.raw: {ansible_playbook} -i inventory nested.yml
-    # Its courier outlives it, ends, and is left to process 1.
-    - ansible.builtin.raw: "i=0; until grep -q 'flashduty-couri) Z' /proc/[0-9]*/stat; do
+    # Its courier outlives it, ends, and is left to process 1, which may have reaped it by now.
+    - ansible.builtin.raw: "i=0; until grep -q 'flashduty-couri) Z' /proc/[0-9]*/stat ||
+        [ $(grep -l 'flashduty-couri)' /proc/[0-9]*/stat | wc -l) -le {{{{ couriers.stdout | trim }}}} ]; do
         [ $((i+=1)) -lt 300 ] || exit 1; sleep 0.1; done 2>/dev/null"
 - hosts: web2
   gather_facts: false

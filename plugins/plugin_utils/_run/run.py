@@ -113,6 +113,8 @@ class Run:
         self._wait: float | None = None
         self._settings: Settings | None = None
         self._reportings: dict[tuple[str, str], Reporting] = {}
+        # What goes to the key of the environment or ansible.cfg.
+        self._without_variables: Reporting | None = None
         self._is_parted = False
         self._outcome = Outcome()
         self._signals: Signals | None = None
@@ -323,8 +325,12 @@ class Run:
             if names and self._flush_arguments is None:
                 self._flush_arguments = functools.partial(_flush_arguments, play, names)
             try:
-                own = options if options is not None and is_whole else self._options_of(play, part_hosts)
-                reporting = self._reporting_of(own, part_hosts, begin=options is not None)
+                reporting = None if names else self._without_variables
+                if reporting is None:
+                    own = options if options is not None and is_whole else self._options_of(play, part_hosts)
+                    reporting = self._reporting_of(own, part_hosts, begin=options is not None)
+                    if not names and not _are_local(part_hosts):
+                        self._without_variables = reporting
             except InvalidConnection as error:
                 if options is not None:
                     self._is_parted = self._is_parted or not is_whole
@@ -350,7 +356,7 @@ class Run:
             connection = _options.connection_of(options)
         except MissingKey:
             # What the control node does for the run belongs to the run.
-            if self._reportings and all(host.name in C.LOCALHOST for host in hosts):
+            if self._reportings and _are_local(hosts):
                 return next(iter(self._reportings.values()))
             raise
         integration = (connection.api_url, connection.integration_key)
@@ -458,7 +464,8 @@ class Run:
                     change.expected.add_playbook(os.path.basename(argument))
         later = self._plays[self._play_number :]
         # Once the first event has shown them, only labels that may grow look there again.
-        if not later or (change.reported and settings.keeps_labels):
+        changes = {key: each for key, each in changes.items() if not (each.reported and settings.keeps_labels)}
+        if not later or not changes:
             return
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.later_plays import new_hosts
@@ -558,6 +565,10 @@ def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
     exact = {"group": target} if settings.scope == "group" else {}
     most = LABELS_MAX - len(OUTCOME_LABELS) if settings.with_outcome else LABELS_MAX
     return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most, settings.label_names_max)
+
+
+def _are_local(hosts: Sequence[Any]) -> bool:
+    return all(host.name in C.LOCALHOST for host in hosts)
 
 
 def _flush_arguments(play: Any, names: Sequence[str]) -> str:
