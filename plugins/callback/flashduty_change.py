@@ -371,8 +371,8 @@ EXAMPLES = r"""
   tasks:
     - name: Install the new version
       ansible.builtin.package:
-        name: postgresql
-        state: latest
+        name: postgresql-18
+        state: present
 
 - name: Restart the web servers, with one change for each host that names the reason of a failure
   hosts: web
