@@ -16,6 +16,11 @@ import yaml
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
 
+try:
+    from ansible.module_utils.secrets import mask_secrets
+except ImportError:  # before ansible-core 2.22
+    mask_secrets = None
+
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 
@@ -47,6 +52,8 @@ def document(event: Mapping[str, Any], language: str = "en") -> str:
     :param event: :meth:`ChangeEvent.to_dict`.
     """
     body = yaml.dump(dict(event), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10**6)
+    if mask_secrets is not None and mask_secrets(body) != body:
+        body = f"# {notice(language, 'preview-masked')}\n{body}"
     return f"{heading(language)}\n{body}"
 
 

@@ -158,6 +158,10 @@ NOTICES: Mapping[str, Text] = {
         "Flashduty preview: this would be sent now; nothing is sent, nothing is stored",
         "Flashduty 预览：现在会发送以下内容；不发送，也不保存",
     ),
+    "preview-masked": Text(
+        "ansible-core prints $REDACTED$ for what a vault held; the value itself would be sent",
+        "ansible-core 对 vault 中的值显示 $REDACTED$；实际会发送值本身",
+    ),
     "failed-at-task": Text("task {task} ({module})", "任务「{task}」（{module}）"),
     "failed-at-no-log": Text("a task with no_log", "启用了 no_log 的任务"),
     "failed-with": Text("{where}: {message}", "{where}：{message}"),
