@@ -40,9 +40,12 @@ class Notices:
         self._seen: set[str] = set()
         self._waiting: list[Notice] = []
 
-    def warning(self, text: str, subject: str = "") -> None:
-        """Warn the user, unless ``subject`` (or the text itself) was shown before."""
-        self._add("warning", text, subject)
+    def warning(self, text: str, subject: str = "", chinese: str = "") -> None:
+        """Warn the user, unless ``subject`` (or the text itself) was shown before.
+
+        :param chinese: the text where the language is Chinese; ``text`` where it is in that language already.
+        """
+        self._add("warning", chinese if chinese and self.language == "zh" else text, subject or text)
 
     def debug(self, text: str, subject: str = "") -> None:
         """A text for -vvv, unless ``subject`` (or the text itself) was shown before."""

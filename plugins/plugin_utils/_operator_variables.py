@@ -116,6 +116,7 @@ def unreadable(notices: Notices, whose: str, error: Exception) -> None:
     notices.warning(
         f"variables of {whose} cannot be read, labels and settings in them are missing: {first_line}",
         subject="variables cannot be read",
+        chinese=f"无法读取 {whose} 的变量，其中的标签和设置不会生效：{first_line}",
     )
 
 

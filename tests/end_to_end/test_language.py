@@ -126,3 +126,27 @@ def test_a_refused_event_a_missing_key_and_a_preview(chinese: ControlNode) -> No
     assert code == 0
     assert "Flashduty 预览" in output
     assert "nothing is sent" not in output
+
+
+def test_what_is_wrong_with_settings(chinese: ControlNode) -> None:
+    chinese.state.parent.mkdir(parents=True)
+    chinese.state.write_text("no folder")
+    chinese.environment["FLASHDUTY_LABEL_GROUPS"] = "a*b*=env"
+    chinese.environment["FLASHDUTY_LABEL_VARS"] = "a-b=c-d"
+    chinese.environment["FLASHDUTY_LABELS"] = "alone"
+    chinese.environment["FLASHDUTY_CHANGE_KEY"] = chinese.environment["FLASHDUTY_TITLE"] = "{{ nowhere }}"
+    code, output = chinese.run(chinese.write("site.yml", CHANGES), "-e", "flashduty_labels=alone")
+    assert code == 0
+    said = "".join(output.split())
+    for text in (
+        "label_groups：没有使用'a*b*=env'：",
+        "label_vars：没有使用'a-b=c-d'",
+        "labels：没有使用'alone'",
+        "没有使用flashduty_labels",
+        "change_key使用默认值",
+        "title使用默认值",
+        "无法使用发件箱（",
+    ):
+        assert text in said, text
+    for text in ("is left out", "at its default", "cannot be used", "goes on"):
+        assert text not in output

@@ -233,11 +233,13 @@ class Renderer:
 
         :param lookup: gives the raw value of any variable of that host, or MISSING.
         """
-        refusal = self._refusal(name, raw, lookup) if name in self._careful else ""
-        if refusal:
+        refusal = self._refusal(name, raw, lookup) if name in self._careful else None
+        if refusal is not None:
+            english, chinese = refusal
             self._notices.warning(
-                f"labels: {name} is left out, for {refusal}; name it in label_vars to have it",
+                f"labels: {name} is left out, for {english}; name it in label_vars to have it",
                 subject=f"refused: {name}",
+                chinese=f"labels：没有使用 {name}，因为{chinese}；如需使用，请写入 label_vars",
             )
             return MISSING
         if not isinstance(raw, Mapping):
@@ -253,23 +255,23 @@ class Renderer:
             return (self.identity(raw), tuple(lookup("group_names") or ()))
         return (self.identity(raw), *((name, self.identity(inputs[name])) for name in sorted(inputs)))
 
-    def _refusal(self, name: str, raw: Any, lookup: Callable[[str], Any]) -> str:
-        """Why a variable is no label unless it is asked for, because of itself or of what it reads."""
+    def _refusal(self, name: str, raw: Any, lookup: Callable[[str], Any]) -> tuple[str, str] | None:
+        """Why a variable is no label unless it is asked for, by itself or by what it reads; in both languages."""
         seen = {name}
         pending = [raw]
         while self._private.isdisjoint(seen):
             if not pending:
-                return ""
+                return None
             for template in self._templates(pending.pop()):
                 if template not in self._harmless:
                     self._harmless[template] = _harmless_names(template)
                 names = self._harmless[template]
                 if names is None:
-                    return "it needs a lookup that may do more than read"
+                    return "it needs a lookup that may do more than read", "它需要的 lookup 可能不只是读取"
                 pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
                 # A variable may be named in a text, too, as in `vars["owner"]`.
                 seen.update(names, self._private & {*_NAME.findall(template)})
-        return "vars_prompt asks privately for what it holds"
+        return "vars_prompt asks privately for what it holds", "其值由 vars_prompt 以不回显方式输入"
 
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:
@@ -281,6 +283,7 @@ class Renderer:
                 f"labels: {name} and other templates that need all variables of a host were worked out for"
                 f" {self._limit} hosts only",
                 subject="templates beyond the limit",
+                chinese=f"labels：{name} 等需要主机全部变量的模板只为 {self._limit} 台主机求值",
             )
         except Exception as error:
             first_line = f"{type(error).__name__}: {error}".splitlines()[0]

@@ -205,10 +205,13 @@ class _GroupLabels:
                 values = ((label, groups.get(group, "")) for label, group in expression.labels)
                 self._of_name[name] += [(label, value) for label, value in values if value]
         if len(found) < len(self._expressions):
+            slow = self._expressions[len(found)].text
             self._notices.warning(
-                f"label_groups: {self._expressions[len(found)].text!r} and what comes after it give no labels: it took"
+                f"label_groups: {slow!r} and what comes after it give no labels: it took"
                 f" more than {PROCESSOR_SECONDS} s of a processor for {len(names)} names of groups. Write it without"
-                " repetitions that can divide a name in many ways, or as a name with a star"
+                " repetitions that can divide a name in many ways, or as a name with a star",
+                chinese=f"label_groups：{slow!r} 及其后的条目不产生标签：匹配 {len(names)} 个组名用了超过"
+                f" {PROCESSOR_SECONDS} 秒 CPU 时间。请避免可以多种方式切分名称的重复，或改写为带星号的名称",
             )
 
 
@@ -279,9 +282,11 @@ class LabelRules(NamedTuple):
         if isinstance(own, Mapping):
             labels.update(_map_items(own, LABELS_VARIABLE, notices))
         elif own is not None and str(own).strip():
+            example = f"""-e '{{"{LABELS_VARIABLE}": {{"key": "value"}}}}'"""
             notices.warning(
                 f"{LABELS_VARIABLE} is left out, it must be a map of label keys and values; on the command line:"
-                f""" -e '{{"{LABELS_VARIABLE}": {{"key": "value"}}}}'"""
+                f" {example}",
+                chinese=f"没有使用 {LABELS_VARIABLE}，它必须是标签键值的 map；在命令行写作：{example}",
             )
         return labels
 
@@ -406,6 +411,7 @@ class RunLabels:
             self._notices.warning(
                 f"labels: {len(dropped)} beyond the limit of {self._most} are left out: {names}",
                 subject="labels beyond",
+                chinese=f"labels：最多 {self._most} 个标签，多出的 {len(dropped)} 个没有使用：{names}",
             )
         return {label: values[label] for label in ranked[: self._most]}
 
@@ -437,7 +443,9 @@ def _group_entry(text: str, notices: Notices) -> GroupPattern | GroupExpression 
     try:
         entry = parsed(text)
     except InvalidPattern as error:
-        notices.warning(f"label_groups: {text!r} is left out, {error}")
+        notices.warning(
+            f"label_groups: {text!r} is left out, {error}", chinese=f"label_groups：没有使用 {text!r}：{error}"
+        )
         return None
     if isinstance(entry, GroupPattern):
         key = _clean_key(entry.label, notices)
@@ -451,7 +459,10 @@ def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:
     variable = variable.strip() if equals else label
     key = _clean_key(label, notices)
     if key is None or not _VARIABLE_NAME.match(variable):
-        notices.warning(f"label_vars: {entry!r} is left out, give variable or label=variable")
+        notices.warning(
+            f"label_vars: {entry!r} is left out, give variable or label=variable",
+            chinese=f"label_vars：没有使用 {entry!r}，应为变量名或 标签=变量名",
+        )
         return None
     return LabelVariable(key, variable)
 
@@ -467,12 +478,18 @@ def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:
             parsed = None
         if isinstance(parsed, Mapping):
             return parsed
-        notices.warning("labels: the option is left out, it begins as a map and is no valid YAML or JSON")
+        notices.warning(
+            "labels: the option is left out, it begins as a map and is no valid YAML or JSON",
+            chinese="labels：没有使用该选项，它以 map 开头，但不是有效的 YAML 或 JSON",
+        )
         return {}
     pairs = [entry.partition("=") for entry in _entries(re.split(r"[,\n]", text))]
     for key, equals, _value in pairs:
         if not equals:
-            notices.warning(f"labels: {key!r} is left out, give key=value,key=value or a map in YAML or JSON")
+            notices.warning(
+                f"labels: {key!r} is left out, give key=value,key=value or a map in YAML or JSON",
+                chinese=f"labels：没有使用 {key!r}，应为 key=value,key=value，或 YAML、JSON 的 map",
+            )
     return {key: value for key, equals, value in pairs if equals}
 
 
@@ -481,7 +498,8 @@ def _clean_key(key: Any, notices: Notices) -> str | None:
     if len(text) > LABEL_KEY_MAX:
         notices.warning(
             f"labels: the key {shortened(text, 40)!r} is left out, it has {len(text)} characters,"
-            f" {LABEL_KEY_MAX} are allowed"
+            f" {LABEL_KEY_MAX} are allowed",
+            chinese=f"labels：没有使用键 {shortened(text, 40)!r}，它有 {len(text)} 个字符，最多 {LABEL_KEY_MAX} 个",
         )
         return None
     return text or None

@@ -512,6 +512,7 @@ def _host_by_host(
         notices.warning(
             f"labels: variables of {len(asked)} of {len(hosts)} hosts were looked at, for all it takes long ({why})",
             subject="host by host",
+            chinese=f"labels：只读取了 {len(hosts)} 台主机中 {len(asked)} 台的变量，全部读取耗时过长（{why}）",
         )
     else:
         notices.debug(f"labels: variables are looked up host by host ({why})", subject="host by host")

@@ -46,7 +46,7 @@ class Store:
         self._connection = connection
         self._process = process
         self._only_look = only_look
-        self._notices: list[str] = []
+        self._notices: list[tuple[str, str]] = []
         self._integrations: dict[str, str] = {}
         self._set_aside: dict[str, set[str]] = {}
 
@@ -73,10 +73,16 @@ class Store:
         """Whether there is an outbox, or a spool."""
         return Outbox.exists(self.configured) or bool(Outbox.spools(self.configured))
 
-    def take_notices(self) -> list[str]:
-        """The warnings about the outbox since the last call."""
+    def take_notices(self, language: str = "en") -> list[str]:
+        """The warnings about the outbox since the last call.
+
+        :param language: en or zh.
+        """
         taken, self._notices = self._notices, []
-        return taken
+        return [chinese if language == "zh" else english for english, chinese in taken]
+
+    def _tell(self, english: str, chinese: str) -> None:
+        self._notices.append((english, chinese))
 
     def do(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
         """Do something with the outbox, or with the spool where that cannot be used; it is used from then on.
@@ -156,8 +162,9 @@ class Store:
         # The courier may have met the damage first, and has nobody to warn.
         for path in sorted(set_aside_in(self.folder) - known):
             known.add(path)
-            self._notices.append(
-                f"the outbox was damaged; it is kept as {path}, and what could be read of it goes on in a new one"
+            self._tell(
+                f"the outbox was damaged; it is kept as {path}, and what could be read of it is in a new one",
+                f"发件箱已损坏，保留为 {path}；其中可以读取的内容已转入新的发件箱",
             )
         return answer
 
@@ -171,9 +178,11 @@ class Store:
             except (OSError, OutboxError):
                 continue
             self.folder = folder
-            self._notices.append(
+            self._tell(
                 f"the outbox cannot be used ({error}); {folder} is used instead, which may not survive a restart of"
-                " this machine. Repair it, or set state_dir to a folder of your own that can be written"
+                " this machine. Repair it, or set state_dir to a folder of your own that can be written",
+                f"无法使用发件箱（{error}）；改用 {folder}，本机重启后它可能不再存在。"
+                "请修复，或者把 state_dir 设为自己可写的文件夹",
             )
             return True
         return False

@@ -151,7 +151,7 @@ class RunDelivery:
             self._notices.debug(f"the delivery cannot be looked at: {error}")
 
     def _show_notices(self) -> None:
-        for notice in self.store.take_notices():
+        for notice in self.store.take_notices(self._notices.language):
             self._notices.warning(notice)
 
     def _wake_courier(self) -> bool:

@@ -141,5 +141,9 @@ def _rendered_key(given: Any, template: Callable[[Any], Any], notices: Notices) 
     try:
         return plain_text(str(template(given))).strip() if given else ""
     except Exception as error:  # a template can raise anything
-        notices.warning(f"change_key is left at its default, its template failed: {first_line(error)}")
+        reason = first_line(error)
+        notices.warning(
+            f"change_key is left at its default, its template failed: {reason}",
+            chinese=f"change_key 使用默认值，其模板求值失败：{reason}",
+        )
         return ""

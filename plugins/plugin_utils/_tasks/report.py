@@ -144,7 +144,7 @@ class Report:
                 return self._result(False, before, delivered=True, queued=False), ""
             now = time.time()
             put = self._store.do(self._put(now, self._force or differs is True))
-        self.warnings += self._store.take_notices()
+        self.warnings += self._store.take_notices(self._language)
         # As it was stored: that may have been in the next second.
         stored = self._store.look(lambda outbox, _integration: outbox.events.get(put.uid)) if put.changed else None
         self._event = stored or self._event.at(now)

@@ -42,3 +42,13 @@ def test_what_must_not_be_shown_is_taken_out_from_when_it_is_known() -> None:
     notices.warning("the key is k3y")
     notices.warning("again k3y")
     assert [notice.text for notice in notices.take()] == ["the key is k3y", "again ***"]
+
+
+def test_a_warning_is_in_the_language_that_is_set_and_told_once_in_whichever() -> None:
+    notices = Notices()
+    notices.warning("one", chinese="一")
+    notices.language = "zh"
+    notices.warning("one", chinese="一")
+    notices.warning("two", chinese="二")
+    notices.warning("三")
+    assert [notice.text for notice in notices.take()] == ["one", "二", "三"]
