@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import socket
 from collections.abc import Callable
 
@@ -30,6 +31,7 @@ class Signals:
         :param set_wakeup_fd: :func:`signal.set_wakeup_fd`, to be called in the main thread.
         :raises ValueError: this is not the main thread.
         """
+        self._interrupt_handler = signal.getsignal(signal.SIGINT)
         ends = socket.socketpair()
         self.reader, writer = (end.detach() for end in ends)
         os.set_blocking(writer, False)
@@ -41,6 +43,16 @@ class Signals:
         # Nothing in Python: a signal that arrives while a worker is forked would raise ansible-core's exception there,
         # where the interpreter drops it and shows it as a fault of this file.
         os.register_at_fork(after_in_child=functools.partial(set_wakeup_fd, -1))
+
+    def forget(self) -> None:
+        """The run goes on: what came so far was not its end, and is not the reason of an end to come."""
+        came = received(self.reader)
+        if came:
+            if signal.getsignal(signal.SIGINT) == signal.SIG_DFL and callable(self._interrupt_handler):
+                # ansible-core handles one SIGINT only. The next would end the process at once: nothing would be
+                # tidied up, and nobody would know of it.
+                signal.signal(signal.SIGINT, self._interrupt_handler)
+            os.read(self.reader, len(came))
 
 
 def received(reader: int) -> bytes:

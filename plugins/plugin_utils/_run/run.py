@@ -208,10 +208,7 @@ class Run:
         if self._pid == 1:
             reap_orphans()
         if self._signals is not None:
-            survived = received(self._signals.reader)
-            if survived:
-                # Neither this process nor the courier takes them for the reason of an end to come.
-                os.read(self._signals.reader, len(survived))
+            self._signals.forget()
 
     def task_changed(self, result: Any) -> None:
         """A task changed something on a host."""
