@@ -55,6 +55,11 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def unbroken(output: str) -> str:
+    """On one line, also where ansible-core has broken lines, which older releases do behind hyphens, too."""
+    return " ".join(output.replace("-\n", "-").split())
+
+
 ELSEWHERE = """
 from ansible.plugins.connection.local import Connection as Local
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from control_node import ControlNode
+from control_node import ControlNode, unbroken
 
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 PLAYBOOK = """
@@ -79,7 +79,7 @@ def test_that_nothing_delivers_after_it_is_told(control: ControlNode) -> None:
     control.environment["FLASHDUTY_WAIT"] = "1"
     control.receiver.faults.set("status", status=503)
     code, output = _run(control, NESTED)
-    told = " ".join(output.split())
+    told = unbroken(output)
     assert code == 0
     assert "2 events not delivered yet" in told
     assert "nothing delivers once ansible-playbook, the first process of its container, has ended" in told

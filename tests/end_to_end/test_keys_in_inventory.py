@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from control_node import KEY, ControlNode
+from control_node import KEY, ControlNode, unbroken
 
 from flashduty_sandbox.receiver import Receiver
 
@@ -57,9 +57,10 @@ def _outage(control: ControlNode, *runs: str) -> str:
 
 
 def _advised(output: str) -> list[str]:
-    """The arguments of the flush that a warning advises, however its line was broken."""
-    text = " ".join(output.replace("\n", " ").split())
-    found = re.search(r"or now: ansible-playbook (flashcat\.flashduty\.flush.*?)(?: sys:1|$|\[WARNING)", text)
+    """The arguments of the flush that a warning advises."""
+    found = re.search(
+        r"or now: ansible-playbook (flashcat\.flashduty\.flush.*?)(?: sys:1|$|\[WARNING)", unbroken(output)
+    )
     assert found, output
     return shlex.split(found[1])
 
@@ -128,7 +129,7 @@ def test_a_key_that_only_the_playbook_sets_is_asked_for(two_keys: ControlNode) -
     site = two_keys.write("all.yml", SITE.format(hosts="env_prod", more=f"  vars:\n    flashduty_push_url: {url}\n"))
     for path in (two_keys.folder / "group_vars").iterdir():
         path.unlink()
-    said = " ".join(_outage(two_keys, site).split())
+    said = unbroken(_outage(two_keys, site))
     assert f"or now: ansible-playbook {FLUSH} -e flashduty_push_url=PUSH_URL" in said
     two_keys.receiver.faults.clear()
     code, output = two_keys.run(FLUSH, "-e", f"flashduty_push_url={url}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from control_node import ControlNode
+from control_node import ControlNode, unbroken
 
 PLAYBOOK = """
 - hosts: web1
@@ -57,10 +57,6 @@ DOCTOR = """
 """
 
 
-def plain(output: str) -> str:
-    return " ".join(output.split())
-
-
 @pytest.fixture
 def without(control: ControlNode) -> ControlNode:
     """A control node whose Python has no SQLite."""
@@ -72,7 +68,7 @@ def without(control: ControlNode) -> ControlNode:
 
 def test_a_run_warns_once_and_goes_on(without: ControlNode) -> None:
     code, output = without.run(without.write("site.yml", PLAYBOOK))
-    told = plain(output)
+    told = unbroken(output)
     assert code == 0
     assert told.count("flashduty_change:") == 1
     assert "this run is not reported to Flashduty: the Python module sqlite3 cannot be imported" in told
@@ -97,7 +93,7 @@ def test_a_preview_needs_no_sqlite(without: ControlNode) -> None:
 def test_a_task_fails_and_says_what_is_missing(without: ControlNode, task: str) -> None:
     del without.environment["ANSIBLE_CALLBACKS_ENABLED"]
     code, output = without.run(without.write("site.yml", TASK % task))
-    told = plain(output)
+    told = unbroken(output)
     assert code == 0
     assert "it says: the Python module sqlite3 cannot be imported" in told
     assert "run Ansible with a Python that has it" in told
@@ -107,7 +103,7 @@ def test_a_task_fails_and_says_what_is_missing(without: ControlNode, task: str) 
 def test_a_tracked_change_fails_in_its_task(without: ControlNode) -> None:
     code, output = without.run(without.write("site.yml", TRACKED))
     assert code == 0
-    assert "the Python module sqlite3 cannot be imported" in plain(output)
+    assert "the Python module sqlite3 cannot be imported" in unbroken(output)
     assert "the play goes on" in output
     assert "Traceback" not in output
 
@@ -115,5 +111,5 @@ def test_a_tracked_change_fails_in_its_task(without: ControlNode) -> None:
 def test_the_doctor_finds_it(without: ControlNode) -> None:
     code, output = without.run(without.write("doctor.yml", DOCTOR))
     assert code == 0
-    assert "1 of it, False" in plain(output)
+    assert "1 of it, False" in unbroken(output)
     assert "Traceback" not in output
