@@ -59,7 +59,7 @@ def _outage(control: ControlNode, *runs: str) -> str:
 def _advised(output: str) -> list[str]:
     """The arguments of the flush that a warning advises."""
     found = re.search(
-        r"or now: ansible-playbook (flashcat\.flashduty\.flush.*?)(?: sys:1|$|\[WARNING)", unbroken(output)
+        r"or now: ansible-playbook (flashcat\.flashduty\.flush.*?)(?: <?sys>?:|$|\[WARNING)", unbroken(output)
     )
     assert found, output
     return shlex.split(found[1])
