@@ -98,8 +98,8 @@ def _reason(options: dict[str, Any], language: str) -> str:
         return options["reason"] or ""
     at = "failed-at-task" if options["failed_module"] else "failed-at-no-log"
     where = notice(language, at, task=options["failed_task"], module=options["failed_module"])
-    if options["message"]:
-        where = notice(language, "failed-with", where=where, message=options["message"].rstrip(". "))
+    if options["failed_message"]:
+        where = notice(language, "failed-with", where=where, message=options["failed_message"].rstrip(". "))
     rollback = {
         "none": "",
         "done": notice(language, "rolled-back"),

@@ -51,7 +51,7 @@ PART_OPTIONS: _Spec = {
     "reason": {"type": "str"},
     "failed_task": {"type": "str"},
     "failed_module": {"type": "str"},
-    "message": {"type": "str"},
+    "failed_message": {"type": "str"},
     "rollback": {"type": "str", "choices": ["none", "done", "failed"], "default": "none"},
     "rollback_task": {"type": "str"},
     "hosts": {"type": "list", "elements": "str"},

@@ -63,7 +63,7 @@ options:
       - The module of the task that has failed. Without it and without O(reason), it is said that a task with C(no_log)
         has failed.
     type: str
-  message:
+  failed_message:
     description: What that task said. It may hold secrets.
     type: str
   rollback:
