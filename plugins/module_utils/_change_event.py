@@ -226,7 +226,7 @@ def _event_time(value: Any, status: str, now: float) -> int | None:
     if seconds > now and status != "Ready":
         raise InvalidEvent(
             "event_time",
-            f"only a Ready event may lie in the future, got {_shown(value)} with {status}, "
+            f"only a Ready event may be in the future, got {_shown(value)} with {status}, "
             f"which is {max(1, int(seconds - now))} s ahead of this machine's clock",
         )
     return seconds

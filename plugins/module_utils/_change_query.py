@@ -120,7 +120,7 @@ class ChangeQuery:
         """
         key, query = str(options.get("change_key") or "").strip(), str(options.get("query") or "")
         if key and query:
-            raise InvalidQuery("query", "cannot be used with change_key, which asks for one change exactly")
+            raise InvalidQuery("query", "cannot be used with change_key, which selects exactly one change")
         limit = PAGE_MAX if options.get("limit") is None else int(options["limit"])
         if not 1 <= limit <= LIMIT_MAX:
             raise InvalidQuery("limit", f"must be between 1 and {LIMIT_MAX}, got {limit}")
@@ -271,7 +271,7 @@ def _page(
     items = data.get("items") if isinstance(data, Mapping) else None
     items = [] if items is None and isinstance(data, Mapping) else items
     if not isinstance(data, Mapping) or not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
-        raise ApiError("the answer holds no list of changes: check api_url", retry=False, status=200)
+        raise ApiError("the answer contains no list of changes: check api_url", retry=False, status=200)
     total = data.get("total")
     more = data.get("has_next_page")
     if not isinstance(more, bool):
@@ -300,10 +300,10 @@ def _window(options: Mapping[str, Any], now: float, by_key: bool) -> tuple[int, 
     end = moments.get("end_time", max(int(now), moments.get("start_time", 0) + 1))
     start = moments.get("start_time", end - _HOUR)
     if start >= end:
-        raise InvalidQuery("start_time", f"must lie before end_time, got {start} and {end} (Unix seconds)")
+        raise InvalidQuery("start_time", f"must be before end_time, got {start} and {end} (Unix seconds)")
     if end - start >= _WINDOW_MAX:
         days = (end - start) / _DAY
-        raise InvalidQuery("start_time", f"must lie less than 31 days before end_time, got {days:.1f} days")
+        raise InvalidQuery("start_time", f"must be less than 31 days before end_time, got {days:.1f} days")
     return start, end
 
 

@@ -218,7 +218,7 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
 def _api_url(options: Mapping[str, Any]) -> str:
     address = _bare("api_url", str(options.get("api_url") or DEFAULT_API_URL)).rstrip("/")
     if PUSH_PATH in address:
-        raise InvalidConnection("api_url", "holds a Push URL, which goes into push_url")
+        raise InvalidConnection("api_url", "contains a Push URL, which goes into push_url")
     _check_address("api_url", address, options)
     return address
 
@@ -261,11 +261,11 @@ def _seconds(given: Any) -> float:
 def _key(option: str, text: str) -> str:
     key = _bare(option, text)
     if "://" in key or PUSH_PATH in key:
-        raise InvalidConnection(option, "holds an address. The Push URL of the Flashduty console goes into push_url")
+        raise InvalidConnection(option, "contains an address. The Push URL of the Flashduty console goes into push_url")
     if "integration_key=" in key:
-        raise InvalidConnection(option, "holds integration_key=, which is no part of the key. Remove it")
+        raise InvalidConnection(option, "contains integration_key=, which is not part of the key. Remove it")
     if not key or not key.isprintable() or any(character.isspace() for character in key):
-        raise InvalidConnection(option, "must hold one key, without spaces or line breaks, and not empty")
+        raise InvalidConnection(option, "must contain one key, without spaces or line breaks")
     if len(key) > _KEY_MAX:
         raise InvalidConnection(option, f"must have at most {_KEY_MAX} characters, got {len(key)}")
     return key
@@ -282,9 +282,9 @@ def _check_address(option: str, api_url: str, options: Mapping[str, Any]) -> Non
         more = "" if option == "api_url" else f"{PUSH_PATH}?integration_key=…"
         raise InvalidConnection(option, f"must be an address such as {DEFAULT_API_URL}{more}")
     if parts.username is not None:
-        raise InvalidConnection(option, "must hold no user")
+        raise InvalidConnection(option, "must not contain a user name")
     if parts.query or parts.fragment:
-        raise InvalidConnection(option, "must hold neither a query nor a fragment")
+        raise InvalidConnection(option, "must not contain a query or a fragment")
     if parts.scheme == "http" and not is_loopback(host) and host not in _listed(options.get("plain_http_hosts") or ()):
         raise InvalidConnection(
             option,
@@ -315,9 +315,9 @@ def usable_path(option: str, path: str) -> str:
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        raise InvalidConnection(option, "holds a character that no file name can hold") from None
+        raise InvalidConnection(option, "contains a character that a file name cannot contain") from None
     if "\0" in path:
-        raise InvalidConnection(option, "holds a NUL character, which no file name can hold")
+        raise InvalidConnection(option, "contains a NUL character, which a file name cannot contain")
     return os.path.expanduser(path)
 
 

@@ -329,13 +329,13 @@ def _no_answer(error: Exception) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy did not connect: {_reason(cause)}"
     if isinstance(error, requests.exceptions.SSLError):
-        return f"the TLS connection failed: {_reason(cause)}. Check ca_path, and whether a proxy stands between"
+        return f"the TLS connection failed: {_reason(cause)}. Check ca_path, and whether there is a proxy in between"
     if isinstance(cause, socket.gaierror):
         return "the host name was not found"
     if isinstance(cause, ConnectionRefusedError):
         return "the connection was refused"
     if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
-        return "the connection broke before the answer came"
+        return "the connection was closed before an answer arrived"
     return f"no answer: {_reason(cause)}"
 
 

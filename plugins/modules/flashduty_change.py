@@ -14,7 +14,7 @@ description:
   - Reports one event of a change to Flashduty. It is idempotent. If the event says the same as the last one of this
     change that was delivered or waits for delivery, nothing is sent.
   - With O(app_key), it is compared with what Flashduty shows of the change, so that control nodes that share no disk
-    agree. A field that the task does not give is not compared then. If Flashduty cannot be asked, the task warns and
+    agree. A field that the task does not give is not compared then. If Flashduty cannot be reached, the task warns and
     compares with what this machine has reported.
   - Runs on the control node, whatever host the task is for. With C(delegate_to) another host, such as a bastion with
     the only way out, the control node still checks, compares, stores and retries the event, and that host sends it. It

@@ -83,6 +83,10 @@ def test_where_flashduty_cannot_be_asked_the_outbox_decides(nodes: list[ControlN
     path = node.write("play.yml", TASK.format(status="Processing"))
     code, output = node.run(path)
     assert code == 0, output
-    assert (output.count("changed: ["), output.count("cannot be asked"), "wr0ng" in output) == (1, 1, False)
+    assert (output.count("changed: ["), output.count("cannot be read from"), "wr0ng" in output) == (
+        1,
+        1,
+        False,
+    )
     assert _reads(receiver) == 1
     assert node.run(path)[1].count("changed: [") == 0

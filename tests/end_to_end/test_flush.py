@@ -93,7 +93,10 @@ def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, re
         ("stale_after=6h stale_integration_id=1 flashduty_app_key=''", "app_key: no app key is set"),
         ("stale_after=5m stale_integration_id=1", "stale_after: must be between 10 minutes and 29 days"),
         ("stale_after=soon stale_integration_id=1", "such as 6h, got 'soon'"),
-        ("stale_after=6h stale_integration_id=1 flashduty_app_key=wr0ng-app-key", "Flashduty cannot be asked"),
+        (
+            "stale_after=6h stale_integration_id=1 flashduty_app_key=wr0ng-app-key",
+            "stale changes cannot be read",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(control: ControlNode, options: str, expected: str) -> None:

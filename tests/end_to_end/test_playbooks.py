@@ -141,7 +141,7 @@ def test_doctor_says_so_where_it_cannot_be_known(control: ControlNode) -> None:
     control.receiver.faults.set("status", status=400, error_code="InvalidParameter", message="title is required")
     code, output = control.run(DOCTOR)
     assert code == 0, output
-    assert _findings(output)["key"].startswith("warn the API answers alike")
+    assert _findings(output)["key"].startswith("warn the API answers your key and a made-up one alike")
 
 
 def test_doctor_without_network_callback_and_key(control: ControlNode) -> None:
@@ -167,7 +167,7 @@ def test_doctor_looks_into_the_outbox(control: ControlNode) -> None:
     (folder / "outbox.sqlite3.corrupt-20260101-000000-1").write_text("")
     code, output = control.run(DOCTOR)
     assert code == 0, output
-    for said in ("1 event in", "others may look into", "1 damaged file set aside"):
+    for said in ("1 event in", "other users can look into", "1 damaged file set aside"):
         assert said in output
     os.chmod(folder, 0o700)
 

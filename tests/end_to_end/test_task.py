@@ -71,7 +71,7 @@ def test_check_mode_compares_and_sends_nothing(control: ControlNode) -> None:
     [
         ("description: \"{{ 'x' * 2049 }}\"", "description: must have at most 2048 characters, got 2049"),
         ("event_time: 1700000000000", "milliseconds"),
-        ("event_time: '2999-01-01T00:00:00Z'", "only a Ready event may lie in the future"),
+        ("event_time: '2999-01-01T00:00:00Z'", "only a Ready event may be in the future"),
     ],
 )
 def test_bad_input_fails_before_the_network(control: ControlNode, more: str, expected: str) -> None:

@@ -134,7 +134,7 @@ class CourierClient:
                 if last_words is not None:
                     silent_ends += 1
                     if last_words or silent_ends >= _SILENT_ENDS:
-                        raise OSError(f"the courier ended: {last_words or 'without a word, again and again'}")
+                        raise OSError(f"the courier ended: {last_words or 'several times without a message'}")
                     self.wake()
                 now = time.monotonic()
                 if now >= end:

@@ -91,7 +91,7 @@ def _answered(asked: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     )
     if done.returncode != 0:
         words = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        raise ChildProcessError(words or f"it ended with code {done.returncode} and without a word")
+        raise ChildProcessError(words or f"it ended with code {done.returncode} and without a message")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

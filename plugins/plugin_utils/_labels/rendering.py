@@ -237,7 +237,7 @@ class Renderer:
         if refusal is not None:
             english, chinese = refusal
             self._notices.warning(
-                f"labels: {name} is left out, for {english}; name it in label_vars to have it",
+                f"labels: {name} is left out because {english}; list it in label_vars to use it",
                 subject=f"refused: {name}",
                 chinese=f"labels：没有使用 {name}，因为{chinese}；如需使用，请写入 label_vars",
             )
@@ -271,7 +271,7 @@ class Renderer:
                 pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
                 # A variable may be named in a text, too, as in `vars["owner"]`.
                 seen.update(names, self._private & {*_NAME.findall(template)})
-        return "vars_prompt asks privately for what it holds", "其值由 vars_prompt 以不回显方式输入"
+        return "vars_prompt asks for it without showing it", "其值由 vars_prompt 以不回显方式输入"
 
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:

@@ -207,8 +207,8 @@ class _GroupLabels:
         if len(found) < len(self._expressions):
             slow = self._expressions[len(found)].text
             self._notices.warning(
-                f"label_groups: {slow!r} and what comes after it give no labels: it took"
-                f" more than {PROCESSOR_SECONDS} s of a processor for {len(names)} names of groups. Write it without"
+                f"label_groups: {slow!r} and the entries after it give no labels: matching it"
+                f" took more than {PROCESSOR_SECONDS} s of CPU time for {len(names)} names of groups. Write it without"
                 " repetitions that can divide a name in many ways, or as a name with a star",
                 chinese=f"label_groups：{slow!r} 及其后的条目不产生标签：匹配 {len(names)} 个组名用了超过"
                 f" {PROCESSOR_SECONDS} 秒 CPU 时间。请避免可以多种方式切分名称的重复，或改写为带星号的名称",
@@ -271,7 +271,7 @@ class LabelRules(NamedTuple):
                 if by_default and not _is_plain(values[variable]):
                     notices.debug(
                         f"labels: variable {variable} is left out, by default only a text or number of at most"
-                        f" {DEFAULT_VALUE_MAX} characters is a label; label_vars takes it",
+                        f" {DEFAULT_VALUE_MAX} characters is a label; list it in label_vars to use it",
                         subject=f"not plain: {variable}",
                     )
                     continue

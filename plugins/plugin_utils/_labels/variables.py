@@ -510,7 +510,7 @@ def _host_by_host(
     why = f"{type(reason).__name__}: {reason}".splitlines()[0]
     if len(asked) < len(hosts):
         notices.warning(
-            f"labels: variables of {len(asked)} of {len(hosts)} hosts were looked at, for all it takes long ({why})",
+            f"labels: variables of {len(asked)} of {len(hosts)} hosts were read, reading all takes too long ({why})",
             subject="host by host",
             chinese=f"labels：只读取了 {len(hosts)} 台主机中 {len(asked)} 台的变量，全部读取耗时过长（{why}）",
         )

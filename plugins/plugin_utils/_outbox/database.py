@@ -30,7 +30,7 @@ try:
 except Exception as sqlite_error:  # of a Python that was built without it, or does not find its library
     NO_SQLITE = (
         f"the Python module sqlite3 cannot be imported by {sys.executable} ({sqlite_error}), so nothing can be stored"
-        " until it is sent. Install what belongs to it, or run Ansible with a Python that has it"
+        " until it is sent. Install what is missing, or run Ansible with a Python that has it"
     )
 
 FILE_NAME = "outbox.sqlite3"

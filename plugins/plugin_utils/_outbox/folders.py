@@ -120,7 +120,7 @@ def _weakness_of_folder(folder: str, state: os.stat_result) -> str | None:
     if stat.S_ISLNK(state.st_mode):
         return f"{folder} is a symbolic link: name the folder itself"
     if not stat.S_ISDIR(state.st_mode):
-        return f"{folder} is no folder"
+        return f"{folder} is not a folder"
     found = _weakness_of(folder, state)
     with os.scandir(folder) as entries:
         for entry in entries if found is None else ():
@@ -137,10 +137,10 @@ def _weakness_of_entry(entry: os.DirEntry[str], state: os.stat_result) -> str | 
         return _weakness_of_folder(entry.path, state)
     is_pipe = stat.S_ISFIFO(state.st_mode) and entry.name.endswith(".fifo")
     if not is_pipe and not stat.S_ISREG(state.st_mode):
-        return f"{entry.path} is no regular file: remove it"
+        return f"{entry.path} is not a regular file: remove it"
     # The salt, which is never written again, is linked into place.
     if state.st_nlink > 1 and not entry.name.startswith("salt"):
-        return f"{entry.path} has another name elsewhere: remove it"
+        return f"{entry.path} has a hard link elsewhere: remove it"
     return _weakness_of(entry.path, state)
 
 
@@ -151,7 +151,7 @@ def _weakness_of(path: str, state: os.stat_result, is_sticky: bool = False) -> s
         state.st_mode & 0o020 and (_has_access_list(path) or not _is_private_group(state.st_gid))
     )
     if is_open and not is_sticky and not stat.S_ISLNK(state.st_mode):
-        return f"other users may write to {path}, and so put false events there: chmod go-w"
+        return f"other users can write to {path}, and so put false events there: chmod go-w"
     return None
 
 

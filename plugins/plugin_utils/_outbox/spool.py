@@ -45,7 +45,7 @@ def make(folder: str, configured: str, connection: Connection, process: Process 
     parent = os.path.dirname(folder)
     os.makedirs(parent, mode=0o700, exist_ok=True)
     if not is_private(parent):
-        raise OutboxError(f"{parent}: it belongs to somebody else, or others may write to it")
+        raise OutboxError(f"{parent}: it belongs to another user, or other users can write to it")
     salt_of(folder, like=configured)
     with Outbox(folder, patience=_PATIENCE) as spool:
         for alone in (False, True) if process is not None and Outbox.exists(configured) else ():

@@ -148,7 +148,7 @@ class RunDelivery:
         try:
             self.store.look(self._tell_what_became_of_it)
         except OutboxError as error:  # stored it is, and whoever delivers it will tell
-            self._notices.debug(f"the delivery cannot be looked at: {error}")
+            self._notices.debug(f"the state of the delivery cannot be read: {error}")
 
     def _show_notices(self) -> None:
         for notice in self.store.take_notices(self._notices.language):

@@ -130,7 +130,7 @@ def _content(path: Path, limit: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path} is no file")
+            raise ValueError(f"{path} is not a file")
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ValueError(f"{path} has more than {limit} bytes")

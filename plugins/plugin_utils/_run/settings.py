@@ -143,7 +143,7 @@ def _rendered_key(given: Any, template: Callable[[Any], Any], notices: Notices) 
     except Exception as error:  # a template can raise anything
         reason = first_line(error)
         notices.warning(
-            f"change_key is left at its default, its template failed: {reason}",
+            f"change_key has its default value, because its template failed: {reason}",
             chinese=f"change_key 使用默认值，其模板求值失败：{reason}",
         )
         return ""

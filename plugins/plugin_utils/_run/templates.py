@@ -83,7 +83,7 @@ class PlayTexts:
             value = plain(self._templar.template(template))
         except Exception as error:  # a template can raise anything
             self._notices.warning(
-                f"{text} is left at its default, its template failed: {first_line(error)}",
+                f"{text} has its default value, because its template failed: {first_line(error)}",
                 subject=text,
                 chinese=f"{text} 使用默认值，其模板求值失败：{first_line(error)}",
             )

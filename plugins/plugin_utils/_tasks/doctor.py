@@ -65,7 +65,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventor
     names_of,
 )
 
-_CORE_LEAST, _CORE_TESTED = (2, 16), (2, 21)
+_CORE_LEAST, _CORE_TESTED = (2, 16), (2, 22)
 _REQUESTS_LEAST = (2, 25)
 # Seconds. The Date header has whole seconds; Flashduty refuses what comes from its future.
 _SKEW_HARMLESS = 2.0

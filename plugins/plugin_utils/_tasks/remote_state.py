@@ -92,8 +92,8 @@ class RemoteState:
             changes = self._find(query).changes
         except ReadingFailed as error:
             self.warnings.append(
-                f"Flashduty cannot be asked for the state of change {key}: {error}. What this machine has reported"
-                " counts instead. Check app_key, or leave it out"
+                f"the state of change {key} cannot be read from Flashduty: {error}. The state that this machine"
+                " reported last is used instead. Check app_key, or leave it out"
             )
         self._keep(key, changes, now)
         return changes, now

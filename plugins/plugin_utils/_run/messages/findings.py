@@ -61,8 +61,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "core-untested": _warn(
         "versions",
-        ("{versions}", "This collection was tested up to ansible-core 2.21"),
-        ("{versions}", "本 collection 测试到 ansible-core 2.21"),
+        ("{versions}", "This collection was tested up to ansible-core 2.22"),
+        ("{versions}", "本 collection 测试到 ansible-core 2.22"),
     ),
     "requests": _ok("requests", "requests {version}", "requests {version}"),
     "requests-missing": _fail("requests", ("{problem}", ""), ("缺少 Python 库 requests：{problem}", "")),
@@ -81,8 +81,8 @@ KINDS: Mapping[str, Kind] = {
     "configuration-ignored": _warn(
         "configuration",
         (
-            "the ansible.cfg in this folder is not read, most likely since others may write to the folder",
-            "Set ANSIBLE_CONFIG to its path, or take the permission away",
+            "the ansible.cfg in this folder is not read, most likely because others can write to the folder",
+            "Set ANSIBLE_CONFIG to its path, or remove their write permission",
         ),
         (
             "没有读取当前文件夹中的 ansible.cfg，多半因为其他人可以写入该文件夹",
@@ -110,7 +110,7 @@ KINDS: Mapping[str, Kind] = {
         "reports",
         (
             "switched off by the variable flashduty_enabled for {hosts}",
-            "Set it to true, or take it away, to report runs on these hosts",
+            "Set it to true, or remove it, to report runs on these hosts",
         ),
         ("变量 flashduty_enabled 对 {hosts} 关闭了上报", "要上报这些主机上的运行，请把它设为 true 或删除"),
     ),
@@ -126,7 +126,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "environment-unheard-of": _warn(
         "settings",
-        ("nothing reads the environment variable {name}", "Take it away, or look for its name in the documentation"),
+        ("nothing reads the environment variable {name}", "Remove it, or look up the right name in the documentation"),
         ("没有任何程序读取环境变量 {name}", "请删除它，或者在文档中查找正确的名称"),
     ),
     "ini-unknown": _warn(
@@ -138,7 +138,7 @@ KINDS: Mapping[str, Kind] = {
         "settings",
         (
             "nothing reads the key {name} in [{section}] of {file}",
-            "Take it away, or look for its name in the documentation",
+            "Remove it, or look up the right name in the documentation",
         ),
         ("没有任何程序读取 {file} 中 [{section}] 的 {name}", "请删除它，或者在文档中查找正确的名称"),
     ),
@@ -148,7 +148,9 @@ KINDS: Mapping[str, Kind] = {
         ("没有任何程序读取变量 {name}", "是否应为 {nearest}？"),
     ),
     "setting-invalid": _fail(
-        "settings", ("{problem}", "Correct it, and look again"), ("设置无法使用：{problem}", "改正后再检查一次")
+        "settings",
+        ("{problem}", "Correct it, and run the doctor again"),
+        ("设置无法使用：{problem}", "改正后再检查一次"),
     ),
     "integration-key": _ok("integration key", "from {name}, set by {origin}", "来自 {name}，由 {origin} 设置"),
     "integration-key-in-inventory": _ok(
@@ -156,7 +158,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "integration-key-missing": _fail(
         "integration key",
-        ("{problem}", "Where it is in the inventory, name that: -i INVENTORY"),
+        ("{problem}", "If the key is in the inventory, name the inventory: -i INVENTORY"),
         (
             "没有设置集成密钥。请设置 push_url（控制台显示的推送地址）、integration_key 或 integration_key_file 之一",
             "例如用环境变量 FLASHDUTY_PUSH_URL；如果密钥在 inventory 中，请指明它：-i INVENTORY",
@@ -169,7 +171,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "key-file-open": _warn(
         "permissions",
-        ("others may read {path}, which holds {option}", "chmod 600 {path}"),
+        ("other users can read {path}, which contains {option}", "chmod 600 {path}"),
         ("其他人可以读取 {path}，其中有 {option}", "chmod 600 {path}"),
     ),
     "group": _ok(
@@ -190,7 +192,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "hosts-key-invalid": _fail(
         "inventory",
-        ("the settings of {hosts} cannot be used: {problem}", "Correct the variable, and look again"),
+        ("the settings of {hosts} cannot be used: {problem}", "Correct the variable, and run the doctor again"),
         ("{hosts} 的设置无法使用：{problem}", "改正该变量后再检查一次"),
     ),
     "variables-unreadable": _warn(
@@ -202,7 +204,7 @@ KINDS: Mapping[str, Kind] = {
     "proxy-none": _ok("proxy", "none is used", "未使用"),
     "api-not-asked": _fail(
         "API",
-        ("{url} cannot be asked: {problem}", "Repair that, and look again"),
+        ("{url} could not be tested: {problem}", "Repair that, and run the doctor again"),
         ("无法询问 {url}：{problem}", "修复后再检查一次"),
     ),
     "api-no-answer": _fail(
@@ -216,25 +218,25 @@ KINDS: Mapping[str, Kind] = {
         ("{url} answers within {seconds:.1f} s", "Slow answers make the end of a run wait"),
         ("{url} 在 {seconds:.1f} 秒内响应", "响应慢会使运行结束时等待"),
     ),
-    "tls": _ok("TLS", "the certificate is valid by {authorities}", "证书有效，依据 {authorities}"),
+    "tls": _ok("TLS", "the certificate is valid, verified with {authorities}", "证书有效，依据 {authorities}"),
     "tls-none": _warn(
         "TLS",
-        ("plain http, the key can be read on the way", "Use https but for tests"),
+        ("plain http: the key can be read in transit", "Use https except for tests"),
         ("明文 http，密钥在传输中可能被读取", "测试以外请使用 https"),
     ),
     "tls-unchecked": _warn(
         "TLS",
         (
-            "the certificate is not checked",
-            "Set validate_certs to true, and ca_path where the certificate is your own",
+            "the certificate is not verified",
+            "Set validate_certs to true, and ca_path if the certificate is your own",
         ),
         ("没有校验证书", "把 validate_certs 设为 true；如果是自己的证书，再设置 ca_path"),
     ),
-    "clock": _ok("clock", "agrees with the API's", "与 API 一致"),
+    "clock": _ok("clock", "agrees with the clock of the API", "与 API 一致"),
     "clock-unknown": _warn(
         "clock",
         (
-            "the API does not send its time, so this machine's cannot be compared",
+            "the API does not send its time, so the clock of this machine cannot be checked",
             "Make sure that NTP sets this machine's clock",
         ),
         ("API 没有返回时间，无法与本机比较", "请确认本机时钟由 NTP 校准"),
@@ -242,19 +244,19 @@ KINDS: Mapping[str, Kind] = {
     "clock-ahead": _fail(
         "clock",
         (
-            "{seconds:.0f} s ahead of the API's: events seem to come from the future, which it refuses",
+            "{seconds:.0f} s ahead of the API, which refuses events from the future",
             "Let NTP set this machine's clock",
         ),
         ("比 API 快 {seconds:.0f} 秒：事件看起来来自未来，会被拒绝", "请用 NTP 校准本机时钟"),
     ),
     "clock-behind": _warn(
         "clock",
-        ("{seconds:.0f} s behind the API's: changes are shown too early", "Let NTP set this machine's clock"),
+        ("{seconds:.0f} s behind the API: changes are shown too early", "Let NTP set this machine's clock"),
         ("比 API 慢 {seconds:.0f} 秒：变更的时间会显示得过早", "请用 NTP 校准本机时钟"),
     ),
     "key": _ok(
         "key",
-        "accepted: with a made-up key the API objects to the key, with yours it does not",
+        "accepted: the API rejects a made-up key, and not yours",
         "已被接受：用编造的密钥时 API 拒绝该密钥，用你的则不拒绝",
     ),
     "key-wrong": _fail(
@@ -265,8 +267,8 @@ KINDS: Mapping[str, Kind] = {
     "key-unknown": _warn(
         "key",
         (
-            "the API answers alike with yours and with a made-up key, so it cannot be known without reporting a change",
-            "To be sure, report one: ansible-playbook flashcat.flashduty.report",
+            "the API answers your key and a made-up one alike: only a reported change can show whether yours works",
+            "To be sure, report a change: ansible-playbook flashcat.flashduty.report",
         ),
         (
             "API 对你的密钥和编造的密钥回答相同，不上报变更就无法判断",
@@ -275,7 +277,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "key-not-flashduty": _fail(
         "key",
-        ("{said}", "Check api_url and proxies: it was not Flashduty that answered"),
+        ("{said}", "Check api_url and proxies: the answer is not Flashduty's"),
         ("回答：{said}", "请检查 api_url 和代理：回答的不是 Flashduty"),
     ),
     "key-not-bought": _fail(
@@ -294,20 +296,18 @@ KINDS: Mapping[str, Kind] = {
         ("API 的回答：{said}", "请在 Flashduty 控制台检查该集成"),
     ),
     "key-not-now": _warn("key", ("{said}", "Try again in a minute"), ("API 的回答：{said}", "请一分钟后再试")),
-    "app-key-none": _ok(
-        "app key", "none is set; it is needed only for reading changes back", "没有设置；只有读取变更时才需要"
-    ),
-    "app-key": _ok("app key", "changes can be read back", "可以读取变更"),
+    "app-key-none": _ok("app key", "not set; it is needed only to read changes", "没有设置；只有读取变更时才需要"),
+    "app-key": _ok("app key", "changes can be read", "可以读取变更"),
     "app-key-refused": _fail(
         "app key",
         ("{said}", "Check it in the Flashduty console, or unset it"),
         ("API 的回答：{said}", "请在 Flashduty 控制台检查它，或者取消设置"),
     ),
     "app-key-not-now": _warn("app key", ("{said}", "Try again in a minute"), ("API 的回答：{said}", "请一分钟后再试")),
-    "outbox-to-be-made": _ok("outbox", "{folder} will be made when it is needed", "需要时会创建 {folder}"),
+    "outbox-to-be-made": _ok("outbox", "{folder} will be created when it is needed", "需要时会创建 {folder}"),
     "no-sqlite": _fail(
         "outbox",
-        ("{problem}", "Install what belongs to it, or run Ansible with a Python that has it"),
+        ("{problem}", "Install what is missing, or run Ansible with a Python that has sqlite3"),
         ("无法保存要发送的内容：{problem}", "请安装缺少的部分，或使用带有 sqlite3 的 Python 运行 Ansible"),
     ),
     "env-guessed": _ok(
@@ -317,17 +317,17 @@ KINDS: Mapping[str, Kind] = {
     ),
     "outbox-unsafe": _fail(
         "outbox",
-        ("{problem}", "Until then a spool is used; or set state_dir to a folder of your own"),
+        ("{problem}", "Correct it, or set state_dir to a folder of your own; until then a temporary outbox is used"),
         ("不安全：{problem}", "改正之前会使用临时发件箱；也可以把 state_dir 设为自己的文件夹"),
     ),
     "outbox-not-makeable": _fail(
         "outbox",
-        ("{folder} cannot be made", "Make {parent} writable, or set state_dir"),
+        ("{folder} cannot be created", "Make {parent} writable, or set state_dir"),
         ("无法创建 {folder}", "使 {parent} 可写，或者设置 state_dir"),
     ),
     "outbox-not-writable": _fail(
         "outbox",
-        ("{folder} cannot be written", "Change its owner, or set state_dir"),
+        ("{folder} is not writable", "Change its owner, or set state_dir"),
         ("无法写入 {folder}", "更改其所有者，或者设置 state_dir"),
     ),
     "outbox-not-usable": _fail(
@@ -337,15 +337,15 @@ KINDS: Mapping[str, Kind] = {
     ),
     "outbox-folder-open": _warn(
         "outbox",
-        ("others may look into {folder}", "chmod 700 {folder}"),
+        ("other users can look into {folder}", "chmod 700 {folder}"),
         ("其他人可以查看 {folder}", "chmod 700 {folder}"),
     ),
     "outbox-file-open": _warn(
-        "outbox", ("others may read {path}", "chmod 600 {path}"), ("其他人可以读取 {path}", "chmod 600 {path}")
+        "outbox", ("other users can read {path}", "chmod 600 {path}"), ("其他人可以读取 {path}", "chmod 600 {path}")
     ),
     "outbox-on-network": _warn(
         "outbox",
-        ("{folder} lies on a network file system, whose locks may fail", "Set state_dir to a local folder"),
+        ("{folder} is on a network file system, whose file locks may fail", "Set state_dir to a local folder"),
         ("{folder} 在网络文件系统上，其文件锁可能失效", "把 state_dir 设为本地文件夹"),
     ),
     "outbox-empty": _ok("outbox", "nothing waits in {folder}", "{folder} 中没有等待的事件"),
@@ -357,7 +357,7 @@ KINDS: Mapping[str, Kind] = {
     "outbox-refused": _warn(
         "outbox",
         (
-            "{events} refused by Flashduty for good",
+            "{events} refused by Flashduty",
             "See why: ansible-playbook flashcat.flashduty.outbox -e outbox_state=refused",
         ),
         (
@@ -367,13 +367,13 @@ KINDS: Mapping[str, Kind] = {
     ),
     "outbox-vanished-runs": _warn(
         "outbox",
-        ("{runs} ended without a word", "Close their changes: {flush}"),
+        ("{runs} ended without a final status", "Close their changes: {flush}"),
         ("{runs}意外结束", "关闭它们的变更：{flush}"),
     ),
     "outbox-other-key": _warn(
         "outbox",
         (
-            "for the integration {integration}, whose key is another one: {what}",
+            "for the integration {integration}, which has another key: {what}",
             "If its key was replaced by this one: {flush} -e adopt={integration}. Otherwise flush with its key",
         ),
         (
@@ -383,7 +383,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "outbox-spool": _warn(
         "outbox",
-        ("what it could not take lies in {folder}", "Deliver it: {flush}"),
+        ("events that could not be stored in it are in {folder}", "Deliver them: {flush}"),
         ("它未能接收的内容在 {folder} 中", "发送：{flush}"),
     ),
     "outbox-unreadable": _warn(
@@ -393,7 +393,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "outbox-set-aside": _warn(
         "outbox",
-        ("{files} set aside in {folder}", "What could be read was saved, delete them at will"),
+        ("{files} set aside in {folder}", "What could be read was saved; the files can be deleted"),
         ("{folder} 中有 {files}被放到一边", "可读的内容已保存，可以随意删除这些文件"),
     ),
 }

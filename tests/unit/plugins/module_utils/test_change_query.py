@@ -89,7 +89,7 @@ def test_the_window_is_the_last_hour_and_of_a_key_the_last_month() -> None:
         ({"start_time": "yesterday"}, "start_time: must be Unix seconds or ISO 8601"),
         ({"end_time": "2026-01-31T08:00:00"}, "end_time: has no time zone"),
         ({"start_time": NOW * 1000}, "start_time: must be in seconds"),
-        ({"start_time": NOW, "end_time": NOW}, "start_time: must lie before end_time"),
+        ({"start_time": NOW, "end_time": NOW}, "start_time: must be before end_time"),
         ({"start_time": NOW - 31 * DAY, "end_time": NOW}, "less than 31 days"),
         ({"limit": 10_001}, "limit: must be between 1 and 10000, got 10001"),
         ({"limit": 0}, "limit: must be between 1 and 10000, got 0"),

@@ -170,7 +170,7 @@ def test_reading_needs_an_app_key_and_no_integration_key() -> None:
     assert Connection.for_reading({"app_key": "app", "push_url": PUSH}).api_url == "https://fd.example/base"
     with pytest.raises(InvalidConnection, match="FLASHDUTY_APP_KEY"):
         Connection.for_reading({"integration_key": KEY})
-    with pytest.raises(InvalidConnection, match=r"^app_key: must hold one key"):
+    with pytest.raises(InvalidConnection, match=r"^app_key: must contain one key"):
         Connection.for_reading({"app_key": "two words"})
 
 
@@ -190,7 +190,7 @@ def test_reading_needs_an_app_key_and_no_integration_key() -> None:
         ({"integration_key": f"'{KEY}'"}, "integration_key", "quotes"),
         ({"push_url": f'{PUSH}"'}, "push_url", "quotes"),
         ({"integration_key": f"{KEY}>"}, "integration_key", "< >"),
-        ({"integration_key": f"integration_key={KEY}"}, "integration_key", "no part of the key"),
+        ({"integration_key": f"integration_key={KEY}"}, "integration_key", "not part of the key"),
         ({"integration_key": KEY, "app_key": f"<{KEY}>"}, "app_key", "< >"),
         ({"integration_key": KEY, "api_url": PUSH}, "api_url", "goes into push_url"),
         ({"integration_key": KEY, "api_url": '"https://fd.example"'}, "api_url", "quotes"),

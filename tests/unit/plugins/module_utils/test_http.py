@@ -162,7 +162,7 @@ def test_the_deadline_of_one_exchange_does_not_end_the_next(api: Api, receiver: 
 def test_a_lost_answer_is_tried_again(api: Api, receiver: Receiver, kind: str, taken: int) -> None:
     receiver.faults.set(kind, times=1)
     error = failure(api)
-    assert (error.message, error.retry) == ("the connection broke before the answer came", True)
+    assert (error.message, error.retry) == ("the connection was closed before an answer arrived", True)
     assert len(receiver.events()) == taken
     assert len(receiver.requests()) == 1
 

@@ -191,7 +191,7 @@ def damaged(folder: Path, code: str) -> list[str]:
         (f"raise RuntimeError('''no\nway with {KEY}''')", r"RuntimeError: no way with \*\*\*\*\*\*\*\*"),
         ("this is no Python", "SyntaxError"),
         ("import urllib3_of_another_time", "urllib3_of_another_time"),
-        ("import os; os._exit(3)", "without a word, again and again"),
+        ("import os; os._exit(3)", "several times without a message"),
     ],
 )
 def test_the_last_words_of_a_courier_end_the_waiting(
@@ -234,7 +234,7 @@ def test_a_configuration_larger_than_a_pipe_does_not_hang_whoever_starts_a_couri
     courier = CourierClient(store, connection, beside, interrupted_text="x" * 1_000_000)
     courier.wake()
     if python == "/bin/false":
-        with pytest.raises(OSError, match="without a word"):
+        with pytest.raises(OSError, match="without a message"):
             courier.wait(is_empty, PATIENCE)
     else:
         assert courier.wait(is_empty, PATIENCE)

@@ -103,7 +103,7 @@ def test_the_salt_is_safe_while_it_is_linked_into_place(state: Path) -> None:
 @pytest.mark.parametrize("name", ["", "couriers"])
 def test_a_folder_that_others_write_is_not_safe(state: Path, name: str, mode: int) -> None:
     (state / name).chmod(mode)
-    assert f"other users may write to {state / name}," in (weakness(str(state)) or "")
+    assert f"other users can write to {state / name}," in (weakness(str(state)) or "")
 
 
 def test_a_folder_above_it_may_be_written_by_others_only_where_nobody_renames_what_is_not_his(state: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_group_that_nobody_else_is_in_may_write(state: Path, monkeypatch: pyte
     monkeypatch.setattr(grp, "getgrgid", having(user, user))
     assert weakness(str(state)) is None
     monkeypatch.setattr(grp, "getgrgid", having(user, "mallory"))
-    assert "other users may write" in (weakness(str(state)) or "")
+    assert "other users can write" in (weakness(str(state)) or "")
 
 
 @pytest.mark.parametrize(
@@ -154,10 +154,10 @@ def test_what_is_no_regular_file_of_ones_own_is_never_opened(state: Path, tmp_pa
         lambda path: os.symlink(tmp_path / "there", path),
     ):
         plant(planted)
-        assert f"{planted} is no regular file" in (weakness(str(state)) or "")
+        assert f"{planted} is not a regular file" in (weakness(str(state)) or "")
         planted.unlink()
     planted.mkdir()
-    assert f"{planted} is no regular file" in (weakness(str(state)) or "")
+    assert f"{planted} is not a regular file" in (weakness(str(state)) or "")
 
 
 @pytest.mark.parametrize("name", ["outbox.sqlite3", "outbox.sqlite3-journal", "creation.lock", "couriers/1.fifo"])

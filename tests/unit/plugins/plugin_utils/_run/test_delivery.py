@@ -270,7 +270,7 @@ def test_an_api_that_was_down_before_gets_one_more_try(
     assert time.monotonic() - started < PATIENCE / 2
     assert len(receiver.requests()) > before
     (text,) = told(notices)
-    assert "1 event not delivered yet (the connection broke before the answer came)" in text
+    assert "1 event not delivered yet (the connection was closed before an answer arrived)" in text
 
 
 def test_a_refusal_is_told_once_with_what_flashduty_said(

@@ -58,9 +58,9 @@ def test_a_failing_template_is_told_once() -> None:
         assert texts.rendered("title", {}, {}) == texts.rendered("link", {}, {}) == ""
     first, second = notices.take()
     assert (first.level, second.level) == ("warning", "warning")
-    assert first.text.startswith("title is left at its default")
+    assert first.text.startswith("title has its default value")
     assert "absent_one" in first.text
-    assert second.text.startswith("link is left at its default")
+    assert second.text.startswith("link has its default value")
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("FLASHDUTY_PUSHURL", "Did you mean FLASHDUTY_PUSH_URL?"),
         ("FLASHDUTY_INTEGRATION-KEY", "Did you mean FLASHDUTY_INTEGRATION_KEY?"),
-        ("FLASHDUTY_XYZZY_QUUX_17", "Take it away, or look for its name in the documentation"),
+        ("FLASHDUTY_XYZZY_QUUX_17", "Remove it, or look up the right name in the documentation"),
     ],
 )
 def test_an_environment_variable_that_nothing_reads_is_told(

@@ -222,7 +222,7 @@ def test_what_ends_a_change_or_is_to_be_queued_waits_for_the_next_run(
 def test_why_it_was_not_delivered_is_told(store: Store, connection: Connection, receiver: Receiver) -> None:
     receiver.faults.set("reset")
     failed = Tasks(store, connection, OneTry(store, connection)).fails(change_status="Done")
-    assert "(the connection broke before the answer came)" in str(failed)
+    assert "(the connection was closed before an answer arrived)" in str(failed)
 
 
 @pytest.mark.parametrize(
