@@ -105,7 +105,7 @@ def _staged(language: _Language, page: str) -> str:
 
     text = (ROOT / source).read_text(encoding="utf-8")
     # A badge would be loaded from a network.
-    text = re.sub(rf"!\[([^\]]*)\]\(({REPOSITORY}/actions/[^)]*)\)", r"\1", text)
+    text = re.sub(rf"!\[([^\]]*)\]\((?:{REPOSITORY}/actions|https://img.shields.io)/[^)]*\)", r"\1", text)
     # Every second piece is a block of code.
     pieces = [piece if number % 2 else _LINK.sub(link, piece) for number, piece in enumerate(_FENCED.split(text))]
     return "".join(pieces) + (language.navigation() if page == "README" else "")

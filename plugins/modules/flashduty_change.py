@@ -133,7 +133,7 @@ event:
   returned: success, or when not delivered
   type: dict
 delivered:
-  description: Whether Flashduty has taken the event, or shows an equal one already.
+  description: Whether Flashduty has accepted the event, or shows an equal one already.
   returned: success, or when not delivered
   type: bool
 queued:

@@ -137,7 +137,7 @@ event:
   returned: with state started, or when this host was the last one; in check mode only with state started
   type: dict
 delivered:
-  description: Whether Flashduty has taken the event.
+  description: Whether Flashduty has accepted the event.
   returned: with the event
   type: bool
 queued:

@@ -53,7 +53,7 @@ def test_what_an_outage_held_up_is_adopted_by_the_new_key(control: ControlNode, 
     code, output = control.run(other)
     assert code == 0
     said = " ".join(output.split())
-    (name,) = set(re.findall(r"for the integration (\w+) that this run has no key of: 2 events since", said))
+    (name,) = set(re.findall(r"for the integration (\w+), whose key this run does not have: 2 events since", said))
     assert "(Upgrade · " in said
     assert f"{FLUSH} -e adopt={name}" in said
 

@@ -141,7 +141,7 @@ def test_report_goes_to_the_integration_of_a_host_or_group(two_keys: ControlNode
     given = ("-e", "change_key=CHG-9 change_status=Done title=Upgrade")
     code, output = two_keys.run(REPORT, *given, "-e", "report_for=db")
     assert code == 0, output
-    assert "CHG-9 is Done: taken by Flashduty" in output
+    assert "CHG-9 is Done: accepted by Flashduty" in output
     (change,) = two_keys.receiver.changes()
     assert change["integration_id"] == 2
     code, output = two_keys.run(REPORT, *given, "-e", "report_for=dbs")

@@ -23,7 +23,7 @@ def test_report_sends_one_event_and_is_no_change_itself(control: ControlNode) ->
     options = ("-e", "change_key=CHG-9 change_status=Processing title='Upgrade it'", "-e", '{"labels": {"a": "b"}}')
     code, output = control.run(REPORT, "--check", *options)
     assert (code, control.receiver.requests()) == (0, []), output
-    for said in ("taken by Flashduty", "nothing to send"):
+    for said in ("accepted by Flashduty", "nothing to send"):
         code, output = control.run(REPORT, *options)
         assert code == 0, output
         assert f"CHG-9 is Processing: {said}" in output

@@ -205,7 +205,7 @@ def test_who_follows_a_run_reads_that_it_is_reported_and_that_it_was_taken(
     log = (control.folder / "ansible.log").read_text()
     for told in (
         "flashduty_change: this run is reported to Flashduty as change CHG-7, https://tickets.test/CHG-7",
-        "flashduty_change: Flashduty has taken 2 of 2 events of this run",
+        "flashduty_change: Flashduty has accepted 2 of 2 events of this run",
     ):
         assert log.count(told) == 1
         assert output.count(told) == is_verbose

@@ -80,7 +80,7 @@ def test_each_team_gets_one_change_with_its_hosts_and_their_truth(teams: Control
     assert web["change_key"] == db["change_key"]
     assert "db1" not in f"{web['description']}{web['labels']}"
     assert "web1" not in f"{db['description']}{db['labels']}"
-    assert "Flashduty has taken 4 of 4 events of this run" in output
+    assert "Flashduty has accepted 4 of 4 events of this run" in output
     assert KEY not in output
     assert DB_KEY not in output
 

@@ -68,8 +68,8 @@ NOTICES: Mapping[str, Text] = {
         "如果该目录在容器之后仍然存在，由下一次运行发送，或者执行：{flush}",
     ),
     "given-up": Text(
-        "{events} given up: {reason}. Their changes may be shown as in progress for"
-        " ever. Find out why Flashduty took nothing: {doctor}",
+        "{events} given up: {reason}. Their changes may stay in progress in"
+        " Flashduty. Find out why it did not accept them: {doctor}",
         "{events}已放弃：{reason}。它们的变更可能一直显示为进行中。请查明 Flashduty 为什么没有接收：{doctor}",
     ),
     "refused": Text(
@@ -80,9 +80,9 @@ NOTICES: Mapping[str, Text] = {
         "请检查集成密钥和标签",
     ),
     "of-other-integration": Text(
-        "the outbox holds, for the integration {integration} that this run has no key of: {what}."
-        " While its key is in use, flush with it: {flush}. If its key was replaced, let this integration have"
-        " it: {flush} -e adopt={integration}",
+        "the outbox contains, for the integration {integration}, whose key this run does not have: {what}."
+        " While its key is in use, flush with that key: {flush}. If it was replaced, let this integration"
+        " deliver it: {flush} -e adopt={integration}",
         "发件箱中有集成 {integration} 的内容，而本次运行没有它的密钥：{what}。如果其密钥仍在使用，请用它执行：{flush}。"
         "如果其密钥已被替换，请让此集成接管：{flush} -e adopt={integration}",
     ),
@@ -106,7 +106,7 @@ NOTICES: Mapping[str, Text] = {
         "the end of this run is left to the courier: {problem}", "本次运行的结束由 courier 上报：{problem}"
     ),
     "something-missing": Text(
-        "something is missing from what is reported; the run's end is reported all the same ({where})",
+        "after an error, something is missing from what is reported; the final status will still be sent ({where})",
         "上报的内容有缺失；运行的结束仍会上报（{where}）",
     ),
     "nothing-yet": Text(
@@ -122,7 +122,7 @@ NOTICES: Mapping[str, Text] = {
     ),
     "and-more": Text(" and {count} more", " 等，另有 {count} 个"),
     "taken": Text(
-        "Flashduty has taken {taken} of {count} events of this run",
+        "Flashduty has accepted {taken} of {count} events of this run",
         "Flashduty 已接收本次运行 {count} 个事件中的 {taken} 个",
     ),
     "left-open": Text(
@@ -151,7 +151,7 @@ NOTICES: Mapping[str, Text] = {
     "nobody-now": Text("nobody can deliver it now: {problem}", "目前没有进程可以发送：{problem}"),
     "no-answer": Text("no answer", "没有响应"),
     "stale": Text(
-        "Never closed by its run: nothing was heard of it since {heard}, for {hours} h {minutes} min. Closed by flush.",
+        "Never closed by its run: no event since {heard}, for {hours} h {minutes} min. Closed by flush.",
         "其运行从未关闭该变更：自 {heard} 起 {hours} 小时 {minutes} 分没有消息。由 flush 关闭。",
     ),
     "preview-heading": Text(
