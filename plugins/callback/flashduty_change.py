@@ -114,11 +114,11 @@ options:
     description:
       - Names of inventory groups that give labels. A host in C(env_prod) gets C(env=prod) by V(env_*=env), where the
         star stands for the label's value.
-      - V(prod=env) takes the whole name for the value, V(production=env=prod) gives the value itself.
+      - V(prod=env) takes the whole name as the value, V(production=env=prod) states the value.
       - A regular expression that matches the whole name gives one label for each of its named groups, such as
-        V((?P<env>prod|test\)_(?P<region>.+\)). In ansible.cfg and in the environment it must not hold a comma.
-      - Where several groups of a host give one label, it has all their values. Inventory variables come before names
-        of groups. An empty value turns this off. Of several entries for one name and label the first counts.
+        V((?P<env>prod|test\)_(?P<region>.+\)). In ansible.cfg and in the environment, it must not contain a comma.
+      - If several groups of a host give one label, it has all their values. Inventory variables come before names
+        of groups. An empty value turns this off. If several entries match one name and label, the first counts.
     type: list
     elements: str
     default: ['env_*=env', 'region_*=region', 'non_prod=env', 'pre_prod=env', '*_non_prod=env=non_prod',
@@ -136,11 +136,11 @@ options:
     description:
       - Inventory variables that become labels, each alone (V(service)) or with the label's name
         (V(cluster=k8s_cluster)).
-      - The names of the default count in the inventory, group_vars, host_vars, the play, its C(vars_files) and extra
-        variables alone, and only a text or number of at most 200 characters. Names that you list count wherever
+      - The default names count only in the inventory, group_vars, host_vars, the play, its C(vars_files) and extra
+        variables, and only as a text or number of at most 200 characters. Names that you list count wherever
         Ansible has them, roles, facts and C(set_fact) included, with C(no_log), too.
-      - Set to nothing, no variable but C(flashduty_labels) becomes a label, and vars plugins other than Ansible's own
-        are asked for the settings alone.
+      - If it is empty, no variable except C(flashduty_labels) becomes a label, and vars plugins other than Ansible's
+        own are asked only for the settings.
     type: list
     elements: str
     default: [service, cluster, team, owner, env, environment, region, datacenter, dc, provider, project,

@@ -23,7 +23,7 @@ options:
     type: path
   app_key:
     description:
-      - An APP key of the Flashduty account, for reading changes back. It carries all permissions of its user, so treat
+      - An APP key of the Flashduty account, to read changes. It carries all permissions of its user, so treat
         it as a password. It is never printed and never stored.
     type: str
   api_url:
@@ -54,8 +54,8 @@ options:
   state_dir:
     description:
       - The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
-      - Where another user can change what is in it, it is not used, and a warning says why.
-      - Several users can share a folder with mode 1777, as they share C(/tmp). Each has a folder of his own below it.
+      - If another user can change what is in it, it is not used, and a warning says why.
+      - Several users can share a folder with mode 1777, as they share C(/tmp). Each user has a folder below it.
     type: path
 """
 
@@ -93,7 +93,7 @@ options:
         key: integration_key_file
   app_key:
     description:
-      - An APP key of the Flashduty account, for reading changes back. It carries all permissions of its user, so treat
+      - An APP key of the Flashduty account, to read changes. It carries all permissions of its user, so treat
         it as a password. It is never printed and never stored.
     type: str
     env:
@@ -180,8 +180,8 @@ options:
   state_dir:
     description:
       - The folder of the outbox. The default is C(flashduty) in Ansible's home folder.
-      - Where another user can change what is in it, it is not used, and a warning says why.
-      - Several users can share a folder with mode 1777, as they share C(/tmp). Each has a folder of his own below it.
+      - If another user can change what is in it, it is not used, and a warning says why.
+      - Several users can share a folder with mode 1777, as they share C(/tmp). Each user has a folder below it.
     type: path
     env:
       - name: FLASHDUTY_STATE_DIR

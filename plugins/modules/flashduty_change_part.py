@@ -60,14 +60,14 @@ options:
     type: str
   failed_module:
     description:
-      - The module of the task that has failed. Without it and without O(reason), it is said that a task with C(no_log)
-        has failed.
+      - The module of the task that has failed. Without it and without O(reason), the text says that a task with
+        C(no_log) has failed.
     type: str
   failed_message:
-    description: What that task said. It may hold secrets.
+    description: The message of that task. It may contain secrets.
     type: str
   rollback:
-    description: What has become of the rollback.
+    description: How the rollback ended.
     type: str
     choices: [none, done, failed]
     default: none

@@ -11,14 +11,14 @@ short_description: Find out why changes do not reach Flashduty
 version_added: 1.0.0
 author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
-  - Looks at versions, configuration, callback, keys, network, proxy, certificate, clock and outbox of the control node,
-    and says of each whether it is right and otherwise what to do. The playbook C(flashcat.flashduty.doctor)
+  - Checks versions, configuration, callback, keys, network, proxy, certificate, clock and outbox of the control node,
+    and says for each whether it is right, and if not, what to do. The playbook C(flashcat.flashduty.doctor)
     prints it. With C(-i), it also says from what the label C(env) of these hosts is guessed.
   - Where hosts of the inventory have keys in their variables, says which integration each group reports to, which
-    hosts have none, and asks about each of these keys. So name the inventory, as for a run.
+    hosts have none, and tests each of these keys. So name the inventory, as for a run.
   - It creates no change. To find out about the integration key it sends an empty event, which the API has to refuse,
-    once with the key and once with a made-up one, and compares what the API objects to. Where it answers both alike, it
-    cannot be known whether the key is right, and that is said.
+    once with the key and once with a made-up one, and compares the answers. If they are the same, it says that it
+    cannot know whether the key is right.
   - Does not fail because of what it finds; see RV(healthy). Runs on the control node only.
 extends_documentation_fragment:
   - flashcat.flashduty.connection

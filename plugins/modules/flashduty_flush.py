@@ -14,7 +14,7 @@ description:
   - Closes the changes of runs that ended without a final status, with the last known time of the run, and delivers the
     events that wait in the outbox for the integration.
   - Does so for each integration that variables of the inventory's hosts and groups name, one after the other, where no
-    option of the task names one. What only a playbook sets, it cannot know.
+    option of the task names one. It does not see what only a playbook sets.
   - Runs on the control node. With C(delegate_to) another host, such as a bastion with the only way out, that host sends
     the events in the outbox of the control node, one after the other.
   - With O(stale_after), also closes changes that Flashduty still shows as in progress although they had no event for
@@ -117,8 +117,8 @@ refused:
   elements: dict
 others:
   description:
-    - What lies in the outbox for other integrations, each with C(integration), a name of it that shows nothing of its
-      key, C(same_address), whether it has this one's API address, and C(text), how much of what waits since when.
+    - What the outbox contains for other integrations, each with C(integration), a name that reveals nothing about its
+      key, C(same_address), whether it has the same API address, and C(text), what waits and since when.
   returned: success
   type: list
   elements: dict

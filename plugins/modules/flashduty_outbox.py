@@ -70,7 +70,7 @@ events:
   description:
     - The events, the latest first, each with C(id), C(change_key), C(change_status), C(state), C(event_time),
       C(stored_at), C(settled_at), C(title), C(link), C(request_id), C(http_status), C(error) and C(integration), a name
-      of its integration that shows nothing of the key. Times are Unix seconds.
+      of its integration that reveals nothing about the key. Times are Unix seconds.
   returned: success
   type: list
   elements: dict

@@ -633,8 +633,8 @@ def test_labels_are_read_as_people_have_them(sandbox: Sandbox, open_page: OpenPa
     ("text", "problem"),
     [
         ("service=a\nnonsense", "Line 2 is not key=value."),
-        ('{"service": ', "This JSON is no object of labels."),
-        ('{"service": ["a"]}', "This JSON is no object of labels."),
+        ('{"service": ', "This JSON is not an object of labels."),
+        ('{"service": ["a"]}', "This JSON is not an object of labels."),
     ],
 )
 def test_labels_that_cannot_be_read_are_told(open_page: OpenPage, text: str, problem: str) -> None:

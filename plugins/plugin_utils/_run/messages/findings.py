@@ -93,7 +93,7 @@ KINDS: Mapping[str, Kind] = {
     "callback-not-enabled": _warn(
         "callback",
         (
-            "not enabled, runs are not reported; {origin} names {names}",
+            "not enabled, so runs are not reported; {origin}: {names}",
             "Add it to callbacks_enabled in the section [defaults] of {file}: {callback}",
         ),
         (
