@@ -117,6 +117,10 @@ judge: .venv/.matrix build install-collection ## ansible-test sanity, galaxy-imp
 	@echo '==> asking the judges of the ecosystem'
 	@$(RUN) nox -t judge $(NOX_ARGS)
 
+.PHONY: sanity
+sanity: .venv/.matrix ## ansible-test sanity on every supported ansible-core, of which make judge takes the oldest and the newest
+	@$(RUN) nox -t sanity $(NOX_ARGS)
+
 .PHONY: image
 image: .venv/.matrix build ## build an execution environment, and report a run from it (as root, with podman, runc and debootstrap)
 	@$(RUN) nox -s image $(NOX_ARGS)
