@@ -28,6 +28,8 @@ CONNECTION_OPTIONS: _Spec = {
     "client_key": {"type": "path", "no_log": False},
     "timeout": {"type": "float"},
     "state_dir": {"type": "path"},
+    "outbox_url": {"type": "str", "no_log": True},
+    "outbox_url_file": {"type": "path"},
 }
 CHANGE_OPTIONS: _Spec = {
     "change_status": {"type": "str", "required": True, "choices": list(STATUSES)},
