@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
 
 STATES = ("waiting", "sending", "delivered", "refused", "expired", "held")
 
@@ -56,7 +59,7 @@ class ListedEvent(NamedTuple):
 class Listing:
     """The events of an open outbox, of all its integrations."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
 
     def latest(self, limit: int, states: Collection[str] = STATES, change_key: str | None = None) -> list[ListedEvent]:
