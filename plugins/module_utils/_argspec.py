@@ -85,6 +85,9 @@ OUTBOX_OPTIONS: _Spec = {
     "resend": {"type": "list", "elements": "str"},
     "drop": {"type": "list", "elements": "str"},
 }
+OUTBOX_DATABASE_OPTIONS: _Spec = {
+    "grant_to": {"type": "list", "elements": "str", "default": []},
+}
 FLUSH_OPTIONS: _Spec = {
     "wait": {"type": "float", "default": 60.0},
     "stale_after": {"type": "str"},

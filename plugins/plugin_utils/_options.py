@@ -36,6 +36,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     Connection,
     InvalidConnection,
     MissingKey,
+    outbox_url_of,
     usable_path,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables
@@ -274,6 +275,18 @@ def connection_of(options: Mapping[str, Any]) -> Connection:
         if not options["preview"]:
             raise
         return Connection(DEFAULT_API_URL, "")
+    return _registered(connection)
+
+
+def outbox_of(options: Mapping[str, Any]) -> Connection:
+    """A connection without a key, for what needs none: it tells where the shared outbox is.
+
+    :raises InvalidConnection: naming the option and what is wrong with it.
+    """
+    return _registered(Connection(DEFAULT_API_URL, "", outbox_url=outbox_url_of(options)))
+
+
+def _registered(connection: Connection) -> Connection:
     if register_secrets is not None:
         register_secrets(connection.secrets())
     return connection
