@@ -46,6 +46,7 @@ _SIGN_OF_LIFE = 15.0
 _WATCH_INTERVAL = 0.25
 _LEAVING_INTERVAL = 0.1
 _LINGER = 300.0
+_LINGER_SHARING = 60.0
 _IDLE_MOST = 20.0
 _TRIES = 5
 _TRY_AGAIN = 0.5
@@ -334,7 +335,18 @@ class Courier:
                 least, end = left, time.monotonic() + _LINGER
             if self._watch.wait(_LEAVING_INTERVAL):
                 self._wake()
+        if self._sharing is not None:
+            self._leave_shared()
+
+    def _leave_shared(self) -> None:
+        """Let the shared outbox know how everything ended: others would send again what it takes for left behind."""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import untold
+
+        end = time.monotonic() + _LINGER_SHARING
         self._share()
+        while self.in_outbox(untold) and time.monotonic() < end:
+            time.sleep(_TRY_AGAIN)
+            self._share()
 
     def _left(self) -> int:
         count = self.in_outbox(lambda outbox, integration: outbox.events.pending(integration))

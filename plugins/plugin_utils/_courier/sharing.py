@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -48,7 +49,7 @@ class Sharing:
         self._problem = "no answer yet"
         self._attempts = 0
         self._open = True
-        self._unrecorded: list[Record] = []
+        self._unrecorded: deque[Record] = deque()
         threading.Thread(target=self._connect, daemon=True).start()
 
     def __enter__(self) -> Sharing:
@@ -102,9 +103,7 @@ class Sharing:
     def _claim(
         self, shared: SharedOutbox, outbox: Outbox, integration: str, owner: Process, lease: float
     ) -> Claim | float | None:
-        while self._unrecorded:
-            self._unrecorded[0](shared, shared.integration)
-            del self._unrecorded[0]
+        self._record_the_rest(shared)
         Relay(outbox, integration, shared).enter()
         paused_until = outbox.claims.paused_until(integration)
         if paused_until > time.time():
@@ -125,13 +124,25 @@ class Sharing:
         except OutboxError:
             self._unrecorded.append(record)
 
+    def _record_the_rest(self, shared: SharedOutbox) -> None:
+        with suppress(IndexError):
+            while True:
+                record = self._unrecorded.popleft()
+                try:
+                    record(shared, shared.integration)
+                except OutboxError:
+                    self._unrecorded.appendleft(record)
+                    raise
+
     def keep(self, outbox: Outbox, integration: str, runs: list[str]) -> None:
         """Give a sign of life of these runs, and close those of any node that have vanished."""
 
         def kept(shared: SharedOutbox) -> None:
+            self._record_the_rest(shared)
             Relay(outbox, integration, shared).exchange()
             shared.keep(runs)
             shared.close_vanished()
+            shared.prune()
 
         with suppress(OutboxError):
             self.do(kept)

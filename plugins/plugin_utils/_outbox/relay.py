@@ -32,8 +32,8 @@ _BACKDATED = 60.0
 _NEW_EVENTS = (
     "SELECT e.*, r.closed_at, (SELECT max(f.id) FROM events AS f WHERE f.run = e.run AND f.shared = ''"
     " AND f.state IN ('waiting', 'sending')) AS last_of_run FROM events AS e LEFT JOIN runs AS r ON r.id = e.run"
-    " WHERE e.integration = :integration AND e.shared = '' AND e.state IN ('waiting', 'sending', 'delivered')"
-    " AND e.put_at > :since AND e.body IS NOT NULL ORDER BY e.id LIMIT :most"
+    " WHERE e.integration = :integration AND e.shared = '' AND e.put_at > :since AND e.body IS NOT NULL"
+    " AND e.state IN ('waiting', 'sending', 'delivered', 'refused') ORDER BY e.id LIMIT :most"
 )
 # Closed runs of which the shared outbox has every event.
 _CLOSED_RUNS = (
@@ -41,6 +41,17 @@ _CLOSED_RUNS = (
     " (SELECT 1 FROM events WHERE run = runs.id AND shared = '' AND state IN ('waiting', 'sending'))"
 )
 _RESULT = "state, settled_at, request_id, http_status, error_code, error"
+
+
+def untold(outbox: Outbox, integration: str) -> int:
+    """How many events of a node's outbox the shared one does not know, or not how they ended."""
+    return int(
+        outbox.database.rows(
+            "SELECT count(*) FROM events WHERE integration = ? AND body IS NOT NULL AND put_at > ?"
+            " AND state IN ('delivered', 'refused') AND shared != 'settled'",
+            (integration, outbox.now() - _HISTORY),
+        )[0][0]
+    )
 
 
 class Relay:
@@ -100,7 +111,7 @@ class Relay:
         with local.writing() as transaction:
             for event in events:
                 # It may have been changed meanwhile, and is entered again then.
-                done = _SETTLED if event["state"] == "delivered" or event["uid"] in skipped else _ENTERED
+                done = _SETTLED if event["state"] in ("delivered", "refused") or event["uid"] in skipped else _ENTERED
                 transaction.execute(
                     "UPDATE events SET shared = ? WHERE uid = ? AND put_at = ? AND expires_at IS ? AND run IS ?",
                     (done, event["uid"], event["put_at"], event["expires_at"], event["run"]),
@@ -131,7 +142,7 @@ class Relay:
                 (row["body"], row["fingerprint"], row["run"], row["expires_at"], row["uid"]),
             )
             return True
-        if row["state"] == "delivered":
+        if row["state"] in ("delivered", "refused"):
             left_out = ("id", "closed_at", "last_of_run", "shared")
             values = {name: value for name, value in dict(row).items() if name not in left_out}
             values.update(integration=self._shared.integration, node=self._shared.node, claimed_by=None)

@@ -71,6 +71,7 @@ CREATE TABLE runs (
     closed_at REAL,
     shared TEXT NOT NULL DEFAULT ''
 );
+CREATE INDEX runs_open ON runs (integration) WHERE closed_at IS NULL;
 CREATE TABLE integrations (id TEXT PRIMARY KEY, api_url TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE parts (
     run TEXT NOT NULL,

@@ -21,6 +21,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared_
 
 # Seconds. Couriers look here every fifth second, so that nothing stays open for longer than 45.
 _SILENT_AFTER = 40.0
+_PRUNE_INTERVAL = 3600.0
+# Marks, among the pauses, when that is due.
+_PRUNED = " pruned"
 
 
 class SharedOutbox(AnyOutbox):
@@ -57,6 +60,17 @@ class SharedOutbox(AnyOutbox):
     def close_vanished(self) -> int:
         """Cancel what runs of any node left open that have vanished; returns how many changes that are."""
         return sum(self.runs.close_vanished(run) for run in self.runs.vanished(self.integration))
+
+    def prune(self) -> None:
+        """Forget what is settled and old, where no courier has done so within the last hour."""
+        with self.database.writing() as transaction:
+            is_due = transaction.execute(
+                "INSERT INTO pauses (integration, failures, until, error) VALUES (?, 0, ?, NULL)"
+                " ON CONFLICT (integration) DO UPDATE SET until = excluded.until WHERE pauses.until < ?",
+                (_PRUNED, self.now() + _PRUNE_INTERVAL, self.now()),
+            ).rowcount
+        if is_due:
+            self.claims.prune()
 
     def reserved_until(self) -> float:
         """Unix seconds until which what this node enters now, or goes on keeping, is left to it."""

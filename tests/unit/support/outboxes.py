@@ -45,10 +45,10 @@ def claimed(outbox: AnyOutbox, integration: str = ONE) -> Claim:
     return claim
 
 
-def deliver_all(outbox: AnyOutbox) -> list[str]:
+def deliver_all(outbox: AnyOutbox, integration: str = ONE) -> list[str]:
     keys = []
-    while isinstance(claim := outbox.claims.claim(ONE, ME, LEASE), Claim):
-        outbox.claims.delivered(claim, ONE, "request")
+    while isinstance(claim := outbox.claims.claim(integration, ME, LEASE), Claim):
+        outbox.claims.delivered(claim, integration, "request")
         keys.append(claim.change_key)
     return keys
 
