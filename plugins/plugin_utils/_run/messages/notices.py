@@ -79,6 +79,12 @@ NOTICES: Mapping[str, Text] = {
         "Flashduty 拒绝了 {events}：{reason}（HTTP {http_status}，变更 {change_key}，request_id {request_id}）。"
         "请检查集成密钥和标签",
     ),
+    "not-shared": Text(
+        "the shared outbox cannot be used ({problem}): what is reported here is delivered from this machine's outbox"
+        " alone, and entered there later. Until then no other machine can close or deliver it",
+        "无法使用共享发件箱（{problem}）：这里上报的内容只从本机的发件箱发送，之后再登记到共享发件箱。"
+        "在此之前，其他机器无法关闭或发送它",
+    ),
     "of-other-integration": Text(
         "the outbox holds, for the integration {integration} that this run has no key of: {what}."
         " While its key is in use, flush with it: {flush}. If its key was replaced, let this integration have"
