@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from control_node import APP_KEY, KEY
+from fleet import Node
 from postgresql import Database, PostgreSQL
 
 from flashduty_sandbox.receiver import Receiver
@@ -46,3 +47,25 @@ def database(postgresql: PostgreSQL) -> Iterator[Database]:
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     with Receiver(tmp_path / "receiver.sqlite3", integration_keys={KEY}, app_keys={APP_KEY}) as running:
         yield running
+
+
+@pytest.fixture
+def new_node(tmp_path: Path, receiver: Receiver, database: Database) -> Iterator[Callable[[str], Node]]:
+    """Makes a control node of that name, which uses the shared outbox."""
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared_schema import migrate
+
+    migrate(database.owner_url, [database.user])
+    nodes: list[Node] = []
+
+    def made(name: str) -> Node:
+        nodes.append(Node(tmp_path / name, receiver, database.url))
+        return nodes[-1]
+
+    yield made
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture
+def node(new_node: Callable[[str], Node]) -> Node:
+    return new_node("node")
