@@ -46,7 +46,6 @@ _SIGN_OF_LIFE = 15.0
 _WATCH_INTERVAL = 0.25
 _LEAVING_INTERVAL = 0.1
 _LINGER = 300.0
-_LINGER_SHARING = 60.0
 _IDLE_MOST = 20.0
 _TRIES = 5
 _TRY_AGAIN = 0.5
@@ -163,7 +162,7 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
         if config.outbox_url:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.sharing import Sharing
 
-            sharing = delivery.enter_context(Sharing(config.outbox_url, config.connection))
+            sharing = delivery.enter_context(Sharing(config.outbox_url, config.connection, store))
         courier = Courier(
             config,
             watch,
@@ -342,7 +341,7 @@ class Courier:
         """Let the shared outbox know how everything ended: others would send again what it takes for left behind."""
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import untold
 
-        end = time.monotonic() + _LINGER_SHARING
+        end = time.monotonic() + _LINGER
         self._share()
         while self.in_outbox(untold) and time.monotonic() < end:
             time.sleep(_TRY_AGAIN)

@@ -24,12 +24,14 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import Relay
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 # Seconds.
 _FIRST_ATTEMPT = 3.0
 _RETRY_FIRST = 1.0
 _RETRY_MOST = 30.0
 _ELSEWHERE = 1.0
+_GRACE = 45.0
 
 _Answer = TypeVar("_Answer")
 
@@ -39,14 +41,17 @@ class Sharing:
 
     :param url: of the database.
     :param connection: whose integration it is used for.
+    :param store: the outbox of this node.
     """
 
-    def __init__(self, url: str, connection: Connection) -> None:
+    def __init__(self, url: str, connection: Connection, store: Store) -> None:
+        self._store = store
         self._url = url
         self._connection = connection
         self._state = threading.Condition()
         self._shared: SharedOutbox | None = None
         self._problem = "no answer yet"
+        self._judges_from = 0.0
         self._attempts = 0
         self._open = True
         self._unrecorded: deque[Record] = deque()
@@ -141,7 +146,8 @@ class Sharing:
             self._record_the_rest(shared)
             Relay(outbox, integration, shared).exchange()
             shared.keep(runs)
-            shared.close_vanished()
+            if time.monotonic() >= self._judges_from:
+                shared.close_vanished()
             shared.prune()
 
         with suppress(OutboxError):
@@ -149,6 +155,8 @@ class Sharing:
 
     def _failed(self, shared: SharedOutbox, problem: str) -> None:
         with self._state:
+            # Others may not have reached it either, and not be heard of therefore.
+            self._judges_from = time.monotonic() + _GRACE
             self._problem = problem
             if self._shared is shared:
                 self._shared = None
@@ -163,7 +171,7 @@ class Sharing:
                 if not self._open:
                     return
             try:
-                shared: SharedOutbox | None = SharedOutbox.open(self._url, self._connection)
+                shared: SharedOutbox | None = SharedOutbox.open(self._url, self._connection, self._store.salt)
                 pause = _RETRY_FIRST
             except Exception as error:  # whatever it is, a later attempt may succeed
                 shared = None

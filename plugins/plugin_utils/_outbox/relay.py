@@ -142,14 +142,18 @@ class Relay:
                 (row["body"], row["fingerprint"], row["run"], row["expires_at"], row["uid"]),
             )
             return True
+        event = ChangeEvent.from_json(row["body"])
+        ends = row["closed_at"] is not None and event.is_terminal
         if row["state"] in ("delivered", "refused"):
+            was_closed_otherwise = ends and self._was_closed_otherwise(transaction, event, row["run"])
             left_out = ("id", "closed_at", "last_of_run", "shared")
             values = {name: value for name, value in dict(row).items() if name not in left_out}
             values.update(integration=self._shared.integration, node=self._shared.node, claimed_by=None)
             _upsert(transaction, "events", "uid", values)
+            if row["state"] == "delivered" and was_closed_otherwise:
+                # Others have taken the run for vanished, and said so, after this node had said how it ended.
+                self._shared.events.insert(transaction, self._shared.integration, event, row["run"])
             return True
-        event = ChangeEvent.from_json(row["body"])
-        ends = row["closed_at"] is not None and event.is_terminal
         is_backdated = row["asked_time"] < row["put_at"] - _BACKDATED
         entered = self._shared.runs.enter(
             transaction, self._shared.integration, event, row["run"], row["uid"], ends, is_backdated
@@ -159,6 +163,10 @@ class Relay:
             (self._shared.node, self._shared.reserved_until(), row["expires_at"], row["uid"]),
         )
         return entered
+
+    def _was_closed_otherwise(self, transaction: Transaction, event: ChangeEvent, run: str) -> bool:
+        events, integration = self._shared.events, self._shared.integration
+        return self._shared.runs.is_closed(run) and not events.was_said(transaction, integration, event)
 
     def _close_runs(self, transaction: Transaction, runs: Sequence[str]) -> None:
         for run in runs:

@@ -187,6 +187,7 @@ class Runs:
 
         Within a transaction of the caller.
 
+        :param uid: how the other outbox knows it.
         :param ends: whether it ended its change together with the run.
         :param is_backdated: as in :meth:`Events.insert`.
         :returns: False where the change has ended here already, and says so.

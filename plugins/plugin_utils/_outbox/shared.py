@@ -33,32 +33,39 @@ class SharedOutbox(AnyOutbox):
     :ivar node: this machine or container, as it knows it.
     """
 
-    def __init__(self, database: PostgresDatabase, connection: Connection) -> None:
+    def __init__(self, database: PostgresDatabase, connection: Connection, salt: bytes = b"") -> None:
         rows = database.rows("SELECT value FROM settings WHERE name = 'salt'")
         if not rows:
             raise OutboxError("the database has no salt: its tables were changed by hand")
-        super().__init__(database, database.now, _SILENT_AFTER, node_of(Process.of(os.getpid())))
+        super().__init__(database, database.now, _SILENT_AFTER, node_of(Process.of(os.getpid()), salt))
         self.integration = connection.integration_id(bytes.fromhex(rows[0]["value"]))
         number = hashlib.sha256(self.integration.encode()).digest()[:8]
         database.serialize_by(int.from_bytes(number, "big", signed=True))
 
     @classmethod
-    def open(cls, url: str, connection: Connection) -> SharedOutbox:
+    def open(cls, url: str, connection: Connection, salt: bytes = b"") -> SharedOutbox:
         """Open the shared outbox.
 
         :param url: of the database, as libpq takes it.
+        :param salt: that of the outbox of this node, which tells it from others of this machine.
         :raises OutboxError: where it cannot be used; the text holds no password.
         """
         database = PostgresDatabase(url)
         try:
             check(database)
-            return cls(database, connection)
+            return cls(database, connection, salt)
         except BaseException:
             database.close()
             raise
 
     def close_vanished(self) -> int:
-        """Cancel what runs of any node left open that have vanished; returns how many changes that are."""
+        """Cancel what runs of any node left open that have vanished; returns how many changes that are.
+
+        While the database has just come up, none: nobody could give a sign of life before.
+        """
+        began = float(self.database.rows("SELECT extract(epoch FROM pg_postmaster_start_time())")[0][0])
+        if self.now() - began < _SILENT_AFTER:
+            return 0
         return sum(self.runs.close_vanished(run) for run in self.runs.vanished(self.integration))
 
     def prune(self) -> None:
@@ -89,7 +96,6 @@ class SharedOutbox(AnyOutbox):
             )
 
 
-def node_of(process: Process) -> str:
-    """The machine or container of a process, for people, and distinguished from others of that name."""
-    mark = hashlib.sha256(f"{process.boot} {process.namespace} {process.machine}".encode()).hexdigest()[:8]
-    return f"{process.host} {mark}"
+def node_of(process: Process, salt: bytes) -> str:
+    """The machine or container of a process, for people, and a mark of its outbox."""
+    return f"{process.host} {hashlib.sha256(salt).hexdigest()[:8]}"

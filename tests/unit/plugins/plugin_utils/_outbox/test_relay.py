@@ -139,6 +139,24 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_with_the_truth(first: Node, sec
     assert first.shared.runs.is_closed("first")
 
 
+def test_a_run_that_had_ended_while_it_was_cut_off_is_said_to_have_ended_so(
+    first: Node, second: Node, clock: Clock
+) -> None:
+    first.opens()
+    first.exchanges()
+    first.delivers()
+    first.closes()
+    first.delivers_alone()
+    clock.time += 50
+    second.shared.close_vanished()
+    assert second.delivers() == ["Canceled a"]
+    first.exchanges()
+    assert second.delivers() == ["Done a"]
+    # Of two events of one status and second, Flashduty would discard the later.
+    moments = first.shared.database.rows("SELECT event_time FROM events WHERE change_status = 'Done'")
+    assert len({row[0] for row in moments}) == 2
+
+
 def test_what_was_delivered_without_the_shared_outbox_is_entered_and_not_sent_again(first: Node, clock: Clock) -> None:
     first.opens()
     first.delivers_alone()

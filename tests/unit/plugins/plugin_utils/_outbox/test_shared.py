@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from outboxes import LEASE, ME, START, Clock, claimed, deliver_all, event
-from shared_outboxes import opened
+from shared_outboxes import opened, restarted
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -78,6 +78,17 @@ def test_what_is_old_is_forgotten_once_an_hour(
 
 
 def test_a_node_is_known_by_its_name_and_apart_from_others_of_that_name() -> None:
-    assert node_of(ELSEWHERE).startswith("other ")
-    assert node_of(ELSEWHERE) == node_of(ELSEWHERE._replace(pid=8, start="2"))
-    assert node_of(ELSEWHERE) != node_of(ELSEWHERE._replace(namespace="another container"))
+    assert node_of(ELSEWHERE, b"salt").startswith("other ")
+    assert node_of(ELSEWHERE, b"salt") == node_of(ELSEWHERE._replace(pid=8, start="2"), b"salt")
+    assert node_of(ELSEWHERE, b"salt") != node_of(ELSEWHERE, b"another outbox")
+
+
+def test_nobody_is_taken_for_vanished_while_the_database_has_just_come_up(
+    tmp_path: Path, shared: SharedOutbox, clock: Clock
+) -> None:
+    shared.runs.open("run", shared.integration, ELSEWHERE, "It was killed.", [event("theirs")])
+    clock.time += 100
+    restarted(shared, clock.time - 10)
+    assert shared.close_vanished() == 0
+    clock.time += 31
+    assert shared.close_vanished() == 1
