@@ -30,7 +30,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store i
 _FIRST_ATTEMPT = 3.0
 _RETRY_FIRST = 1.0
 _RETRY_MOST = 30.0
-_ELSEWHERE = 1.0
 _GRACE = 45.0
 
 _Answer = TypeVar("_Answer")
@@ -52,6 +51,7 @@ class Sharing:
         self._shared: SharedOutbox | None = None
         self._problem = "no answer yet"
         self._judges_from = 0.0
+        self._is_new = True
         self._attempts = 0
         self._open = True
         self._unrecorded: deque[Record] = deque()
@@ -109,17 +109,20 @@ class Sharing:
         self, shared: SharedOutbox, outbox: Outbox, integration: str, owner: Process, lease: float
     ) -> Claim | float | None:
         self._record_the_rest(shared)
-        Relay(outbox, integration, shared).enter()
+        relay = Relay(outbox, integration, shared)
+        if self._is_new:
+            relay.exchange()
+            self._is_new = False
+        else:
+            relay.enter()
         paused_until = outbox.claims.paused_until(integration)
         if paused_until > time.time():
             return paused_until
-        claim = shared.claims.claim(shared.integration, owner, lease)
-        if isinstance(claim, Claim):
+        while isinstance(claim := shared.claims.claim(shared.integration, owner, lease), Claim):
+            # What another courier of this node sends, which does not reach the shared outbox, stays claimed there: how
+            # that ended is told later.
             if outbox.claims.take(claim.uid, claim.until, owner):
                 return claim
-            # Another courier of this node sends it, which does not reach the shared outbox.
-            shared.claims.release(claim)
-            return time.time() + _ELSEWHERE
         return None if claim is None else time.time() + claim - shared.now()
 
     def record(self, record: Record) -> None:
@@ -171,6 +174,7 @@ class Sharing:
                 if not self._open:
                     return
             try:
+                self._is_new = True
                 shared: SharedOutbox | None = SharedOutbox.open(self._url, self._connection, self._store.salt)
                 pause = _RETRY_FIRST
             except Exception as error:  # whatever it is, a later attempt may succeed

@@ -142,15 +142,6 @@ class Claims:
             )
             return cursor.rowcount == 1 or not self._database.rows("SELECT 1 FROM events WHERE uid = ?", (uid,))
 
-    def release(self, claim: Claim) -> None:
-        """Let the event wait again, as if it had not been claimed."""
-        with self._database.writing() as transaction:
-            transaction.execute(
-                "UPDATE events SET state = 'waiting', claimed_by = NULL, tries = tries - 1"
-                " WHERE uid = ? AND state = 'sending' AND claimed_until = ?",
-                (claim.uid, claim.until),
-            )
-
     def is_waiting(self, integration: str) -> bool:
         """Whether an event waits that nobody sends."""
         statement = "SELECT 1 FROM events WHERE integration = ? AND state = 'waiting' LIMIT 1"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
 
@@ -29,16 +30,17 @@ _MOST_AT_ONCE = 500
 _HISTORY = 86400.0
 # Seconds by which an event's moment differs at least from that of its storing where a user has given it.
 _BACKDATED = 60.0
+_SETTLED_STATES = "('delivered', 'refused')"
 _NEW_EVENTS = (
-    "SELECT e.*, r.closed_at, (SELECT max(f.id) FROM events AS f WHERE f.run = e.run AND f.shared = ''"
-    " AND f.state IN ('waiting', 'sending')) AS last_of_run FROM events AS e LEFT JOIN runs AS r ON r.id = e.run"
-    " WHERE e.integration = :integration AND e.shared = '' AND e.put_at > :since AND e.body IS NOT NULL"
-    " AND e.state IN ('waiting', 'sending', 'delivered', 'refused') ORDER BY e.id LIMIT :most"
+    "SELECT e.*, r.closed_at, (SELECT max(f.id) FROM events AS f"
+    f" WHERE f.run = e.run AND f.shared = '' AND f.{PENDING}) AS last_of_run"
+    " FROM events AS e LEFT JOIN runs AS r ON r.id = e.run WHERE e.integration = :integration"
+    " AND e.shared = '' AND e.put_at > :since AND e.body IS NOT NULL"
 )
 # Closed runs of which the shared outbox has every event.
 _CLOSED_RUNS = (
     "SELECT id FROM runs WHERE integration = ? AND closed_at IS NOT NULL AND shared = 'entered' AND NOT EXISTS"
-    " (SELECT 1 FROM events WHERE run = runs.id AND shared = '' AND state IN ('waiting', 'sending'))"
+    f" (SELECT 1 FROM events WHERE run = runs.id AND shared = '' AND {PENDING})"
 )
 _RESULT = "state, settled_at, request_id, http_status, error_code, error"
 
@@ -48,7 +50,7 @@ def untold(outbox: Outbox, integration: str) -> int:
     return int(
         outbox.database.rows(
             "SELECT count(*) FROM events WHERE integration = ? AND body IS NOT NULL AND put_at > ?"
-            " AND state IN ('delivered', 'refused') AND shared != 'settled'",
+            f" AND state IN {_SETTLED_STATES} AND shared != 'settled'",
             (integration, outbox.now() - _HISTORY),
         )[0][0]
     )
@@ -73,24 +75,25 @@ class Relay:
 
         :raises OutboxError: where one of them cannot be used.
         """
-        self.enter()
+        while self._enter(f"(e.{PENDING} OR e.state IN {_SETTLED_STATES})") >= _MOST_AT_ONCE:
+            pass
         self._tell_settled()
         self._ask_settled()
 
     def enter(self) -> None:
-        """Enter what is new here into the shared outbox.
+        """Enter what waits here into the shared outbox.
 
         :raises OutboxError: where one of the two cannot be used.
         """
-        while self._enter() >= _MOST_AT_ONCE:
+        while self._enter(f"e.{PENDING}") >= _MOST_AT_ONCE:
             pass
 
-    def _enter(self) -> int:
+    def _enter(self, condition: str) -> int:
         local = self._outbox.database
         # In this order: what closes a run is stored before its end is.
         closed = [row["id"] for row in local.rows(_CLOSED_RUNS, (self._integration,))]
         values = {"integration": self._integration, "most": _MOST_AT_ONCE, "since": self._shared.now() - _HISTORY}
-        events = local.rows(_NEW_EVENTS, values)
+        events = local.rows(f"{_NEW_EVENTS} AND {condition} ORDER BY e.id LIMIT :most", values)
         if not events and not closed:
             return 0
         known = dict.fromkeys(event["run"] for event in events if event["run"] is not None)

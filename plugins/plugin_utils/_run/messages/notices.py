@@ -46,6 +46,14 @@ NOTICES: Mapping[str, Text] = {
         "{count} events still wait in {folder}: {reason}. Flush again later",
         "{folder} 中仍有 {count} 个事件在等待：{reason}。请稍后再执行 flush",
     ),
+    "flush-not-shared": Text(
+        "The shared outbox cannot be used ({problem}), so only the outbox of this machine was flushed",
+        "无法使用共享发件箱（{problem}），因此只处理了本机的发件箱",
+    ),
+    "outbox-not-shared": Text(
+        "the shared outbox cannot be used ({problem}), so only the outbox of this machine is shown",
+        "无法使用共享发件箱（{problem}），因此只显示本机的发件箱",
+    ),
     "no-answer-yet": Text("no answer yet", "尚无响应"),
     "events": Text("{count} events", "{count} 个事件"),
     "event": Text("{count} event", "{count} 个事件"),
