@@ -29,7 +29,7 @@ def owner(tmp_path: Path, receiver: Receiver, database: Database) -> Iterator[No
 
 
 def test_it_makes_what_is_missing_and_a_node_can_use_it(owner: Node, database: Database) -> None:
-    arguments = (PLAYBOOK, "-e", f"outbox_database_grant_to={database.user}")
+    arguments = (PLAYBOOK, "-e", f"grant_to={database.user}")
     code, output = owner.run(*arguments, "--check")
     assert (code, "made the tables" in output, database.rows(TABLES)) == (0, True, [(0,)])
     code, output = owner.run(*arguments, "-vvvvv")

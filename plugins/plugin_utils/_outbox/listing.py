@@ -80,6 +80,8 @@ class Listing:
 
     def refused(self, uids: Collection[str]) -> list[str]:
         """Those of these events that were refused and whose text is kept."""
+        if not uids:  # of which PostgreSQL makes no list
+            return []
         marks = ", ".join("?" * len(uids))
         rows = self._database.rows(
             f"SELECT uid FROM events WHERE state = 'refused' AND body IS NOT NULL AND uid IN ({marks})", (*uids,)

@@ -58,15 +58,17 @@ class SharedOutbox(AnyOutbox):
             database.close()
             raise
 
-    def close_vanished(self) -> int:
-        """Cancel what runs of any node left open that have vanished; returns how many changes that are.
+    def vanished(self) -> list[str]:
+        """The runs of any node that have vanished.
 
         While the database has just come up, none: nobody could give a sign of life before.
         """
         began = float(self.database.rows("SELECT extract(epoch FROM pg_postmaster_start_time())")[0][0])
-        if self.now() - began < _SILENT_AFTER:
-            return 0
-        return sum(self.runs.close_vanished(run) for run in self.runs.vanished(self.integration))
+        return [] if self.now() - began < _SILENT_AFTER else self.runs.vanished(self.integration)
+
+    def close_vanished(self) -> int:
+        """Cancel what they left open; returns how many changes that are."""
+        return sum(self.runs.close_vanished(run) for run in self.vanished())
 
     def prune(self) -> None:
         """Forget what is settled and old, where no courier has done so within the last hour."""

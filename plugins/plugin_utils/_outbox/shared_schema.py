@@ -131,7 +131,7 @@ def problem(url: str) -> str | None:
         try:
             check(database)
             if not _has_rights(database, str(database.rows("SELECT current_user")[0][0])):
-                return f"the role may not use the tables. Let it by: {PLAYBOOK} -e outbox_database_grant_to=ROLE"
+                return f"the role may not use the tables. Let it by: {PLAYBOOK} -e grant_to=ROLE"
         finally:
             database.close()
     except OutboxError as error:

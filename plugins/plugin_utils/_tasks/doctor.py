@@ -114,7 +114,7 @@ def examine(
     findings += of_outbox
     if connections and can_look:
         findings += _of_others(state_dir, connections)
-    findings += _shared_outbox(options, connections)
+    findings += _shared_outboxes(options, connections)
     language = language_of(str(options.get("language") or "en"), os.environ)
     # Several integrations have most of what was asked in common.
     return [*dict.fromkeys(each.said(language) for each in findings)]
@@ -282,15 +282,15 @@ def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -
 # ---- the outbox
 
 
-def _shared_outbox(options: Mapping[str, Any], connections: Sequence[Connection]) -> Iterator[Found]:
-    try:
-        url = outbox_url_of(options)
-    except InvalidConnection:  # of which another finding tells
-        return
-    if url is not None:
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_shared import examine_shared
+def _shared_outboxes(options: Mapping[str, Any], connections: Sequence[Connection]) -> Iterator[Found]:
+    urls = [connection.outbox_url for connection in connections]
+    with suppress(InvalidConnection):  # of which another finding tells
+        urls.insert(0, outbox_url_of(options))
+    for url in dict.fromkeys(urls):
+        if url is not None:
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_shared import examine_shared
 
-        yield from examine_shared(url, connections)
+            yield from examine_shared(url, [each for each in connections if each.outbox_url == url])
 
 
 def _outbox(state_dir: str) -> Iterator[Found]:

@@ -28,12 +28,15 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding 
 # Seconds.
 _LATELY = 86400.0
 _WAITS_FOR_LONG = 60.0
+# How many integrations are looked at.
+_ASKED_MAX = 10
 _MAY_USE = "SELECT has_schema_privilege(oid, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = ?"
 _SESSION = (
     "SELECT current_setting('transaction_read_only') = 'on', coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl"
-    " WHERE pid = pg_backend_pid()), false) OR coalesce(inet_client_addr() <<= '127.0.0.0/8'"
-    " OR inet_client_addr() = '::1', true)"
+    " WHERE pid = pg_backend_pid()), false) OR coalesce(inet_client_addr() <<= CAST(? AS inet)"
+    " OR inet_client_addr() = CAST(? AS inet), true)"
 )
+_LOOPBACK = ("127.0.0.0/8", "::1")
 
 
 class SharedState(NamedTuple):
@@ -93,7 +96,7 @@ def look_at(url: str, connections: Sequence[Connection]) -> SharedState:
     :raises OutboxError: where it cannot be asked.
     """
     with closing(PostgresDatabase(url)) as database:
-        is_read_only, is_private = database.rows(_SESSION)[0]
+        is_read_only, is_private = database.rows(_SESSION, _LOOPBACK)[0]
         state = SharedState(_tables(database, url), is_read_only, is_private)
         if state.tables != "ok":
             return state
@@ -105,8 +108,10 @@ def look_at(url: str, connections: Sequence[Connection]) -> SharedState:
             "SELECT count(*) FROM events WHERE state IN ('waiting', 'sending') AND put_at < ?", (now - _WAITS_FOR_LONG,)
         )
         runs = database.rows("SELECT count(*) FROM runs WHERE closed_at IS NULL")
-        shared = [SharedOutbox(database, connection) for connection in connections]
-        vanished = {run for each in shared for run in each.runs.vanished(each.integration)}
+        vanished: set[str] = set()
+        for connection in connections[:_ASKED_MAX]:
+            with SharedOutbox.open(url, connection) as shared:
+                vanished.update(shared.vanished())
         names = [str(row["node"]) for row in nodes]
         return state._replace(nodes=names, runs=runs[0][0], vanished=len(vanished), waiting=waiting[0][0])
 

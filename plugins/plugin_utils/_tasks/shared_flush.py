@@ -71,7 +71,7 @@ class SharedFlush:
 
     def vanished(self) -> set[str]:
         """The runs of any node that have vanished."""
-        return self._do(lambda shared: {*shared.runs.vanished(shared.integration)}, set())
+        return self._do(lambda shared: {*shared.vanished()}, set())
 
     def pending(self) -> set[str]:
         """The events that are not settled."""

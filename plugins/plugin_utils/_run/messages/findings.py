@@ -458,11 +458,11 @@ KINDS: Mapping[str, Kind] = {
         "shared outbox",
         (
             "the role in outbox_url may not use the tables in {where}",
-            "Let it, as their owner: {playbook} -e outbox_database_grant_to=ROLE",
+            "Let it, as their owner: {playbook} -e grant_to=ROLE",
         ),
         (
             "outbox_url 中的角色无权使用 {where} 中的表",
-            "以表的所有者身份授权：{playbook} -e outbox_database_grant_to=ROLE",
+            "以表的所有者身份授权：{playbook} -e grant_to=ROLE",
         ),
     ),
     "shared-outbox-waiting": _warn(
