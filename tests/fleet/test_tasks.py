@@ -103,3 +103,15 @@ def test_while_it_cannot_be_used_each_task_says_so_and_does_the_rest(
     code, output = node.run(DOCTOR)
     assert (code, "fail shared outbox" in " ".join(output.split())) == (2, True), output
     assert database.password not in output
+
+
+def test_what_only_this_node_knows_is_entered_and_delivered_by_its_flush(node: Node, receiver: Receiver) -> None:
+    url = node.environment.pop("FLASHDUTY_OUTBOX_URL")
+    receiver.faults.set("reset")
+    assert node.run(node.write("site.yml", SITE.format(seconds=0)))[0] == 0
+    receiver.faults.clear()
+    node.kill_couriers()
+    node.environment["FLASHDUTY_OUTBOX_URL"] = url
+    code, output = node.run(FLUSH, "-e", "flush_wait=20")
+    assert (code, "2 delivered, 0 waiting" in output) == (0, True), output
+    assert [body["change_status"] for body in of_change(receiver, "CHANGE-1")] == ["Processing", "Done"]

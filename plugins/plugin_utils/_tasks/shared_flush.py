@@ -48,6 +48,7 @@ class SharedFlush:
         self.waited: set[str] = set()
         self._url = url
         self._connection = connection
+        self._salt = b""
         self._shared: SharedOutbox | None = None
         self._look_at = 0.0
         self._waiting: set[str] = set()
@@ -62,7 +63,7 @@ class SharedFlush:
         if self.problem is None:
             try:
                 if self._shared is None:
-                    self._shared = SharedOutbox.open(self._url, self._connection)
+                    self._shared = SharedOutbox.open(self._url, self._connection, self._salt)
                 return action(self._shared)
             except OutboxError as error:
                 self.problem = str(error)
@@ -101,6 +102,9 @@ class SharedFlush:
             if not shared.database.rows(asked, (shared.integration, TOO_MANY_REQUESTS)):
                 shared.claims.clear_pause(shared.integration)
 
+        # As the node that the courier is: what is entered now is left to it.
+        self._salt = outbox.salt
+        self.close()
         self._do(begun, None)
         self.waited = self._waiting = self.pending()
 
