@@ -12,6 +12,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? 2 * n : 16)))
 BROWSERS = $$(($(JOBS) > 1 ? $(JOBS) / 2 : 1))
 PYTEST_ARGS ?=
 ENDINGS ?= 200
+FLEET_RUNS ?= 24
 SEED ?= $(shell date +%s)
 NOX_ARGS ?=
 BENCH ?=
@@ -49,8 +50,8 @@ SOURCES := galaxy.yml $(shell find meta plugins roles playbooks -name __pycache_
 help: ## show this text
 	@printf 'Targets:\n'
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do printf '  %-20s %s\n' "$$target" "$$text"; done
-	@printf 'Settings: PYTHON=%s JOBS=%s PYTEST_ARGS="%s" NOX_ARGS="%s" ENDINGS=%s SEED=%s BENCH="%s" IDLE=%s PAGE=%s\n' \
-		'$(PYTHON)' '$(JOBS)' '$(PYTEST_ARGS)' '$(NOX_ARGS)' '$(ENDINGS)' '$(SEED)' '$(BENCH)' '$(IDLE)' '$(PAGE)'
+	@printf 'Settings: PYTHON=%s JOBS=%s PYTEST_ARGS="%s" NOX_ARGS="%s" ENDINGS=%s FLEET_RUNS=%s SEED=%s BENCH="%s" IDLE=%s PAGE=%s\n' \
+		'$(PYTHON)' '$(JOBS)' '$(PYTEST_ARGS)' '$(NOX_ARGS)' '$(ENDINGS)' '$(FLEET_RUNS)' '$(SEED)' '$(BENCH)' '$(IDLE)' '$(PAGE)'
 
 .PHONY: demo
 demo: .venv/.run install-collection ## report real playbook runs to a receiver on this machine and show what it holds
@@ -106,6 +107,19 @@ test-endings: .venv/.test install-collection ## end ENDINGS runs in every way, a
 	@echo '==> ending $(ENDINGS) runs, SEED=$(SEED)'
 	@$(RUN) ENDINGS=$(ENDINGS) SEED=$(SEED) python -m pytest -n $(JOBS) $(PYTEST_ARGS) \
 		tests/end_to_end/test_endings.py
+
+.PHONY: test-fleet
+test-fleet: .venv/.fleet install-collection postgresql ## kill FLEET_RUNS runs, couriers and PostgreSQL on twenty control nodes with a shared outbox
+	@echo '==> testing a fleet with PostgreSQL ($(FLEET_RUNS) runs, SEED=$(SEED))'
+	@$(RUN) FLEET_RUNS=$(FLEET_RUNS) SEED=$(SEED) python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/fleet
+
+# As for Chromium: root in a container gets it.
+.PHONY: postgresql
+postgresql: .venv/.fleet
+	@if PYTHONPATH=tests/fleet/support .venv/bin/python -c 'import postgresql; postgresql.find()' 2>/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo '==> installing postgresql'; apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql >/dev/null; \
+	else echo 'PostgreSQL is missing: install it (Debian: apt-get install postgresql)' >&2; exit 1; fi
 
 .PHONY: test-all
 test-all: .venv/.matrix install-collection ## run on every supported ansible-core the tests it can matter to, on its other Pythons those of module and callback
@@ -252,6 +266,11 @@ FORCE:
 .venv/.browser: .venv/.test tests/requirements/browser.txt
 	@echo '==> installing playwright in .venv'
 	@$(PIP) -r tests/requirements/browser.txt
+	@touch $@
+
+.venv/.fleet: .venv/.test tests/requirements/fleet.txt
+	@echo '==> installing psycopg in .venv'
+	@$(PIP) -r tests/requirements/fleet.txt
 	@touch $@
 
 .venv/.lint: .venv/.test .venv/.matrix tests/requirements/lint.txt

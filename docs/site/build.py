@@ -24,7 +24,7 @@ ROOT = HERE.parents[1]
 COLLECTION = "flashcat.flashduty"
 REFERENCE = "reference/index"
 REPOSITORY = "https://github.com/flashcatcloud/ansible-collection-flashduty"
-GUIDES = ("labels", "guarantees", "troubleshooting", "ci", "awx", "migrating", "sandbox")
+GUIDES = ("labels", "guarantees", "troubleshooting", "ci", "awx", "shared-outbox", "migrating", "sandbox")
 ABOUT = ("CHANGELOG", "CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT", "docs/benchmarks", "docs/checklists")
 ROLES = ("roles/tracked_change/README", "roles/control_node/README")
 # What stands in the navigation where the page's own title is too long for it.

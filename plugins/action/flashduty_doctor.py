@@ -62,6 +62,7 @@ def _told(findings: Sequence[Finding], redact: Callable[[str], str]) -> dict[str
 
 
 def _redaction(options: Mapping[str, Any], connections: Sequence[Connection]) -> Callable[[str], str]:
-    with suppress(InvalidConnection):
-        connections = [Connection.from_options(options), *connections]
+    for made in (Connection.from_options, _options.outbox_of):
+        with suppress(InvalidConnection):
+            connections = [made(options), *connections]
     return lambda text: functools.reduce(lambda left, connection: connection.redact(left), connections, text)

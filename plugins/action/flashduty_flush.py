@@ -78,8 +78,8 @@ class ActionModule(TaskAction):
         given = {name: options[name] for name in CONNECTION_OPTIONS if options.get(name) is not None}
         for connection in Inventory(self, given).connections:
             if integration_of(connection) not in [integration_of(each.connection) for each in found]:
-                key = {"api_url": connection.api_url, "integration_key": connection.integration_key}
-                found.append(TaskConnection(self, {**options, **key}, task_vars))
+                where = {name: getattr(connection, name) for name in ("api_url", "integration_key", "outbox_url")}
+                found.append(TaskConnection(self, {**options, **where}, task_vars))
         if missing is not None and not found:
             raise missing
         return found

@@ -57,6 +57,19 @@ options:
       - If another user can change what is in it, it is not used, and a warning says why.
       - Several users can share a folder with mode 1777, as they share C(/tmp). Each user has a folder below it.
     type: path
+  outbox_url:
+    description:
+      - Address of a PostgreSQL that several control nodes share, such as
+        V(postgresql://flashduty@db.example.com/flashduty?sslmode=verify-full). What they report is entered there too,
+        so that each of them closes and delivers what another left behind.
+      - The password may be in the address, where it is never printed and never stored, or come in one of the other ways
+        of libpq, such as E(PGPASSFILE).
+      - The playbook C(flashcat.flashduty.outbox_database) makes its tables. Needs the Python package C(psycopg) on the
+        control node. Without this option, a control node knows of itself alone.
+    type: str
+  outbox_url_file:
+    description: A file that contains only the address for O(outbox_url), which is used where that is not set.
+    type: path
 """
 
     PLUGIN = r"""
@@ -188,4 +201,29 @@ options:
     ini:
       - section: callback_flashduty_change
         key: state_dir
+  outbox_url:
+    description:
+      - Address of a PostgreSQL that several control nodes share, such as
+        V(postgresql://flashduty@db.example.com/flashduty?sslmode=verify-full). What they report is entered there too,
+        so that each of them closes and delivers what another left behind.
+      - The password may be in the address, where it is never printed and never stored, or come in one of the other ways
+        of libpq, such as E(PGPASSFILE).
+      - The playbook C(flashcat.flashduty.outbox_database) makes its tables. Needs the Python package C(psycopg) on the
+        control node. Without this option, a control node knows of itself alone.
+    type: str
+    env:
+      - name: FLASHDUTY_OUTBOX_URL
+    ini:
+      - section: callback_flashduty_change
+        key: outbox_url
+    vars:
+      - name: flashduty_outbox_url
+  outbox_url_file:
+    description: A file that contains only the address for O(outbox_url), which is used where that is not set.
+    type: path
+    env:
+      - name: FLASHDUTY_OUTBOX_URL_FILE
+    ini:
+      - section: callback_flashduty_change
+        key: outbox_url_file
 """

@@ -28,6 +28,8 @@ CONNECTION_OPTIONS: _Spec = {
     "client_key": {"type": "path", "no_log": False},
     "timeout": {"type": "float"},
     "state_dir": {"type": "path"},
+    "outbox_url": {"type": "str", "no_log": True},
+    "outbox_url_file": {"type": "path"},
 }
 CHANGE_OPTIONS: _Spec = {
     "change_status": {"type": "str", "required": True, "choices": list(STATUSES)},
@@ -82,6 +84,9 @@ OUTBOX_OPTIONS: _Spec = {
     "change_key": {"type": "str", "no_log": False},
     "resend": {"type": "list", "elements": "str"},
     "drop": {"type": "list", "elements": "str"},
+}
+OUTBOX_DATABASE_OPTIONS: _Spec = {
+    "grant_to": {"type": "list", "elements": "str", "default": []},
 }
 FLUSH_OPTIONS: _Spec = {
     "wait": {"type": "float", "default": 60.0},

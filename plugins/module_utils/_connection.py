@@ -26,6 +26,8 @@ PUSH_PATH = "/event/push/change/standard"
 LIST_PATH = "/change/list"
 # Each of these alone says which integration is meant.
 KEY_OPTIONS = ("push_url", "integration_key", "integration_key_file")
+# And each of these, where the shared outbox is.
+OUTBOX_URL_OPTIONS = ("outbox_url", "outbox_url_file")
 # No server takes a longer address.
 _KEY_MAX = 2000
 REDACTED = "********"
@@ -77,6 +79,7 @@ class Connection(NamedTuple):
     :ivar app_key: for reading; None where there is none.
     :ivar timeout: the whole budget of one delivery, seconds.
     :ivar identity: what stands for the integration key where only another host knows it; otherwise empty.
+    :ivar outbox_url: address of the PostgreSQL that holds the shared outbox; None where there is none.
     """
 
     api_url: str
@@ -88,6 +91,7 @@ class Connection(NamedTuple):
     timeout: float = DEFAULT_TIMEOUT
     app_key: str | None = None
     identity: str = ""
+    outbox_url: str | None = None
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Connection:
@@ -135,6 +139,7 @@ class Connection(NamedTuple):
             client_key=_readable(options, "client_key"),
             timeout=timeout,
             app_key=_key("app_key", str(options["app_key"])) if options.get("app_key") else None,
+            outbox_url=outbox_url_of(options),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -145,10 +150,19 @@ class Connection(NamedTuple):
         """The same without the app key, which is a user's whole permission and of no use there."""
         return self._replace(app_key=None)
 
+    def secrets(self) -> list[str]:
+        """What must be neither printed nor stored."""
+        found = [self.integration_key, self.app_key or ""]
+        if self.outbox_url is not None:
+            from ansible_collections.flashcat.flashduty.plugins.module_utils import _outbox_url
+
+            found += _outbox_url.secrets_of(self.outbox_url)
+        return [secret for secret in found if secret]
+
     def redact(self, text: str) -> str:
-        """The text without integration key and app key, in whatever spelling they stand there."""
-        for key in (self.integration_key, self.app_key or ""):
-            text = redacted(text, key) if len(key) >= _SECRET_LEAST else text
+        """The text without its secrets, in whatever spelling they stand there."""
+        for secret in self.secrets():
+            text = redacted(text, secret) if len(secret) >= _SECRET_LEAST else text
         return text
 
     def integration_id(self, salt: bytes) -> str:
@@ -198,21 +212,42 @@ def _address_and_key(options: Mapping[str, Any]) -> tuple[str, str]:
     if options.get("integration_key"):
         return api_url, _key("integration_key", str(options["integration_key"]))
     if options.get("integration_key_file"):
-        path = usable_path("integration_key_file", str(options["integration_key_file"]))
-        try:
-            with open(path, encoding="utf-8") as file:
-                text = _bare("integration_key_file", file.read(4096))
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            # Without the path: it may be the key, put here by mistake.
-            raise InvalidConnection(
-                "integration_key_file",
-                f"the file that it names cannot be read: {reason}. A key itself goes into integration_key",
-            ) from None
+        text = _from_file("integration_key_file", options, "A key itself goes into integration_key")
         if "://" in text:
             return _from_push_url("integration_key_file", text, options)
         return api_url, _key("integration_key_file", text)
     raise MissingKey
+
+
+def outbox_url_of(options: Mapping[str, Any]) -> str | None:
+    """The address of the shared outbox; None where no option names it.
+
+    :raises InvalidConnection: naming the option and what is wrong with it.
+    """
+    option = next((name for name in OUTBOX_URL_OPTIONS if options.get(name)), None)
+    if option is None:
+        return None
+    from ansible_collections.flashcat.flashduty.plugins.module_utils import _outbox_url
+
+    if option == "outbox_url":
+        url = _bare(option, str(options[option]))
+    else:
+        url = _from_file(option, options, "An address itself goes into outbox_url")
+    problem = _outbox_url.problem_of(url)
+    if problem is not None:
+        raise InvalidConnection(option, problem)
+    return url
+
+
+def _from_file(option: str, options: Mapping[str, Any], hint: str) -> str:
+    path = usable_path(option, str(options[option]))
+    try:
+        with open(path, encoding="utf-8") as file:
+            return _bare(option, file.read(4096))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        # Without the path: it may be the secret, put here by mistake.
+        raise InvalidConnection(option, f"the file that it names cannot be read: {reason}. {hint}") from None
 
 
 def _api_url(options: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ description:
     prints it. With C(-i), it also says from what the label C(env) of these hosts is guessed.
   - Where hosts of the inventory have keys in their variables, says which integration each group reports to, which
     hosts have none, and tests each of these keys. So name the inventory, as for a run.
+  - With O(outbox_url), says whether the shared outbox can be used, which nodes report there, and what they left.
   - It creates no change. To find out about the integration key it sends an empty event, which the API has to refuse,
     once with the key and once with a made-up one, and compares the answers. If they are the same, it says that it
     cannot know whether the key is right.

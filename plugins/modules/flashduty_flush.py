@@ -19,6 +19,8 @@ description:
     the events in the outbox of the control node, one after the other.
   - With O(stale_after), also closes changes that Flashduty still shows as in progress although they had no event for
     that long. That is for control nodes whose disk does not survive a job, such as containers.
+  - With O(outbox_url), also closes and delivers what any control node has left in the outbox that they share, unless
+    the task is delegated to another host. If the shared outbox cannot be used, flushes this node's own, and fails.
 extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes

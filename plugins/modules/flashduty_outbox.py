@@ -13,6 +13,7 @@ author: the flashcat.flashduty contributors (@flashcatcloud)
 description:
   - Lists the events in the outbox of the control node, the latest first, with the state of each and, if Flashduty
     refused it, the reason. The playbook C(flashcat.flashduty.outbox) prints them.
+  - With O(outbox_url), it lists those of all control nodes that share that outbox, and names the node of each.
   - Sends refused events again, or gives them up.
   - Needs no key and sends no request. Runs on the control node only.
 extends_documentation_fragment:
@@ -69,8 +70,9 @@ RETURN = r"""
 events:
   description:
     - The events, the latest first, each with C(id), C(change_key), C(change_status), C(state), C(event_time),
-      C(stored_at), C(settled_at), C(title), C(link), C(request_id), C(http_status), C(error) and C(integration), a name
-      of its integration that reveals nothing about the key. Times are Unix seconds.
+      C(stored_at), C(settled_at), C(title), C(link), C(request_id), C(http_status), C(error), C(integration), a name
+      of its integration that reveals nothing about the key, and C(node), the control node that has reported it, empty
+      for what is only in the outbox of this one. Times are Unix seconds.
   returned: success
   type: list
   elements: dict

@@ -32,9 +32,11 @@ except ImportError:  # before ansible-core 2.22
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     DEFAULT_API_URL,
     KEY_OPTIONS,
+    OUTBOX_URL_OPTIONS,
     Connection,
     InvalidConnection,
     MissingKey,
+    outbox_url_of,
     usable_path,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables
@@ -45,7 +47,9 @@ _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.fla
 # the documentation's `vars`, for ansible-core 2.21 would work them out, from extra variables alone, and refuse to load
 # the callback where that fails.
 TEMPLATES = {name: f"flashduty_{name}" for name in ("change_key", "title", "description", "link")}
-_SECRETS = frozenset({"push_url", "integration_key", "app_key"})
+_SECRETS = frozenset({"push_url", "integration_key", "app_key", "outbox_url"})
+# Of several ways to name the same, the one that stands nearest decides alone.
+_ALTERNATIVES = (KEY_OPTIONS, OUTBOX_URL_OPTIONS)
 _LEVELS = ("var", "env", "ini", "default")
 # Set to nothing, these turn off what they do by default.
 _EMPTY_IS_A_VALUE = frozenset({"label_groups", "label_vars"})
@@ -81,7 +85,7 @@ def resolved(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> di
     for option, name in TEMPLATES.items():
         if not _is_empty(variables.get(name)):
             options[option] = variables[name]
-    _keep_nearest_key(options, levels)
+    _keep_nearest(options, levels)
     return options
 
 
@@ -159,8 +163,9 @@ def with_task_options(options: Mapping[str, Any], task: Mapping[str, Any]) -> di
     """The options of a task above all others."""
     chosen = {name: value for name, value in task.items() if not _is_empty(value)}
     below = dict(options)
-    if any(name in chosen for name in KEY_OPTIONS):
-        below.update((name, None) for name in KEY_OPTIONS)
+    for names in _ALTERNATIVES:
+        if any(name in chosen for name in names):
+            below.update((name, None) for name in names)
     return {**below, **chosen}
 
 
@@ -249,18 +254,18 @@ def _level(origin: str) -> str:
     return found if found in _LEVELS else "ini"
 
 
-def _keep_nearest_key(options: dict[str, Any], levels: Mapping[str, str]) -> None:
-    """Of several ways to name the integration, the one that stands nearest decides alone."""
-    nearest = min((_LEVELS.index(levels[name]) for name in KEY_OPTIONS if options.get(name)), default=None)
-    for name in KEY_OPTIONS:
-        if nearest is not None and _LEVELS.index(levels[name]) != nearest:
-            options[name] = None
+def _keep_nearest(options: dict[str, Any], levels: Mapping[str, str]) -> None:
+    for names in _ALTERNATIVES:
+        nearest = min((_LEVELS.index(levels[name]) for name in names if options.get(name)), default=None)
+        for name in names:
+            if nearest is not None and _LEVELS.index(levels[name]) != nearest:
+                options[name] = None
 
 
 def connection_of(options: Mapping[str, Any]) -> Connection:
     """The connection that the options describe; one without a key where there is none and a preview needs none.
 
-    ansible-core masks its keys from now on in all output, where it can.
+    ansible-core masks its secrets from now on in all output, where it can.
 
     :raises InvalidConnection: naming the option and what is wrong with it.
     """
@@ -270,6 +275,18 @@ def connection_of(options: Mapping[str, Any]) -> Connection:
         if not options["preview"]:
             raise
         return Connection(DEFAULT_API_URL, "")
+    return _registered(connection)
+
+
+def outbox_of(options: Mapping[str, Any]) -> Connection:
+    """A connection without a key, for what needs none: it tells where the shared outbox is.
+
+    :raises InvalidConnection: naming the option and what is wrong with it.
+    """
+    return _registered(Connection(DEFAULT_API_URL, "", outbox_url=outbox_url_of(options)))
+
+
+def _registered(connection: Connection) -> Connection:
     if register_secrets is not None:
-        register_secrets(key for key in (connection.integration_key, connection.app_key) if key)
+        register_secrets(connection.secrets())
     return connection

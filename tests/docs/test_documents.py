@@ -330,7 +330,7 @@ def test_ansible_doc_shows_every_option_of_the_callback_with_environment_ini_and
     # No variable decides where files are. Labels come from the variable flashduty_labels of each host; the texts are
     # templates, whose variables ansible-core must not render by itself: the description names them.
     templates = {"change_key", "title", "description", "link"}
-    no_variable = {"integration_key_file", "state_dir", "labels"}
+    no_variable = {"integration_key_file", "outbox_url_file", "state_dir", "labels"}
     for name, option in options.items():
         assert [entry["name"] for entry in option["env"]] == [f"FLASHDUTY_{name.upper()}"], name
         assert [(entry["section"], entry["key"]) for entry in option["ini"]] == [("callback_flashduty_change", name)], (

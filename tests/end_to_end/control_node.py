@@ -22,6 +22,7 @@ from flashduty_sandbox.receiver import Receiver
 
 # What ansible-core says of anything that it will drop, and what Python says of our files.
 DEPRECATIONS = re.compile(r"\[DEPRECATION WARNING\]|flashcat/flashduty/\S+:\d+: \w+Warning")
+ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 KEY = "8f3c0ad5e1b24c67"
 APP_KEY = "5d0b7e92c4f14a38"
 # For a test of what Flashduty shows: the change must be right whichever event's texts it keeps.
@@ -60,6 +61,18 @@ def unbroken(output: str) -> str:
     return " ".join(output.replace("-\n", "-").split())
 
 
+def container() -> list[str]:
+    """The command that makes another one process 1, with processes of its own."""
+    for command in (["unshare"], ["unshare", "--user", "--map-root-user"]):
+        command += ["--pid", "--fork", "--mount-proc"]
+        try:
+            subprocess.run([*command, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return command
+    pytest.skip("unshare may not make a PID namespace here")
+
+
 ELSEWHERE = """
 from ansible.plugins.connection.local import Connection as Local
 
@@ -72,11 +85,15 @@ class Connection(Local):
 
 
 class ControlNode:
-    """Runs playbooks in a folder of its own."""
+    """Runs playbooks in a folder of its own.
+
+    :ivar start_by: a command that starts ansible-playbook, such as that of :func:`container`.
+    """
 
     def __init__(self, folder: Path, receiver: Receiver) -> None:
         self.folder = folder
         self.receiver = receiver
+        self.start_by: list[str] = []
         self.environment = {
             **os.environ,
             "ANSIBLE_HOME": str(folder / "home"),
@@ -101,7 +118,7 @@ class ControlNode:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """ansible-playbook in a process group of its own."""
         return subprocess.Popen(
-            [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(self.folder / "inventory"), *arguments],
+            [*self.start_by, ANSIBLE_PLAYBOOK, "-i", str(self.folder / "inventory"), *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

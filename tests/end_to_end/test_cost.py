@@ -39,6 +39,17 @@ def test_requests_is_never_imported_beside_the_tasks(control: ControlNode) -> No
     assert (
         not {"requests", "urllib3", PLUGINS + "module_utils._http", PLUGINS + "plugin_utils._courier.delivery"} & found
     )
+    assert PLUGINS + "module_utils._outbox_url" not in found
+
+
+def test_a_shared_outbox_is_nothing_to_load_beside_the_tasks(control: ControlNode) -> None:
+    control.environment.update(PYTHONPROFILEIMPORTTIME="1", FLASHDUTY_OUTBOX_URL="postgresql://127.0.0.1:1/flashduty")
+    code, output = control.run(control.write("site.yml", PLAY.format(hosts="web1", task=TASK)))
+    assert code == 0, output
+    found = _imported(output)
+    assert PLUGINS + "module_utils._outbox_url" in found
+    outbox = {PLUGINS + f"plugin_utils._outbox.{name}" for name in ("shared", "shared_schema", "postgres", "relay")}
+    assert not {"psycopg", PLUGINS + "plugin_utils._courier.sharing", *outbox} & found
 
 
 def test_a_task_brings_nothing_of_the_callback_but_its_options(control: ControlNode) -> None:

@@ -7,13 +7,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
-import pytest
-from control_node import ControlNode, unbroken
+from control_node import ANSIBLE_PLAYBOOK, ControlNode, container, unbroken
 
-ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 PLAYBOOK = """
 - hosts: web1
   gather_facts: false
@@ -39,21 +35,9 @@ PLAYBOOK = """
 NESTED = "- hosts: db1\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: 'true'\n"
 
 
-def _container() -> list[str]:
-    """The command that makes another one process 1."""
-    for command in (["unshare"], ["unshare", "--user", "--map-root-user"]):
-        command += ["--pid", "--fork", "--mount-proc"]
-        try:
-            subprocess.run([*command, "true"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return command
-    pytest.skip("unshare may not make a PID namespace here")
-
-
 def _run(control: ControlNode, playbook: str) -> tuple[int, str]:
     done = subprocess.run(
-        [*_container(), ANSIBLE_PLAYBOOK, "-v", "-i", "inventory", control.write("site.yml", playbook)],
+        [*container(), ANSIBLE_PLAYBOOK, "-v", "-i", "inventory", control.write("site.yml", playbook)],
         cwd=control.folder,
         env=control.environment,
         stdout=subprocess.PIPE,

@@ -20,7 +20,7 @@ AWX = (Path(__file__).parents[2] / "docs" / "awx.md").read_text(encoding="utf-8"
 
 def _injected(push_url: str) -> dict[str, str]:
     (block,) = [block for block in AWX.split("```") if block.startswith("yaml\nenv:")]
-    values = {"push_url": push_url, "app_key": ""}
+    values = {"push_url": push_url, "app_key": "", "outbox_url": ""}
     return {
         name: values[template.strip("{} ")]
         for name, template in yaml.safe_load(block.removeprefix("yaml\n"))["env"].items()

@@ -160,6 +160,44 @@ def test_whatever_the_way_the_key_came(stage: Stage, way: Callable[[Stage], str 
         assert "is not a valid one" in output
 
 
+OUTBOX_CORE = "Vb2Nm8Kj5Xc1"
+# Nobody listens there.
+OUTBOX_URL = f"postgresql://flash:a%40b%2F{OUTBOX_CORE}%3A@127.0.0.1:1/flashduty?connect_timeout=2"
+
+
+@pytest.mark.parametrize("way", ["environment", "file", "ansible.cfg", "variable", "option"])
+def test_the_password_of_the_shared_outbox(stage: Stage, way: str) -> None:
+    environment(stage)
+    options = "force: false"
+    if way == "environment":
+        stage.control.environment["FLASHDUTY_OUTBOX_URL"] = OUTBOX_URL
+    elif way == "file":
+        stage.control.environment["FLASHDUTY_OUTBOX_URL_FILE"] = stage.control.write("url", OUTBOX_URL)
+    elif way == "ansible.cfg":
+        text = f"[callback_flashduty_change]\noutbox_url = {OUTBOX_URL}\n"
+        stage.control.environment["ANSIBLE_CONFIG"] = stage.control.write("ansible.cfg", text)
+    elif way == "variable":
+        _variables(stage, json.dumps({"flashduty_outbox_url": OUTBOX_URL}))
+    else:
+        options = f"outbox_url: {OUTBOX_URL}"
+    path = stage.control.write("site.yml", PLAY.format(options=options))
+    seen = b""
+    with stage.control.start("-vvvvv", path) as process:
+        while process.poll() is None:
+            for pid in stage.couriers():
+                with suppress(OSError):  # it has gone
+                    seen += Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
+            time.sleep(0.01)
+        output, _none = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    assert b"_courier" in seen
+    assert OUTBOX_CORE.encode() not in seen
+    texts = [output, (stage.control.folder / "ansible.log").read_text()]
+    texts += [content.decode(errors="replace") for content in stage.control.written().values()]
+    assert [text for text in texts if OUTBOX_CORE in re.sub(r"\s", "", text)] == []
+    assert {"CHANGE-1"} < {event["change_key"] for event in stage.receiver.events()}, output
+
+
 @pytest.mark.parametrize("broken", ["~ nobody_defined_this", "~", "| nobody_wrote_this_filter", "~ 1 / 0"])
 @pytest.mark.parametrize("name", ["flashduty_integration_key", "flashduty_push_url", "flashduty_app_key"])
 def test_a_template_that_fails_beside_the_key(stage: Stage, name: str, broken: str) -> None:

@@ -195,7 +195,7 @@ class CourierClient:
                 pid = os.posix_spawn(
                     sys.executable,
                     entry.command("_courier.process"),
-                    entry.environment(),
+                    entry.environment(with_libpq=config.outbox_url is not None),
                     file_actions=file_actions,
                     setsid=True,
                 )

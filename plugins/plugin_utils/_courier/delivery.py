@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
@@ -24,6 +25,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.sharing import Sharing
 
 _SENDERS_MAX = 8
 # Seconds.
@@ -36,10 +40,12 @@ class Delivery:
 
     :param store: where it waits.
     :param connection: where to, with which key.
+    :param sharing: the shared outbox; None where this node's is the only one.
     :raises OutboxError: where there is no outbox, or it cannot be used.
     """
 
-    def __init__(self, store: Store, connection: Connection) -> None:
+    def __init__(self, store: Store, connection: Connection, sharing: Sharing | None = None) -> None:
+        self._sharing = sharing
         self._store = store
         self._connection = connection
         self._owner = Process.of(os.getpid())
@@ -107,7 +113,7 @@ class Delivery:
         """Send until nothing may be sent now; returns the Unix time at which something may, None for never."""
         while self._open:
             integration = self._store.integration
-            claim = outbox.claims.claim(integration, self._owner, exchange.lease)
+            claim = self._claim(outbox, integration, exchange.lease)
             if not isinstance(claim, Claim):
                 return claim
             with self._state:
@@ -122,11 +128,18 @@ class Delivery:
                     self._exchanging -= 1
         return None
 
+    def _claim(self, outbox: Outbox, integration: str, lease: float) -> Claim | float | None:
+        if self._sharing is None:
+            return outbox.claims.claim(integration, self._owner, lease)
+        return self._sharing.claim(outbox, integration, self._owner, lease)
+
     def _record(self, outbox: Outbox, claim: Claim, record: Record) -> None:
         """Record an answer, in the spool where the outbox has become unusable meanwhile.
 
         :raises OutboxError: where that was not possible as long as the claim lasts.
         """
+        if self._sharing is not None:
+            self._sharing.record(record)
         try:
             record(outbox, self._store.integration)
         except OutboxError:

@@ -34,9 +34,16 @@ def command(module: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-B", os.path.abspath(__file__), module]
 
 
-def environment() -> dict[str, str]:
-    """The environment to run a module in."""
-    return {name: value for name, value in os.environ.items() if name in _ENVIRONMENT and value}
+def environment(with_libpq: bool = False) -> dict[str, str]:
+    """The environment to run a module in.
+
+    :param with_libpq: whether it may connect to PostgreSQL, for which libpq has settings of its own there.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if value and (name in _ENVIRONMENT or (with_libpq and name.startswith("PG") and name.isalpha()))
+    }
 
 
 def import_path() -> list[str]:

@@ -19,8 +19,8 @@ from functools import partial
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import TOO_MANY_REQUESTS, Claim
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox
 
 # Seconds.
 _BACK_OFF_FIRST = 1.0
@@ -32,7 +32,7 @@ _CLOCK_TOLERANCE = 1
 # Sends a body within so many seconds and returns Flashduty's request_id, or raises ApiError.
 Push = Callable[[str, float], str]
 # Records what came of an exchange in an outbox that knows the integration by this name.
-Record = Callable[[Outbox, str], None]
+Record = Callable[[AnyOutbox, str], None]
 
 
 def back_off(failures: int) -> float:
@@ -71,21 +71,21 @@ class Exchange:
         return partial(_deliver, claim, request_id)
 
 
-def _deliver(claim: Claim, request_id: str, outbox: Outbox, integration: str) -> None:
+def _deliver(claim: Claim, request_id: str, outbox: AnyOutbox, integration: str) -> None:
     outbox.claims.delivered(claim, integration, request_id)
 
 
-def _refuse(claim: Claim, error: ApiError, outbox: Outbox, _integration: str) -> None:
+def _refuse(claim: Claim, error: ApiError, outbox: AnyOutbox, _integration: str) -> None:
     outbox.claims.refused(claim, error.message, error.code, error.status, error.request_id)
 
 
-def _correct(claim: Claim, event: ChangeEvent, outbox: Outbox, _integration: str) -> None:
+def _correct(claim: Claim, event: ChangeEvent, outbox: AnyOutbox, _integration: str) -> None:
     outbox.claims.corrected(claim, event)
 
 
-def _try_again(claim: Claim, error: ApiError, outbox: Outbox, integration: str) -> None:
-    now = time.time()
-    if error.code is not None and error.status != 429:
+def _try_again(claim: Claim, error: ApiError, outbox: AnyOutbox, integration: str) -> None:
+    now = outbox.claims.now()
+    if error.code is not None and error.status != TOO_MANY_REQUESTS:
         # Flashduty answers, but not well to this event: let the others pass.
         outbox.claims.failed(claim, integration, error.message, now + back_off(claim.tries), now, error.status)
         return

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
     COURIER_NAME,
@@ -37,6 +37,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.sharing import Sharing
 
 # Seconds.
 _SIGN_OF_LIFE = 15.0
@@ -155,7 +158,18 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
         sys.exit(problem)
     store = Store(config.state_dir, config.connection, config.process)
     with ExitStack() as delivery:
-        courier = Courier(config, watch, store, lambda: delivery.enter_context(Delivery(store, config.connection)))
+        sharing: Sharing | None = None
+        if config.outbox_url:
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.sharing import Sharing
+
+            sharing = delivery.enter_context(Sharing(config.outbox_url, config.connection, store))
+        courier = Courier(
+            config,
+            watch,
+            store,
+            lambda: delivery.enter_context(Delivery(store, config.connection, sharing)),
+            sharing,
+        )
         courier.attend()
     courier.retire()
     if watch.gone:
@@ -168,9 +182,20 @@ class Courier:
     """What a courier does while its process lives, and when it has gone.
 
     :param start_delivery: begins to deliver from the store; it raises OutboxError where there is nothing yet.
+    :param sharing: the shared outbox; None where this node's is the only one.
     """
 
-    def __init__(self, config: CourierConfig, watch: _Watch, store: Store, start_delivery: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        config: CourierConfig,
+        watch: _Watch,
+        store: Store,
+        start_delivery: Callable[[], Any],
+        sharing: Sharing | None = None,
+    ) -> None:
+        self._sharing = sharing
+        # Nodes that were killed whole are looked for more often than a sign of life is due.
+        self._sign_of_life = _SIGN_OF_LIFE if sharing is None else _SIGN_OF_LIFE / 3
         self._config = config
         self._watch = watch
         self._store = store
@@ -183,7 +208,7 @@ class Courier:
     def attend(self) -> None:
         """Stay beside the process while it lives, then until everything is delivered or it has taken too long."""
         idle_since = time.monotonic()
-        sign_due = idle_since + _SIGN_OF_LIFE
+        sign_due = idle_since + self._sign_of_life
         self._look_around()
         while not self._watch.gone:
             if self._watch.wait(max(0.0, sign_due - time.monotonic()) if self._runs() else _IDLE_MOST):
@@ -200,7 +225,7 @@ class Courier:
                 idle_since = time.monotonic()
                 self._wake()
             if time.monotonic() >= sign_due and not self._watch.gone:
-                sign_due = time.monotonic() + _SIGN_OF_LIFE
+                sign_due = time.monotonic() + self._sign_of_life
                 self._give_sign_of_life()
         if self._watch.gone:
             moment = time.time()
@@ -249,7 +274,15 @@ class Courier:
                     self.in_outbox(lambda outbox, _integration, run=run: outbox.runs.close_vanished(run))  # type: ignore[misc]
         except Exception:  # what others left, or a damage, must not keep this run's own events here
             pass
+        self._share()
         self._wake()
+
+    def _share(self) -> None:
+        """Give signs of life in the shared outbox, and take care of what other nodes left behind."""
+        sharing = self._sharing
+        if sharing is not None:
+            runs = self._runs()
+            self.in_outbox(lambda outbox, integration: sharing.keep(outbox, integration, runs))
 
     def _wake(self) -> None:
         self._announce()
@@ -292,11 +325,27 @@ class Courier:
         """Deliver what is left while it gets less, which takes minutes where each of many hosts is a change."""
         least, end = self._left(), time.monotonic() + _LINGER
         self._wake()
+        share_due = time.monotonic() + self._sign_of_life
         while (left := self._left()) and time.monotonic() < end and self._store.exists:
+            if time.monotonic() >= share_due:
+                share_due = time.monotonic() + self._sign_of_life
+                self._share()
             if left < least:
                 least, end = left, time.monotonic() + _LINGER
             if self._watch.wait(_LEAVING_INTERVAL):
                 self._wake()
+        if self._sharing is not None:
+            self._leave_shared()
+
+    def _leave_shared(self) -> None:
+        """Let the shared outbox know how everything ended: others would send again what it takes for left behind."""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import untold
+
+        end = time.monotonic() + _LINGER
+        self._share()
+        while self.in_outbox(untold) and time.monotonic() < end:
+            time.sleep(_TRY_AGAIN)
+            self._share()
 
     def _left(self) -> int:
         count = self.in_outbox(lambda outbox, integration: outbox.events.pending(integration))

@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP, PENDING
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 if TYPE_CHECKING:
-    import sqlite3
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Row, SqlDatabase, Transaction
 
+TOO_MANY_REQUESTS = 429
 # The published limits are 100/s and 1000/min. Busy machines, networks and the clocks of two machines squeeze what left
 # evenly spaced: of this, no second of Flashduty's sees more than 90, as long as no request takes half a second longer
 # than another.
@@ -38,6 +38,10 @@ _KEEP_EVENTS = 20_000
 _KEEP_WAITING = 100_000
 _KEEP_BODIES = 2_000
 
+# Marks, among the pauses, what is said of the shared outbox.
+_SHARING = " shared"
+# Tries of an event whose answer has come.
+_FAILED_TRIES = "CASE WHEN state = 'sending' THEN tries - 1 ELSE tries END"
 # An event that may be forgotten: settled, and no longer needed to close its run.
 _DISPENSABLE = "settled_at IS NOT NULL AND (run IS NULL OR run NOT IN (SELECT id FROM runs WHERE closed_at IS NULL))"
 
@@ -65,11 +69,19 @@ class RetryState(NamedTuple):
 
 
 class Claims:
-    """The claims on the events of an open outbox."""
+    """The claims on the events of an open outbox.
 
-    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+    :param node: who sends, where several nodes share the outbox: what another has reserved is left to it.
+    """
+
+    def __init__(self, database: SqlDatabase, now: Callable[[], float], node: str = "") -> None:
         self._database = database
         self._now = now
+        self._node = node
+
+    def now(self) -> float:
+        """The clock of this outbox, Unix seconds."""
+        return self._now()
 
     def claim(
         self, integration: str, owner: Process, lease: float, change_key: str | None = None
@@ -102,32 +114,42 @@ class Claims:
             return self._take(transaction, integration, row, owner, now + lease)
 
     def claim_first(
-        self, transaction: sqlite3.Connection, integration: str, change_key: str, owner: Process, lease: float
+        self, transaction: Transaction, integration: str, change_key: str, owner: Process, lease: float
     ) -> Claim | None:
         """The first event of a change, where nobody sends one of it. Within a transaction of the caller."""
         now = self._now()
         row = self._next_in_line(transaction, integration, change_key, now)
         return None if row is None else self._take(transaction, integration, row, owner, now + lease)
 
-    def _take(
-        self, transaction: sqlite3.Connection, integration: str, row: sqlite3.Row, owner: Process, until: float
-    ) -> Claim:
+    def _take(self, transaction: Transaction, integration: str, row: Row, owner: Process, until: float) -> Claim:
         transaction.execute(
             "UPDATE events SET state = 'sending', claimed_by = ?, claimed_until = ?, tries = tries + 1 WHERE id = ?",
             (owner.to_text(), until, row["id"]),
         )
-        transaction.execute("INSERT INTO sendings VALUES (?, ?)", (integration, self._now()))
+        transaction.execute("INSERT INTO sendings (integration, at) VALUES (?, ?)", (integration, self._now()))
         return Claim(row["uid"], row["change_key"], row["body"], row["tries"] + 1, until, row["expires_at"])
+
+    def take(self, uid: str, until: float, owner: Process) -> bool:
+        """Claim this very event, which another outbox says is next.
+
+        :returns: whether it may be sent: False where this outbox says that it is being sent, or was.
+        """
+        with self._database.writing() as transaction:
+            cursor = transaction.execute(
+                "UPDATE events SET state = 'sending', claimed_by = ?, claimed_until = ?, tries = tries + 1"
+                " WHERE uid = ? AND state = 'waiting'",
+                (owner.to_text(), until, uid),
+            )
+            return cursor.rowcount == 1 or not self._database.rows("SELECT 1 FROM events WHERE uid = ?", (uid,))
 
     def is_waiting(self, integration: str) -> bool:
         """Whether an event waits that nobody sends."""
         statement = "SELECT 1 FROM events WHERE integration = ? AND state = 'waiting' LIMIT 1"
         return bool(self._database.rows(statement, (integration,)))
 
-    @staticmethod
     def _next_in_line(
-        transaction: sqlite3.Connection, integration: str, change_key: str | None, now: float, later: bool = False
-    ) -> sqlite3.Row | None:
+        self, transaction: Transaction, integration: str, change_key: str | None, now: float, later: bool = False
+    ) -> Row | None:
         """The next event that is first in the line of its change, and due, or with ``later`` due next.
 
         What happens now goes before a backlog.
@@ -136,12 +158,13 @@ class Claims:
         is_due = "(next_try <= :now OR next_try > :now + :most)"
         lines = [f"{is_due} AND put_at >= :recent ORDER BY put_at, id", f"{is_due} ORDER BY id"]
         of_change = "" if change_key is None else "change_key = :change_key AND "
-        values = {"integration": integration, "change_key": change_key, "now": now}
+        values = {"integration": integration, "change_key": change_key, "now": now, "node": self._node}
         values.update(most=_PAUSE_MOST, recent=now - _RECENT)
         for line in [f"NOT {is_due} ORDER BY next_try"] if later else lines:
-            row: sqlite3.Row | None = transaction.execute(
+            row: Row | None = transaction.execute(
                 "SELECT id, uid, change_key, body, tries, expires_at, next_try FROM events AS e"
-                f" WHERE integration = :integration AND {of_change}{PENDING} AND state = 'waiting' AND NOT EXISTS ("
+                f" WHERE integration = :integration AND {of_change}{PENDING} AND state = 'waiting'"
+                " AND (node = :node OR reserved_until <= :now) AND NOT EXISTS ("
                 " SELECT 1 FROM events AS f WHERE f.integration = e.integration AND f.change_key = e.change_key"
                 f" AND f.id < e.id AND f.{PENDING}) AND {line} LIMIT 1",
                 values,
@@ -151,7 +174,7 @@ class Claims:
         return None
 
     @staticmethod
-    def _release_lost(transaction: sqlite3.Connection, integration: str, now: float) -> None:
+    def _release_lost(transaction: Transaction, integration: str, now: float) -> None:
         transaction.execute(
             "UPDATE events SET state = 'waiting', claimed_by = NULL WHERE integration = ? AND state = 'sending'"
             " AND (claimed_until < ? OR claimed_until > ?)",
@@ -164,7 +187,7 @@ class Claims:
         )
 
     @staticmethod
-    def _paused_until(transaction: sqlite3.Connection, integration: str, now: float, back_off: bool) -> float:
+    def _paused_until(transaction: Transaction, integration: str, now: float, back_off: bool) -> float:
         """When the rate limits, and with ``back_off`` the failures before, next allow a request."""
         paused = transaction.execute("SELECT until FROM pauses WHERE integration = ?", (integration,)).fetchone()
         until = float(paused["until"]) if paused and back_off and paused["until"] <= now + _PAUSE_MOST else 0.0
@@ -229,13 +252,16 @@ class Claims:
                 " WHERE uid = ? AND state = 'sending' AND claimed_until = ?",
                 (next_try, error, status, claim.uid, claim.until),
             )
+            if self._node and status != TOO_MANY_REQUESTS:
+                return  # this node's way to Flashduty need not be that of others
             transaction.execute(
-                "INSERT INTO pauses VALUES (?, 1, ?, ?) ON CONFLICT (integration) DO UPDATE"
-                " SET failures = failures + 1, until = max(until, excluded.until), error = excluded.error",
+                "INSERT INTO pauses (integration, failures, until, error) VALUES (?, 1, ?, ?)"
+                " ON CONFLICT (integration) DO UPDATE SET failures = pauses.failures + 1, error = excluded.error,"
+                " until = CASE WHEN pauses.until > excluded.until THEN pauses.until ELSE excluded.until END",
                 (integration, paused_until, error),
             )
 
-    def _settle(self, transaction: sqlite3.Connection, claim: Claim, state: str, **values: Any) -> None:
+    def _settle(self, transaction: Transaction, claim: Claim, state: str, **values: Any) -> None:
         columns = "".join(f", {name} = ?" for name in values)
         transaction.execute(
             f"UPDATE events SET state = ?, settled_at = ?, claimed_by = NULL{columns} WHERE uid = ? AND {PENDING}",
@@ -259,7 +285,7 @@ class Claims:
     def try_now(self, integration: str, run: str) -> RetryState:
         """Let what waits of a run be tried once more without a pause, unless Flashduty itself has asked for one."""
         failures, tries = self._database.rows(
-            "SELECT (SELECT failures FROM pauses WHERE integration = ?), (SELECT max(tries - (state = 'sending'))"
+            f"SELECT (SELECT failures FROM pauses WHERE integration = ?), (SELECT max({_FAILED_TRIES})"
             f" FROM events WHERE integration = ? AND run = ? AND {PENDING})",
             (integration, integration, run),
         )[0]
@@ -285,13 +311,39 @@ class Claims:
         """
         before = before or RetryState(0, False)
         tries, paused_until = self._database.rows(
-            f"SELECT (SELECT max(tries - (state = 'sending')) FROM events WHERE integration = ? AND {PENDING}"
+            f"SELECT (SELECT max({_FAILED_TRIES}) FROM events WHERE integration = ? AND {PENDING}"
             " AND run = ?), (SELECT until FROM pauses WHERE integration = ?)",
             (integration, run, integration),
         )[0]
         worth = 1 if before.is_down else _WORTH_WAITING
         next_try = self._now() if before.is_down else until
         return (tries or 0) - before.tries >= worth or (paused_until or 0.0) > next_try
+
+    def paused_until(self, integration: str) -> float:
+        """Unix seconds before which nothing of the integration is tried again after failures; 0 after none."""
+        rows = self._database.rows("SELECT until FROM pauses WHERE integration = ?", (integration,))
+        until = float(rows[0]["until"]) if rows else 0.0
+        return until if until <= self._now() + _PAUSE_MOST else 0.0
+
+    def sharing_failed(self, integration: str, problem: str) -> None:
+        """What is sent of this integration is not in the shared outbox now."""
+        if self.sharing_problem(integration) != problem:
+            with self._database.writing() as transaction:
+                transaction.execute(
+                    "INSERT INTO pauses (integration, failures, until, error) VALUES (?, 0, 0, ?)"
+                    " ON CONFLICT (integration) DO UPDATE SET error = excluded.error",
+                    (integration + _SHARING, problem),
+                )
+
+    def sharing_works(self, integration: str) -> None:
+        """The shared outbox can be used."""
+        if self.sharing_problem(integration) is not None:
+            with self._database.writing() as transaction:
+                transaction.execute("DELETE FROM pauses WHERE integration = ?", (integration + _SHARING,))
+
+    def sharing_problem(self, integration: str) -> str | None:
+        """Why the shared outbox cannot be used, as far as a courier has found out; None where it can."""
+        return self.last_error(integration + _SHARING)
 
     def last_error(self, integration: str) -> str | None:
         """Why the last try failed, where it did."""
@@ -326,16 +378,7 @@ class Claims:
                 f"DELETE FROM events WHERE {_DISPENSABLE} AND settled_at < ?", (now - _KEEP_LAST_STATE,)
             )
             transaction.execute(f"DELETE FROM events WHERE {_DISPENSABLE} AND {settled_beyond}", (_KEEP_EVENTS,))
-            # Taken out and put back: rows that only get smaller leave their pages half empty.
-            transaction.execute(
-                f"CREATE TEMP TABLE stripped AS SELECT * FROM events WHERE {_DISPENSABLE} AND body IS NOT NULL"
-                f" AND {settled_beyond}",
-                (_KEEP_BODIES,),
-            )
-            transaction.execute("UPDATE stripped SET body = NULL")
-            transaction.execute("DELETE FROM events WHERE id IN (SELECT id FROM stripped)")
-            transaction.execute("INSERT INTO events SELECT * FROM stripped")
-            transaction.execute("DROP TABLE stripped")
+            self._database.strip(f"{_DISPENSABLE} AND body IS NOT NULL AND {settled_beyond}", (_KEEP_BODIES,))
             transaction.execute("DELETE FROM runs WHERE closed_at < ?", (now - _KEEP_SETTLED,))
             transaction.execute("DELETE FROM parts WHERE run NOT IN (SELECT id FROM runs)")
         self._database.vacuum()

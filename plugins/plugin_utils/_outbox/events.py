@@ -23,10 +23,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_
     with_outcome,
     without_outcome,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
 
 if TYPE_CHECKING:
-    import sqlite3
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Row, SqlDatabase, Transaction
 
 # The error code of an event that was given up, of too many that waited.
 GIVEN_UP = "GivenUp"
@@ -105,7 +104,7 @@ class Refusal(NamedTuple):
 class Events:
     """The events of an open outbox. An integration is known by its :meth:`Connection.integration_id`."""
 
-    def __init__(self, database: Database, now: Callable[[], float]) -> None:
+    def __init__(self, database: SqlDatabase, now: Callable[[], float]) -> None:
         self._database = database
         self._now = now
 
@@ -205,7 +204,7 @@ class Events:
 
     def put(
         self,
-        transaction: sqlite3.Connection,
+        transaction: Transaction,
         integration: str,
         event: ChangeEvent,
         run: str | None,
@@ -219,10 +218,10 @@ class Events:
             uid = self.insert(transaction, integration, event, run, expires_at, event.event_time is not None)
             return PutResult(uid, True, before)
         if expires_at is None and last["expires_at"] is not None:
-            transaction.execute("UPDATE events SET expires_at = NULL WHERE id = ?", (last["id"],))
+            transaction.execute("UPDATE events SET expires_at = NULL, shared = '' WHERE id = ?", (last["id"],))
         if run is not None and run != last["run"]:
             transaction.execute(
-                "UPDATE events SET run = ? WHERE id = ? AND body IS NOT NULL"
+                "UPDATE events SET run = ?, shared = '' WHERE id = ? AND body IS NOT NULL"
                 " AND (run IS NULL OR run NOT IN (SELECT id FROM runs WHERE closed_at IS NULL))",
                 (run, last["id"]),
             )
@@ -230,12 +229,13 @@ class Events:
 
     def insert(
         self,
-        transaction: sqlite3.Connection,
+        transaction: Transaction,
         integration: str,
         event: ChangeEvent,
         run: str | None,
         expires_at: float | None = None,
         is_backdated: bool = False,
+        uid: str | None = None,
     ) -> str:
         """Store an event in any case, with its moment fixed, and return its uid.
 
@@ -245,6 +245,7 @@ class Events:
         not sent before.
 
         :param is_backdated: whether its moment was given by a user, who may report what happened earlier.
+        :param uid: how another outbox knows it already; it replaces nothing then.
         """
         now = self._now()
         asked_time = moment = int(now) if event.event_time is None else event.event_time
@@ -257,7 +258,8 @@ class Events:
         of_status = {row["event_time"]: row for row in recorded if row["change_status"] == event.change_status}
         first = moment
         while (taken := of_status.get(moment)) is not None:
-            if taken is recorded[0] is not recorded[-1] and taken["state"] == "waiting" and taken["run"] == run:
+            is_last = taken is recorded[0] is not recorded[-1]
+            if uid is None and is_last and taken["state"] == "waiting" and taken["run"] == run:
                 break
             moment += 1
         event = event._replace(event_time=moment)
@@ -272,20 +274,24 @@ class Events:
         if taken is not None:
             transaction.execute(
                 "UPDATE events SET body = :body, fingerprint = :fingerprint, event_time = :event_time,"
-                " asked_time = :asked_time, put_at = :put_at, expires_at = max(expires_at, :expires_at) WHERE id = :id",
+                " asked_time = :asked_time, put_at = :put_at, shared = '',"
+                " expires_at = CASE WHEN expires_at >= :expires_at THEN expires_at"
+                " WHEN expires_at < :expires_at THEN :expires_at END WHERE id = :id",
                 {**row, "id": taken["id"]},
             )
             return str(taken["uid"])
-        row.update(uid=secrets.token_hex(12), integration=integration, change_key=event.change_key, run=run)
+        row.update(uid=uid or secrets.token_hex(12), integration=integration, change_key=event.change_key, run=run)
         row["change_status"] = event.change_status
         row["next_try"] = moment if first < moment <= now + _HELD_BACK_MOST else 0
         names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         transaction.execute(f"INSERT INTO events ({names}) VALUES ({marks})", row)
         return str(row["uid"])
 
-    def hold(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent, run: str) -> None:
+    def hold(
+        self, transaction: Transaction, integration: str, event: ChangeEvent, run: str, uid: str | None = None
+    ) -> None:
         """Keep an end that is not sent, for the run that ends this change after it."""
-        uid = self.insert(transaction, integration, event, run)
+        uid = self.insert(transaction, integration, event, run, uid=uid)
         transaction.execute("UPDATE events SET state = 'held', settled_at = ? WHERE uid = ?", (self._now(), uid))
 
     def any_held(self, integration: str) -> bool:
@@ -299,7 +305,7 @@ class Events:
         rows = self._database.rows(f"SELECT body FROM events WHERE {_HELD} ORDER BY id", (integration, change_key))
         return [ChangeEvent.from_json(row["body"]) for row in rows]
 
-    def with_held(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent) -> ChangeEvent:
+    def with_held(self, transaction: Transaction, integration: str, event: ChangeEvent) -> ChangeEvent:
         """An end together with those that were held: the change is done where every run of it is."""
         held = self.held(integration, event.change_key)
         if not held:
@@ -315,12 +321,12 @@ class Events:
             labels=with_outcome(without_outcome(held[0].labels), outcome),
         )
 
-    def was_said(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent) -> bool:
+    def was_said(self, transaction: Transaction, integration: str, event: ChangeEvent) -> bool:
         """Whether the last event of its change says the same, whenever it says it."""
         last = transaction.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
         return last is not None and bool(last["fingerprint"] == event.fingerprint())
 
 
-def _is_equal(last: sqlite3.Row, event: ChangeEvent) -> bool:
+def _is_equal(last: Row, event: ChangeEvent) -> bool:
     same_time = event.event_time is None or event.event_time == last["asked_time"]
     return same_time and bool(last["fingerprint"] == event.fingerprint())

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Runs
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
 
 # What Flashduty refused only for the key: with another one it takes it.
 _KEY_WAS_WRONG = "state = 'refused' AND error LIKE '%integration_key%'"
@@ -71,7 +73,7 @@ class LeftOver(NamedTuple):
 class Integrations:
     """The integrations of an open outbox."""
 
-    def __init__(self, database: Database, runs: Runs, now: Callable[[], float]) -> None:
+    def __init__(self, database: SqlDatabase, runs: Runs, now: Callable[[], float]) -> None:
         self._database = database
         self._runs = runs
         self._now = now
@@ -86,7 +88,7 @@ class Integrations:
         others = self._database.rows(
             "SELECT DISTINCT integration FROM (SELECT integration FROM events WHERE"
             f" {PENDING} UNION SELECT integration FROM events WHERE {_KEY_WAS_WRONG}"
-            " UNION SELECT integration FROM runs WHERE closed_at IS NULL) WHERE integration != ?",
+            " UNION SELECT integration FROM runs WHERE closed_at IS NULL) AS known WHERE integration != ?",
             (integration,),
         )
         for (other,) in others:

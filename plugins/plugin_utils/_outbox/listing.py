@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
 
 STATES = ("waiting", "sending", "delivered", "refused", "expired", "held")
 
@@ -28,6 +31,7 @@ class ListedEvent(NamedTuple):
     :ivar event_time: Unix seconds, as are ``stored_at`` and ``settled_at``.
     :ivar title: None where its text is no longer kept, as ``link``.
     :ivar settled_at: when it was delivered, refused or given up.
+    :ivar node: which of the nodes that share the outbox has reported it; empty in the outbox of one.
     """
 
     id: str
@@ -43,20 +47,23 @@ class ListedEvent(NamedTuple):
     request_id: str | None
     http_status: int | None
     error: str | None
+    node: str
 
     def line(self) -> str:
         """For people."""
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.event_time))
         said = f": {self.error}" if self.error and self.state != "delivered" else ""
         request = f", request_id {self.request_id}" if self.request_id else ""
+        node = f", node {self.node}" if self.node else ""
         title = f" {self.title}" if self.title else ""
-        return f"{when}  {self.state:<9}  {self.change_status:<10}  {self.change_key}{title} [{self.id}{request}]{said}"
+        known = f"[{self.id}{request}{node}]"
+        return f"{when}  {self.state:<9}  {self.change_status:<10}  {self.change_key}{title} {known}{said}"
 
 
 class Listing:
     """The events of an open outbox, of all its integrations."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: SqlDatabase) -> None:
         self._database = database
 
     def latest(self, limit: int, states: Collection[str] = STATES, change_key: str | None = None) -> list[ListedEvent]:
@@ -64,7 +71,8 @@ class Listing:
         of_change, values = ("", []) if change_key is None else (" AND change_key = ?", [change_key])
         rows = self._database.rows(
             "SELECT uid, integration, change_key, change_status, state, event_time, put_at, settled_at, body,"
-            f" request_id, http_status, error FROM events WHERE state IN ({', '.join('?' * len(states))}){of_change}"
+            " request_id, http_status, error, node FROM events"
+            f" WHERE state IN ({', '.join('?' * len(states))}){of_change}"
             " ORDER BY id DESC LIMIT ?",
             (*states, *values, limit),
         )
@@ -72,6 +80,8 @@ class Listing:
 
     def refused(self, uids: Collection[str]) -> list[str]:
         """Those of these events that were refused and whose text is kept."""
+        if not uids:  # of which PostgreSQL makes no list
+            return []
         marks = ", ".join("?" * len(uids))
         rows = self._database.rows(
             f"SELECT uid FROM events WHERE state = 'refused' AND body IS NOT NULL AND uid IN ({marks})", (*uids,)
@@ -81,7 +91,10 @@ class Listing:
     @again_when_damaged
     def resend(self, uids: Collection[str]) -> None:
         """Let refused events wait again."""
-        self._change("waiting", "claimed_by = NULL, tries = 0, next_try = 0, settled_at = NULL, error = NULL", uids)
+        # Where another node delivers it, this one asks the shared outbox what became of it.
+        asks = "shared = CASE WHEN shared = '' THEN '' ELSE 'entered' END"
+        assigned = f"claimed_by = NULL, tries = 0, next_try = 0, settled_at = NULL, error = NULL, {asks}"
+        self._change("waiting", assigned, uids)
 
     @again_when_damaged
     def drop(self, uids: Collection[str]) -> None:

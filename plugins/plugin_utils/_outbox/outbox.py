@@ -25,55 +25,40 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events, PutResult
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import is_private, spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Runs, Watch
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import SILENT_AFTER, Runs, Watch
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim, Claims
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import Integrations
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import Listing
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
 
 # Seconds that a writer waits for the others.
 PATIENCE = 10.0
 
-_Self = TypeVar("_Self", bound="Outbox")
+_Self = TypeVar("_Self", bound="AnyOutbox")
 
 
-class Outbox:
-    """The outbox in ``folder``. Open it late, close it early, and never carry it across a fork.
+class AnyOutbox:
+    """An open outbox, a node's or the shared one: the rules for what is in it.
 
-    :param durable: whether each transaction survives a power cut.
     :param now: the clock, Unix seconds.
-    :param patience: seconds to wait for other writers.
-    :param create: whether to make it where it is missing.
-    :param alone: only to read, while no other process has it open.
-    :raises OutboxError: where the folder cannot be made or written, or the file not be read.
+    :param silent_after: seconds after which a run of another machine or container is taken for vanished.
+    :param node: who sends, where several nodes share the outbox.
     """
 
     def __init__(
         self,
-        folder: str,
-        durable: bool = True,
-        now: Callable[[], float] = time.time,
-        patience: float = PATIENCE,
-        create: bool = True,
-        alone: bool = False,
+        database: SqlDatabase,
+        now: Callable[[], float],
+        silent_after: float = SILENT_AFTER,
+        node: str = "",
     ) -> None:
-        self.folder = folder
-        self.database = Database(folder, durable, patience, create, alone)
-        self.events = Events(self.database, now)
-        self.runs = Runs(self.database, self.events, now)
-        self._now = now
-
-    @staticmethod
-    def exists(folder: str) -> bool:
-        """Whether there is an outbox in the folder."""
-        return os.path.exists(os.path.join(folder, FILE_NAME))
-
-    @staticmethod
-    def spools(configured: str) -> list[str]:
-        """The folders in which there is a spool of the outbox in ``configured``."""
-        folders = spool_folders(configured)
-        return [folder for folder in folders if Outbox.exists(folder) and is_private(os.path.dirname(folder))]
+        self.database = database
+        self.events = Events(database, now)
+        self.runs = Runs(database, self.events, now, silent_after)
+        self.node = node
+        self.now = now
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -82,7 +67,7 @@ class Outbox:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the database."""
         self.database.close()
 
     @functools.cached_property
@@ -90,14 +75,14 @@ class Outbox:
         """For those who send: the start of a run does not load it."""
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claims
 
-        return Claims(self.database, self._now)
+        return Claims(self.database, self.now, self.node)
 
     @functools.cached_property
     def integrations(self) -> Integrations:
         """For those who look for what others have left: the start of a run does not load it."""
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import Integrations
 
-        return Integrations(self.database, self.runs, self._now)
+        return Integrations(self.database, self.runs, self.now)
 
     @functools.cached_property
     def listing(self) -> Listing:
@@ -111,22 +96,11 @@ class Outbox:
         known = self.database.rows("SELECT 1 FROM integrations WHERE id = ? AND api_url = ?", (integration, api_url))
         if not known:
             with self.database.writing() as transaction:
-                transaction.execute("INSERT OR REPLACE INTO integrations VALUES (?, ?)", (integration, api_url))
-
-    @property
-    def path(self) -> str:
-        """The file."""
-        return self.database.path
-
-    @property
-    def set_aside(self) -> str | None:
-        """Where a damaged file has been put by this object; None where there was no damage."""
-        return self.database.set_aside
-
-    @property
-    def salt(self) -> bytes:
-        """What the integration key is hashed with in this outbox."""
-        return salt_of(self.folder)
+                transaction.execute(
+                    "INSERT INTO integrations (id, api_url) VALUES (?, ?)"
+                    " ON CONFLICT (id) DO UPDATE SET api_url = excluded.api_url",
+                    (integration, api_url),
+                )
 
     @again_when_damaged
     def put(
@@ -172,3 +146,54 @@ class Outbox:
         with self.database.writing() as transaction:
             result = self.events.put(transaction, integration, event, run, force, expires_at)
             return result, self.claims.claim_first(transaction, integration, event.change_key, sender, lease)
+
+
+class Outbox(AnyOutbox):
+    """The outbox in ``folder``. Open it late, close it early, and never carry it across a fork.
+
+    :param durable: whether each transaction survives a power cut.
+    :param now: the clock, Unix seconds.
+    :param patience: seconds to wait for other writers.
+    :param create: whether to make it where it is missing.
+    :param alone: only to read, while no other process has it open.
+    :raises OutboxError: where the folder cannot be made or written, or the file not be read.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        durable: bool = True,
+        now: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
+        create: bool = True,
+        alone: bool = False,
+    ) -> None:
+        self.folder = folder
+        self._file = Database(folder, durable, patience, create, alone)
+        super().__init__(self._file, now)
+
+    @staticmethod
+    def exists(folder: str) -> bool:
+        """Whether there is an outbox in the folder."""
+        return os.path.exists(os.path.join(folder, FILE_NAME))
+
+    @staticmethod
+    def spools(configured: str) -> list[str]:
+        """The folders in which there is a spool of the outbox in ``configured``."""
+        folders = spool_folders(configured)
+        return [folder for folder in folders if Outbox.exists(folder) and is_private(os.path.dirname(folder))]
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self._file.path
+
+    @property
+    def set_aside(self) -> str | None:
+        """Where a damaged file has been put by this object; None where there was no damage."""
+        return self._file.set_aside
+
+    @property
+    def salt(self) -> bytes:
+        """What the integration key is hashed with in this outbox."""
+        return salt_of(self.folder)

@@ -21,18 +21,17 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_
     with_outcome,
     without_outcome,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Row, SqlDatabase, Transaction
 
 # A run of another machine or container is taken for vanished when its courier has not been heard of for so many
 # seconds.
-_SILENT_AFTER = 180.0
+SILENT_AFTER = 180.0
 _COURIER_STARTS_WITHIN = 5.0
 _OF_CHANGE = (
     "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL"
@@ -43,6 +42,10 @@ _ARE_OTHERS = (
     " AND runs.process NOT IN (SELECT process FROM runs WHERE id = :run)"
 )
 _OTHERS = f"SELECT 1 FROM runs WHERE {_ARE_OTHERS} LIMIT 1"
+_STORE_PART = (
+    "INSERT INTO parts (run, host, outcome, text, task, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, host)"
+    " DO UPDATE SET outcome = excluded.outcome, text = excluded.text, task = excluded.task, at = excluded.at"
+)
 # The last events of a change that other processes have open.
 _OF_OTHERS = (
     "SELECT runs.*, events.body FROM runs JOIN events ON events.id ="
@@ -75,12 +78,19 @@ class PartResult(NamedTuple):
 
 
 class Runs:
-    """The runs of an open outbox."""
+    """The runs of an open outbox.
 
-    def __init__(self, database: Database, events: Events, now: Callable[[], float]) -> None:
+    :param silent_after: seconds without a sign of life after which a run of another machine or container is taken for
+        vanished.
+    """
+
+    def __init__(
+        self, database: SqlDatabase, events: Events, now: Callable[[], float], silent_after: float = SILENT_AFTER
+    ) -> None:
         self._database = database
         self._events = events
         self._now = now
+        self._silent_after = silent_after
 
     @again_when_damaged
     def open(
@@ -101,13 +111,13 @@ class Runs:
             self._insert(transaction, run, integration, Watch(process, vanished_text, vanished_result))
             is_alone = self._is_alone(run, integration)
             for event in events:
-                key = event.change_key
-                others = (
-                    [] if is_alone else self._of_others(run, integration, key) or self._events.held(integration, key)
-                )
-                # What several runs report is one change, which keeps the labels that it was begun with.
-                own = event if not others else event._replace(labels=without_outcome(others[0].labels))
+                own = event if is_alone else self._joined(run, integration, event)
                 self._events.insert(transaction, integration, own, run)
+
+    def _joined(self, run: str, integration: str, event: ChangeEvent) -> ChangeEvent:
+        """What several runs report is one change, which keeps the labels that it was begun with."""
+        others = self._of_others(run, integration, event.change_key) or self._events.held(integration, event.change_key)
+        return event._replace(labels=without_outcome(others[0].labels)) if others else event
 
     @again_when_damaged
     def close(self, run: str, integration: str, events: Iterable[ChangeEvent]) -> bool:
@@ -151,15 +161,49 @@ class Runs:
         values = {"run": run, "integration": integration}
         return not self._database.rows(_OTHERS, values) and not self._events.any_held(integration)
 
-    def _end(self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent, run: str) -> None:
+    def _end(
+        self, transaction: Transaction, integration: str, event: ChangeEvent, run: str, uid: str | None = None
+    ) -> None:
         """Store an end, or hold it while another process has the change open; the last of them tells the worst."""
         others = self._of_others(run, integration, event.change_key) if event.is_terminal else []
         if others:
             labels = with_outcome(without_outcome(others[0].labels), event.labels)
-            self._events.hold(transaction, integration, event._replace(labels=labels), run)
+            self._events.hold(transaction, integration, event._replace(labels=labels), run, uid)
         else:
             whole = self._events.with_held(transaction, integration, event) if event.is_terminal else event
-            self._events.insert(transaction, integration, whole, run)
+            self._events.insert(transaction, integration, whole, run, uid=uid)
+
+    def enter(
+        self,
+        transaction: Transaction,
+        integration: str,
+        event: ChangeEvent,
+        run: str | None,
+        uid: str,
+        ends: bool,
+        is_backdated: bool,
+    ) -> bool:
+        """Store an event of a run that another outbox holds, by the rules for all runs that report here.
+
+        Within a transaction of the caller.
+
+        :param uid: how the other outbox knows it.
+        :param ends: whether it ended its change together with the run.
+        :param is_backdated: as in :meth:`Events.insert`.
+        :returns: False where the change has ended here already, and says so.
+        """
+        if run is None:
+            self._events.insert(transaction, integration, event, None, None, is_backdated, uid)
+        elif ends:
+            if self.is_closed(run) and self._events.was_said(transaction, integration, event):
+                return False
+            self._end(transaction, integration, event, run, uid)
+        else:
+            # It is there, whoever has taken it for vanished.
+            transaction.execute("UPDATE runs SET closed_at = NULL WHERE id = ?", (run,))
+            own = event if event.is_terminal else self._joined(run, integration, event)
+            self._events.insert(transaction, integration, own, run, None, is_backdated, uid)
+        return True
 
     def _of_others(self, run: str, integration: str, change_key: str) -> list[ChangeEvent]:
         """The last events of the runs of other processes that are there and have the same change open."""
@@ -230,13 +274,13 @@ class Runs:
         rows = self._database.rows("SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL", (integration,))
         return [str(row["id"]) for row in rows if self._has_vanished(row)]
 
-    def _has_vanished(self, run: sqlite3.Row) -> bool:
+    def _has_vanished(self, run: Row) -> bool:
         process = Process.from_text(run["process"])
         if process.is_of_earlier_boot:
             return True
         if not process.is_local:
             # Ahead of the clock lies what a clock said that was fast.
-            return bool(abs(run["seen_at"] - self._now()) > _SILENT_AFTER)
+            return bool(abs(run["seen_at"] - self._now()) > self._silent_after)
         if process.is_alive():
             return False
         # Its courier knows the moment and the reason better; it may not have come up yet.
@@ -246,9 +290,7 @@ class Runs:
 
     # Changes of tasks
 
-    def of_event(
-        self, transaction: sqlite3.Connection, integration: str, event: ChangeEvent, watch: Watch
-    ) -> str | None:
+    def of_event(self, transaction: Transaction, integration: str, event: ChangeEvent, watch: Watch) -> str | None:
         """The run that an event of a task belongs to, opened where the task asks for that; None where there is none.
 
         Within a transaction of the caller.
@@ -267,11 +309,9 @@ class Runs:
     def start_part(self, uid: str, host: str) -> None:
         """A host has a part in the change that the event belongs to."""
         with self._database.writing() as transaction:
-            transaction.execute(
-                "INSERT OR REPLACE INTO parts"
-                " SELECT run, ?, 'started', '', '', ? FROM events WHERE uid = ? AND run IS NOT NULL",
-                (host, self._now(), uid),
-            )
+            row = transaction.execute("SELECT run FROM events WHERE uid = ? AND run IS NOT NULL", (uid,)).fetchone()
+            if row is not None:
+                transaction.execute(_STORE_PART, (row["run"], host, "started", "", "", self._now()))
 
     @again_when_damaged
     def end_part(
@@ -287,10 +327,7 @@ class Runs:
             run = self.of_event(transaction, integration, event, Watch(process))
             if run is None:
                 return PartResult(False, None)
-            transaction.execute(
-                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?)",
-                (run, part.host, part.outcome, part.text, part.task, part.at),
-            )
+            transaction.execute(_STORE_PART, (run, part.host, part.outcome, part.text, part.task, part.at))
             through = {each.host for each in self._parts(run) if each.outcome != "started"}
             if pending_hosts - through:
                 return PartResult(True, None)
@@ -309,15 +346,16 @@ class Runs:
 
         return [Part(**row) for row in rows]
 
-    def _insert(self, transaction: sqlite3.Connection, run: str, integration: str, watch: Watch | None) -> None:
+    def _insert(self, transaction: Transaction, run: str, integration: str, watch: Watch | None) -> None:
         now = self._now()
         process, *vanished = ("", "", "") if watch is None else (watch.process.to_text(), *watch[1:])
         transaction.execute(
-            "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, ?, ?, ?, NULL)",
+            "INSERT INTO runs (id, integration, process, vanished_text, vanished_result, opened_at, seen_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
             (run, integration, process, *vanished, now, now),
         )
 
-    def _mark_closed(self, transaction: sqlite3.Connection, run: str) -> bool:
+    def _mark_closed(self, transaction: Transaction, run: str) -> bool:
         return (
             transaction.execute(
                 "UPDATE runs SET closed_at = ? WHERE id = ? AND closed_at IS NULL", (self._now(), run)

@@ -23,7 +23,7 @@ _NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "ocfs2"}
     | {"gfs2", "fuse.sshfs", "fuse.glusterfs", "fuse.cephfs", "fuse.s3fs"}
 )
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     uid TEXT NOT NULL UNIQUE,
@@ -47,7 +47,10 @@ CREATE TABLE events (
     http_status INTEGER,
     error_code TEXT,
     error TEXT,
-    shown INTEGER NOT NULL DEFAULT 0
+    shown INTEGER NOT NULL DEFAULT 0,
+    node TEXT NOT NULL DEFAULT '',
+    reserved_until REAL NOT NULL DEFAULT 0,
+    shared TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX events_by_key ON events (integration, change_key, id);
 CREATE INDEX events_pending ON events (integration, id) WHERE state IN ('waiting', 'sending');
@@ -65,8 +68,10 @@ CREATE TABLE runs (
     vanished_result TEXT NOT NULL,
     opened_at REAL NOT NULL,
     seen_at REAL NOT NULL,
-    closed_at REAL
+    closed_at REAL,
+    shared TEXT NOT NULL DEFAULT ''
 );
+CREATE INDEX runs_open ON runs (integration) WHERE closed_at IS NULL;
 CREATE TABLE integrations (id TEXT PRIMARY KEY, api_url TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE parts (
     run TEXT NOT NULL,
@@ -94,7 +99,7 @@ def create(database: sqlite3.Connection, folder: str) -> None:
     try:
         database.execute("BEGIN IMMEDIATE")
         if database.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in _SCHEMA.split(";"):
+            for statement in SCHEMA.split(";"):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         database.execute("COMMIT")

@@ -28,7 +28,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 if TYPE_CHECKING:
-    import sqlite3
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Transaction
 
 # Seconds to wait for an outbox that is to be read, and for one that is to take the spool in.
 _PATIENCE = 5.0
@@ -96,7 +96,7 @@ def take_in(folder: str, configured: str, connection: Connection) -> None:
 
 
 def _copy(
-    source: Outbox, target: sqlite3.Connection, integrations: dict[str, str] | None, runs: list[str] | None = None
+    source: Outbox, target: Transaction, integrations: dict[str, str] | None, runs: list[str] | None = None
 ) -> None:
     """Copy runs and events, which the target may know in an older state.
 

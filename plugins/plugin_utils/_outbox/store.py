@@ -61,6 +61,11 @@ class Store:
         return self._integrations[self.folder]
 
     @property
+    def outbox_url(self) -> str | None:
+        """Address of the PostgreSQL that holds the shared outbox; None where there is none."""
+        return self._connection.outbox_url
+
+    @property
     def salt(self) -> bytes:
         """What integration keys are hashed with in what is used now.
 

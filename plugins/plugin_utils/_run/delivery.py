@@ -193,6 +193,10 @@ class RunDelivery:
             # The first process of a container takes all others with it.
             name = "not-delivered-in-container" if self._process.pid == 1 else "not-delivered-yet"
             self._warn(name, count=waiting, reason=reason, folder=outbox.folder)
+        problem = outbox.claims.sharing_problem(integration) if self.store.outbox_url else None
+        if problem is not None:
+            # Once for all integrations: they share one outbox.
+            self._notices.warning(self._said("not-shared", problem=problem), subject="not-shared")
         if is_delivered:
             self._tell_of_others(outbox, integration)
         if given_up:

@@ -27,9 +27,11 @@ from ansible.release import __version__ as core_version
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ReadingFailed
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     KEY_OPTIONS,
+    OUTBOX_URL_OPTIONS,
     Connection,
     InvalidConnection,
     MissingKey,
+    outbox_url_of,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
@@ -97,7 +99,8 @@ def examine(
         key = "integration-key-in-inventory" if connections else "integration-key-missing"
         findings.append(found(key, problem=error))
     except InvalidConnection as error:
-        findings.append(found("integration-key-invalid", problem=error))
+        kind = "setting-invalid" if error.option in OUTBOX_URL_OPTIONS else "integration-key-invalid"
+        findings.append(found(kind, problem=error))
     state_dir = _options.state_dir(options)
     of_outbox = [*_outbox(own_folder(state_dir))]
     # To look more closely at a damaged file would set it aside.
@@ -111,6 +114,7 @@ def examine(
     findings += of_outbox
     if connections and can_look:
         findings += _of_others(state_dir, connections)
+    findings += _shared_outboxes(options, connections)
     language = language_of(str(options.get("language") or "en"), os.environ)
     # Several integrations have most of what was asked in common.
     return [*dict.fromkeys(each.said(language) for each in findings)]
@@ -207,9 +211,9 @@ def _secrets(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator
     origin = origins.get(name, "the task")
     yield found("integration-key", name=name, origin=Origin(origin))
     files = {}
-    for option in (name, "app_key"):
-        # The path of a key is no secret, so only the file that it names is looked at.
-        path = options.get(option) if option == "integration_key_file" else origins.get(option, "")
+    for option in (name, "app_key", *OUTBOX_URL_OPTIONS):
+        # The path of a secret is none, so only the file that it names is looked at.
+        path = options.get(option) if option.endswith("_file") else origins.get(option, "")
         if options.get(option) and os.path.isfile(os.path.expanduser(str(path))):
             files[option] = path
     for option, path in files.items():
@@ -276,6 +280,17 @@ def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -
 
 
 # ---- the outbox
+
+
+def _shared_outboxes(options: Mapping[str, Any], connections: Sequence[Connection]) -> Iterator[Found]:
+    urls = [connection.outbox_url for connection in connections]
+    with suppress(InvalidConnection):  # of which another finding tells
+        urls.insert(0, outbox_url_of(options))
+    for url in dict.fromkeys(urls):
+        if url is not None:
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_shared import examine_shared
+
+            yield from examine_shared(url, [each for each in connections if each.outbox_url == url])
 
 
 def _outbox(state_dir: str) -> Iterator[Found]:

@@ -21,6 +21,7 @@ _COUNTED = {
     "run": "{} 个运行",
     "damaged file": "{} 个损坏的文件",
     "host": "{} 台主机",
+    "node": "{} 个节点",
 }
 _ORIGINS = {
     "the environment variable ": "环境变量 ",

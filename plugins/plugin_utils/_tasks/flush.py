@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import Find, ReadingFailed
@@ -21,8 +22,11 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integra
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import TaskDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import DelegatedDelivery, TaskDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.stale_changes import StaleRule, stale_events
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.shared_flush import SharedFlush
 
 # What names every other integration.
 _ALL = frozenset({"true", "yes", "all"})
@@ -81,6 +85,7 @@ class Flush:
         beside: Sequence[Connection] = (),
         language: str = "en",
     ) -> None:
+        self._connection = connection
         self._beside = beside
         self._language = language
         self._api_url = connection.api_url
@@ -94,16 +99,11 @@ class Flush:
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`flush` would find; writes and sends nothing."""
-        vanished = waiting = 0
-        others = _Others()
-        if self._store.exists:
-            others = self._store.look(self._others)
-            vanished = self._store.look(lambda outbox, integration: len(outbox.runs.vanished(integration)))
-            waiting = self._store.look(_pending)
-        stale, problem = self._stale_events()
-        changed = bool(vanished or stale or waiting or others.adopted or others.dropped)
-        result = {**self._result(changed, vanished, stale, 0, waiting), **others.as_result(self._language)}
-        return {**result, "failed": True, "msg": problem} if problem else result
+        shared = self._opened_shared()
+        if shared is None:
+            return self._previewed(None)
+        with closing(shared):
+            return self._told(shared, self._previewed(shared))
 
     def flush(self, seconds: float | None = None) -> dict[str, Any]:
         """Close, deliver, and report what has become of it.
@@ -113,32 +113,85 @@ class Flush:
         :raises OSError: where nobody can deliver.
         """
         end = time.monotonic() + (self._wait if seconds is None else seconds)
+        shared = self._opened_shared()
+        if shared is None:
+            return self._flushed(None, end)
+        with closing(shared):
+            return self._told(shared, self._flushed(shared, end))
+
+    def _opened_shared(self) -> SharedFlush | None:
+        # A host that a task is delegated to sends what it is given, and no courier is asked.
+        if not self._store.outbox_url or isinstance(self._delivery, DelegatedDelivery):
+            return None
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.shared_flush import SharedFlush
+
+        return SharedFlush(self._store.outbox_url, self._connection)
+
+    def _told(self, shared: SharedFlush, result: dict[str, Any]) -> dict[str, Any]:
+        """The result, and that only a part was flushed where that is so."""
+        if shared.problem is None:
+            return result
+        problem = notice(self._language, "flush-not-shared", problem=shared.problem)
+        return {**result, "failed": True, "msg": f"{result['msg']}. {problem}" if "msg" in result else problem}
+
+    def _previewed(self, shared: SharedFlush | None) -> dict[str, Any]:
+        vanished, waiting = set[str](), set[str]()
+        others = _Others()
+        if self._store.exists:
+            others = self._store.look(self._others)
+            vanished = self._store.look(lambda outbox, integration: {*outbox.runs.vanished(integration)})
+            waiting = self._store.look(_waiting)
+        if shared is not None:
+            vanished |= shared.vanished()
+            waiting |= shared.pending()
+        stale, problem = self._stale_events(shared)
+        changed = bool(vanished or stale or waiting or others.adopted or others.dropped)
+        result = {**self._result(changed, len(vanished), stale, 0, len(waiting)), **others.as_result(self._language)}
+        return {**result, "failed": True, "msg": problem} if problem else result
+
+    def _flushed(self, shared: SharedFlush | None, end: float) -> dict[str, Any]:
         others = self._store.do(self._settle_others) if self._store.exists else _Others()
         vanished = self._store.do(_close_vanished) if self._store.exists else 0
-        stale, problem = self._stale_events()
+        stale, problem = self._stale_events(shared)
         for event in stale:
             self._store.do(lambda outbox, integration, event=event: outbox.put(integration, event))  # type: ignore[misc]
+        if shared is not None:
+            # The courier needs an outbox here also where there was none.
+            self._store.do(shared.begin)
+            vanished += shared.closed
         if not self._store.exists:
             result = {**self._result(False, vanished, stale, 0, 0), **others.as_result(self._language)}
             return {**result, "failed": True, "msg": problem} if problem else result
-        waited = self._store.do(_try_again_now)
+        own = self._store.do(_try_again_now)
+        waited = own if shared is None else own | shared.waited
+
+        def is_over(outbox: Outbox, integration: str) -> bool:
+            return not outbox.events.pending(integration) and (shared is None or not shared.waiting())
+
         if waited:
-            self._delivery.wait(_is_empty, max(0.0, end - time.monotonic()))
-        waiting = self._store.look(_pending)
+            self._delivery.wait(is_over, max(0.0, end - time.monotonic()))
         refused = self._store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
-        delivered = len(waited & self._store.look(_delivered))
+        delivered = self._store.look(_delivered)
+        if shared is not None:
+            self._store.do(shared.finish)
+            refused += shared.refusals(own)
+            delivered |= shared.delivered()
+        waiting = self._store.look(_waiting)
+        folder = self._store.folder if waiting or shared is None else shared.where
+        waiting |= set() if shared is None else shared.waiting()
         changed = bool(waited or others.dropped)
         result = {
-            **self._result(changed, vanished, stale, delivered, waiting, refused),
+            **self._result(changed, vanished, stale, len(waited & delivered), len(waiting), refused),
             **others.as_result(self._language),
         }
         if waiting:
             reason = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
+            reason = reason or (None if shared is None else shared.last_error())
             problem = notice(
                 self._language,
-                "flush-waits" if waiting == 1 else "flush-wait",
-                count=waiting,
-                folder=self._store.folder,
+                "flush-waits" if len(waiting) == 1 else "flush-wait",
+                count=len(waiting),
+                folder=folder,
                 reason=reason or notice(self._language, "no-answer-yet"),
             )
         return {**result, "failed": True, "msg": problem} if problem else result
@@ -159,13 +212,15 @@ class Flush:
         outbox.integrations.drop(others.dropped)
         return others
 
-    def _stale_events(self) -> tuple[list[ChangeEvent], str | None]:
+    def _stale_events(self, shared: SharedFlush | None) -> tuple[list[ChangeEvent], str | None]:
         """The events that close what was abandoned elsewhere, and why that cannot be known."""
         if self._stale is None:
             return [], None
         in_use: set[str] = set()
         if self._store.exists:
             in_use = self._store.look(lambda outbox, integration: outbox.events.keys_in_use(integration))
+        if shared is not None:
+            in_use |= shared.keys_in_use()
         try:
             return stale_events(self._stale, self._find, time.time(), in_use), None
         except ReadingFailed as error:
@@ -253,16 +308,12 @@ def _try_again_now(outbox: Outbox, integration: str) -> set[str]:
     """The uids of the events that wait, which nothing keeps from being tried now."""
     outbox.claims.release_dead(integration)
     outbox.claims.clear_pause(integration)
-    return outbox.events.uids(integration, "waiting", "sending")
+    return _waiting(outbox, integration)
 
 
 def _delivered(outbox: Outbox, integration: str) -> set[str]:
     return outbox.events.uids(integration, "delivered")
 
 
-def _pending(outbox: Outbox, integration: str) -> int:
-    return outbox.events.pending(integration)
-
-
-def _is_empty(outbox: Outbox, integration: str) -> bool:
-    return not outbox.events.pending(integration)
+def _waiting(outbox: Outbox, integration: str) -> set[str]:
+    return outbox.events.uids(integration, "waiting", "sending")

@@ -29,7 +29,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store i
 # What decides whether, and to which integration, hosts are reported.
 _OPTIONS = (
     *("enabled", "push_url", "integration_key", "api_url", "app_key", "plain_http_hosts"),
-    *("validate_certs", "ca_path", "client_cert", "client_key", "timeout"),
+    *("validate_certs", "ca_path", "client_cert", "client_key", "timeout", "outbox_url"),
 )
 NAMES = frozenset(f"flashduty_{option}" for option in _OPTIONS)
 

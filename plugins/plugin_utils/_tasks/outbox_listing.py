@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a task shows of the outbox of this control node, and what it does to refused events.
+"""What a task shows of the outbox of this control node and of the shared one, and what it does to refused events.
 
 Private to this collection; may change in any release.
 """
@@ -12,47 +12,67 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import require_sqlite
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
 
 
-def listing(state_dir: str, options: Mapping[str, Any], only_look: bool) -> dict[str, Any]:
+def listing(
+    state_dir: str, options: Mapping[str, Any], only_look: bool, connection: Connection, language: str = "en"
+) -> dict[str, Any]:
     """What the task returns.
 
     :param options: the task's options.
     :param only_look: whether nothing may be changed.
+    :param connection: tells where the shared outbox is.
+    :param language: of the warnings, en or zh.
     :raises OutboxError: where the outbox cannot be read.
     """
     require_sqlite()
     state_dir = own_folder(state_dir)
     asked = {name: [str(uid) for uid in options.get(name) or ()] for name in ("resend", "drop")}
-    found: dict[str, list[str]] = {"resend": [], "drop": []}
-    events: list[ListedEvent] = []
+    found: dict[str, dict[str, None]] = {"resend": {}, "drop": {}}
+    listed: dict[str, ListedEvent] = {}
+    warnings = []
+
+    def look_into(outbox: AnyOutbox) -> None:
+        for name, change in (("resend", outbox.listing.resend), ("drop", outbox.listing.drop)):
+            refused = outbox.listing.refused(asked[name])
+            found[name].update(dict.fromkeys(refused))
+            if refused and not only_look:
+                change(refused)
+        for event in outbox.listing.latest(options["limit"], options.get("state") or STATES, options.get("change_key")):
+            listed.setdefault(event.id, event)
+
+    if connection.outbox_url is not None:
+        # First: it knows of each event what this node's outbox knows, and more.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
+
+        try:
+            with SharedOutbox.open(connection.outbox_url, connection) as shared:
+                look_into(shared)
+        except OutboxError as error:
+            warnings.append(notice(language, "outbox-not-shared", problem=error))
     for folder in (state_dir, *Outbox.spools(state_dir)):
         if Outbox.exists(folder):
             with Outbox(folder, create=False) as outbox:
-                for name, change in (("resend", outbox.listing.resend), ("drop", outbox.listing.drop)):
-                    refused = outbox.listing.refused(asked[name])
-                    found[name] += refused
-                    if refused and not only_look:
-                        change(refused)
-                events += outbox.listing.latest(
-                    options["limit"], options.get("state") or STATES, options.get("change_key")
-                )
-    events = sorted(events, key=lambda event: event.stored_at, reverse=True)[: options["limit"]]
+                look_into(outbox)
+    events = sorted(listed.values(), key=lambda event: event.stored_at, reverse=True)[: options["limit"]]
     lines = [event.line() for event in events] or [f"There are no such events in {state_dir}."]
     if found["resend"]:
         lines.append(f"{len(found['resend'])} refused events wait again. Deliver now: {FLUSH}")
     result = {
         "changed": bool(found["resend"] or found["drop"]),
-        "resent": found["resend"],
-        "dropped": found["drop"],
+        "resent": [*found["resend"]],
+        "dropped": [*found["drop"]],
         "events": [event._asdict() for event in events],
         "lines": lines,
+        "warnings": warnings,
     }
     missing = [uid for name in asked for uid in asked[name] if uid not in found[name]]
     if missing:

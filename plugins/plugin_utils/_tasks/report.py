@@ -170,6 +170,7 @@ class Report:
                 problem = notice(self._language, "nobody-now", problem=error)
                 self._store.do(lambda outbox, _integration: outbox.events.expire(put.uid))
             outcome = self._outcome(put.uid)
+        self._tell_of_sharing()
         delivered, queued = outcome.state == "delivered", outcome.state in ("waiting", "sending")
         result = self._result(put.changed, before, delivered, queued)
         result["request_id"] = outcome.request_id
@@ -180,6 +181,12 @@ class Report:
             last_error = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
             self._not_delivered(problem or last_error or outcome.error or notice(self._language, "no-answer"), result)
         return result
+
+    def _tell_of_sharing(self) -> None:
+        if self._store.outbox_url:
+            problem = self._store.look(lambda outbox, integration: outbox.claims.sharing_problem(integration))
+            if problem is not None:
+                self.warnings.append(notice(self._language, "not-shared", problem=problem))
 
     def _outcome(self, uid: str) -> Outcome:
         return self._store.look(lambda outbox, _integration: outbox.events.outcome(uid)) or _GONE

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from contextlib import closing
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Outcome
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
 ONE, TWO = "integration-1", "integration-2"
@@ -31,10 +29,9 @@ class Clock:
         return self.time
 
 
-def counts(outbox: Outbox) -> dict[str, int]:
+def counts(outbox: AnyOutbox) -> dict[str, int]:
     """How many events there are in each state."""
-    with closing(sqlite3.connect(outbox.path)) as database:
-        return dict(database.execute("SELECT state, count(*) FROM events GROUP BY state").fetchall())
+    return {row[0]: row[1] for row in outbox.database.rows("SELECT state, count(*) FROM events GROUP BY state")}
 
 
 def event(key: str = "a", status: str = "Processing", **fields: Any) -> ChangeEvent:
@@ -42,16 +39,16 @@ def event(key: str = "a", status: str = "Processing", **fields: Any) -> ChangeEv
     return ChangeEvent.validated(values, START + 100 * DAY)
 
 
-def claimed(outbox: Outbox, integration: str = ONE) -> Claim:
+def claimed(outbox: AnyOutbox, integration: str = ONE) -> Claim:
     claim = outbox.claims.claim(integration, ME, LEASE)
     assert isinstance(claim, Claim), claim
     return claim
 
 
-def deliver_all(outbox: Outbox) -> list[str]:
+def deliver_all(outbox: AnyOutbox, integration: str = ONE) -> list[str]:
     keys = []
-    while isinstance(claim := outbox.claims.claim(ONE, ME, LEASE), Claim):
-        outbox.claims.delivered(claim, ONE, "request")
+    while isinstance(claim := outbox.claims.claim(integration, ME, LEASE), Claim):
+        outbox.claims.delivered(claim, integration, "request")
         keys.append(claim.change_key)
     return keys
 

@@ -396,4 +396,83 @@ KINDS: Mapping[str, Kind] = {
         ("{files} set aside in {folder}", "What could be read was saved; the files can be deleted"),
         ("{folder} 中有 {files}被放到一边", "可读的内容已保存，可以随意删除这些文件"),
     ),
+    "psycopg-missing": _fail(
+        "shared outbox",
+        ("psycopg cannot be imported: {problem}", "{python} -m pip install 'psycopg[binary]'"),
+        ("无法导入 Python 库 psycopg：{problem}", "{python} -m pip install 'psycopg[binary]'"),
+    ),
+    "shared-outbox": _ok(
+        "shared outbox",
+        "{nodes} reported to {where} within a day, {runs} in progress",
+        "一天内有 {nodes}上报到 {where}，{runs}正在进行",
+    ),
+    "shared-outbox-not-usable": _fail(
+        "shared outbox",
+        (
+            "{where} cannot be used: {problem}",
+            "Check outbox_url, password, server and firewall. Runs are reported all the same, but only from here",
+        ),
+        (
+            "无法使用 {where}：{problem}",
+            "请检查 outbox_url、密码、服务器和防火墙。运行仍会上报，但只从本机上报",
+        ),
+    ),
+    "shared-outbox-read-only": _fail(
+        "shared outbox",
+        (
+            "{where} can only be read, as a standby can",
+            "Let outbox_url name the primary, for example all servers with ?target_session_attrs=read-write",
+        ),
+        (
+            "{where} 只能读取，例如备用服务器",
+            "让 outbox_url 指向主服务器，例如列出所有服务器并加上 ?target_session_attrs=read-write",
+        ),
+    ),
+    "shared-outbox-plain": _warn(
+        "shared outbox",
+        (
+            "the way to {where} is not encrypted, so others may read what is reported",
+            "Add ?sslmode=verify-full to outbox_url, and sslrootcert where the certificate is your own",
+        ),
+        (
+            "到 {where} 的连接没有加密，其他人可能读取上报的内容",
+            "在 outbox_url 中加上 ?sslmode=verify-full；如果是自己的证书，再加上 sslrootcert",
+        ),
+    ),
+    "shared-outbox-no-tables": _fail(
+        "shared outbox",
+        ("{where} has no tables of this collection", "Make them: {playbook}"),
+        ("{where} 中没有本 collection 的表", "创建它们：{playbook}"),
+    ),
+    "shared-outbox-older": _fail(
+        "shared outbox",
+        ("the tables in {where} are of an older version", "Bring them up to date: {playbook}"),
+        ("{where} 中的表属于较旧的版本", "更新它们：{playbook}"),
+    ),
+    "shared-outbox-newer": _fail(
+        "shared outbox",
+        ("the tables in {where} are of a newer version", "Install the same version of this collection everywhere"),
+        ("{where} 中的表属于较新的版本", "请在所有机器上安装相同版本的本 collection"),
+    ),
+    "shared-outbox-forbidden": _fail(
+        "shared outbox",
+        (
+            "the role in outbox_url may not use the tables in {where}",
+            "Let it, as their owner: {playbook} -e grant_to=ROLE",
+        ),
+        (
+            "outbox_url 中的角色无权使用 {where} 中的表",
+            "以表的所有者身份授权：{playbook} -e grant_to=ROLE",
+        ),
+    ),
+    "shared-outbox-waiting": _warn(
+        "shared outbox",
+        ("{events} in {where} not delivered yet", "Deliver now, with the key of each integration: {flush}"),
+        ("{where} 中有 {events}尚未送达", "立即发送，每个集成用它自己的密钥：{flush}"),
+    ),
+    "shared-outbox-vanished-runs": _warn(
+        "shared outbox",
+        ("{runs} ended without a word, as {where} shows", "Close their changes: {flush}"),
+        ("{where} 显示有 {runs}意外结束", "关闭它们的变更：{flush}"),
+    ),
 }

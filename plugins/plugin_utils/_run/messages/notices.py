@@ -46,6 +46,14 @@ NOTICES: Mapping[str, Text] = {
         "{count} events still wait in {folder}: {reason}. Flush again later",
         "{folder} 中仍有 {count} 个事件在等待：{reason}。请稍后再执行 flush",
     ),
+    "flush-not-shared": Text(
+        "The shared outbox cannot be used ({problem}), so only the outbox of this machine was flushed",
+        "无法使用共享发件箱（{problem}），因此只处理了本机的发件箱",
+    ),
+    "outbox-not-shared": Text(
+        "the shared outbox cannot be used ({problem}), so only the outbox of this machine is shown",
+        "无法使用共享发件箱（{problem}），因此只显示本机的发件箱",
+    ),
     "no-answer-yet": Text("no answer yet", "尚无响应"),
     "events": Text("{count} events", "{count} 个事件"),
     "event": Text("{count} event", "{count} 个事件"),
@@ -78,6 +86,12 @@ NOTICES: Mapping[str, Text] = {
         " Check the integration key and the labels",
         "Flashduty 拒绝了 {events}：{reason}（HTTP {http_status}，变更 {change_key}，request_id {request_id}）。"
         "请检查集成密钥和标签",
+    ),
+    "not-shared": Text(
+        "the shared outbox cannot be used ({problem}): what is reported here is delivered from this machine's outbox"
+        " alone, and entered there later. Until then no other machine can close or deliver it",
+        "无法使用共享发件箱（{problem}）：这里上报的内容只从本机的发件箱发送，之后再登记到共享发件箱。"
+        "在此之前，其他机器无法关闭或发送它",
     ),
     "of-other-integration": Text(
         "the outbox contains, for the integration {integration}, whose key this run does not have: {what}."

@@ -29,10 +29,21 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Ap
 KEY = "Zk7Qw9XvB3nM5pL2"
 # Nobody takes these for a key's place, and their errors quote what was given.
 NO_PLACE_FOR_A_KEY = ("plain_http_hosts", "validate_certs", "ca_path", "client_cert", "client_key", "timeout")
-NAMES = ("push_url", "integration_key", "integration_key_file", "api_url", "app_key", *NO_PLACE_FOR_A_KEY)
+NAMES = (
+    "push_url",
+    "integration_key",
+    "integration_key_file",
+    "api_url",
+    "app_key",
+    "outbox_url",
+    "outbox_url_file",
+    *NO_PLACE_FOR_A_KEY,
+)
 
 texts = st.text(max_size=20) | st.text(st.characters(categories=["Cs", "Cc", "Zs", "Po"]), max_size=6)
-pieces = st.sampled_from(["https://", "http://", *"[]%@:/", "::1", "?integration_key=", KEY, "..", "\0"])
+pieces = st.sampled_from(
+    ["https://", "postgresql://", "http://", *"[]%@:/", "::1", "?integration_key=", KEY, "..", "\0"]
+)
 addresses = st.lists(pieces | texts, max_size=6).map("".join)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts | addresses | st.binary(max_size=4)
 anything = scalars | st.lists(scalars, max_size=2) | st.dictionaries(texts, scalars, max_size=2)
@@ -52,6 +63,8 @@ def _keys_are_in_their_places(options: dict[str, Any]) -> bool:
 @example({"integration_key": KEY, "api_url": "https://a..b"})
 @example({"integration_key": KEY, "api_url": "https://exa\nmple.com"})
 @example({"integration_key": KEY, "api_url": "http://example.com", "plain_http_hosts": 5})
+@example({"integration_key": KEY, "outbox_url": f"postgresql://u:{KEY}@h"})
+@example({"integration_key": KEY, "outbox_url": f"postgresql://u:{KEY}@@h"})
 @example({"push_url": f"https://[/event/push/change/standard?integration_key={KEY}"})
 def test_options_make_a_connection_or_one_clear_error(options: dict[str, Any]) -> None:
     result: Connection | InvalidConnection

@@ -22,6 +22,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
     CHANGE_OPTIONS,
     CONNECTION_OPTIONS,
     FLUSH_OPTIONS,
+    OUTBOX_DATABASE_OPTIONS,
     OUTBOX_OPTIONS,
     PART_OPTIONS,
     QUERY_OPTIONS,
@@ -35,6 +36,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "flashduty_doctor": {},
     "flashduty_flush": FLUSH_OPTIONS,
     "flashduty_outbox": OUTBOX_OPTIONS,
+    "flashduty_outbox_database": OUTBOX_DATABASE_OPTIONS,
 }
 INSTALLED = Path(next(iter(modules.__path__))).parents[1]
 

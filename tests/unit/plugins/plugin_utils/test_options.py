@@ -118,6 +118,21 @@ def test_the_way_to_name_the_integration_that_stands_nearest_decides_alone(
     assert keys(flashduty_push_url="") == {"integration_key": "of-the-environment"}
 
 
+def test_so_does_the_way_to_name_the_shared_outbox(
+    ansible_cfg: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def urls(**variables: Any) -> tuple[Any, Any]:
+        options = resolved(variables)
+        return options["outbox_url"], options["outbox_url_file"]
+
+    assert urls() == (None, None)
+    ansible_cfg(outbox_url="postgresql://of-ansible-cfg")
+    monkeypatch.setenv("FLASHDUTY_OUTBOX_URL_FILE", "/etc/url")
+    assert urls() == (None, "/etc/url")
+    assert urls(flashduty_outbox_url="postgresql://of-a-play") == ("postgresql://of-a-play", None)
+    assert _options.with_task_options(resolved(), {"outbox_url": "postgresql://of-a-task"})["outbox_url_file"] is None
+
+
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
@@ -135,7 +150,7 @@ def test_a_value_that_cannot_be_used_is_named_with_the_reason(variables: dict[st
         assert text in str(caught.value)
 
 
-@pytest.mark.parametrize("secret", ["push_url", "integration_key", "app_key"])
+@pytest.mark.parametrize("secret", ["push_url", "integration_key", "app_key", "outbox_url"])
 def test_of_a_secret_nothing_is_quoted_but_what_is_missing(secret: str) -> None:
     for template, shown in (("{{ 's3cret' | no_such_filter }}", ""), ("{{ absent ~ 's3cret' }}", "absent")):
         with pytest.raises(InvalidConnection) as caught:

@@ -50,6 +50,15 @@ def test_no_setting_of_ours_is_in_the_environment_of_a_process(monkeypatch: pyte
     assert "secret" not in environment.values()
 
 
+def test_the_settings_of_libpq_are_for_a_process_that_may_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSFILE", "/etc/pgpass")
+    assert "PGPASSFILE" not in entry.environment()
+    monkeypatch.setenv("PGP_PASSPHRASE", "secret")
+    environment = entry.environment(with_libpq=True)
+    assert environment["PGPASSFILE"] == "/etc/pgpass"
+    assert "secret" not in environment.values()
+
+
 PROBE = """\
 import sys
 def main(argv):

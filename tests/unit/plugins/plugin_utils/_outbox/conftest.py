@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from outboxes import Clock
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders, spool, store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 
 
 @pytest.fixture
@@ -21,9 +22,23 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def outbox(tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
-    with Outbox(str(tmp_path), durable=False, now=clock) as opened:
+def outbox(tmp_path: Path, clock: Clock) -> Iterator[AnyOutbox]:
+    """An outbox in SQLite, or in the PostgreSQL that OUTBOX_URL names: the rules are the same."""
+    url = os.environ.get("OUTBOX_URL")
+    opened: AnyOutbox = _in_postgres(url, clock) if url else Outbox(str(tmp_path), durable=False, now=clock)
+    with opened:
         yield opened
+
+
+def _in_postgres(url: str, clock: Clock) -> AnyOutbox:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.postgres import NAMESPACE, PostgresDatabase
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared_schema import migrate
+
+    database = PostgresDatabase(url)
+    with database.writing() as transaction:
+        transaction.execute(f"DROP SCHEMA IF EXISTS {NAMESPACE} CASCADE")
+    migrate(url)
+    return AnyOutbox(database, clock)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     FILE_NAME,
+    Database,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
@@ -334,6 +335,7 @@ def _steps_of_a_claim(outbox: Outbox) -> int:
         steps += 1
         return 0
 
+    assert isinstance(outbox.database, Database)
     connection = outbox.database._current()
     connection.set_progress_handler(step, 100)
     claimed(outbox)

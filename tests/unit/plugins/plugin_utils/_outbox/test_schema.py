@@ -57,7 +57,7 @@ def test_a_file_that_another_process_has_made_meanwhile_is_left_alone(
 def test_a_file_that_cannot_be_made_has_no_half_of_it(
     database: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "_SCHEMA", f"{schema._SCHEMA}; CREATE TABLE of a fault")
+    monkeypatch.setattr(schema, "SCHEMA", f"{schema.SCHEMA}; CREATE TABLE of a fault")
     with pytest.raises(sqlite3.OperationalError):
         create(database, str(tmp_path))
     assert (tables(database), pragma(database, "user_version"), database.in_transaction) == (set(), 0, False)

@@ -301,6 +301,23 @@ def test_what_was_given_up_is_told_as_such(
     assert "flashcat.flashduty.doctor" in text
 
 
+def test_a_shared_outbox_that_cannot_be_used_is_told_once_where_there_is_to_be_one(
+    run: RunDelivery, connection: Connection, courier: int, notices: Notices
+) -> None:
+    run.store.do(lambda outbox, integration: outbox.claims.sharing_failed(integration, "it is down"))
+    shared = connection._replace(outbox_url="postgresql://db")
+    sharing = RunDelivery(
+        run.store.configured, shared, ME, "another run", Signals(signal.set_wakeup_fd), "", "", "killed", notices
+    )
+    for each in (run, sharing, sharing):
+        each.wait(0)
+    (warning,) = told(notices)
+    assert "(it is down)" in warning
+    run.store.do(lambda outbox, integration: outbox.claims.sharing_works(integration))
+    sharing.wait(0)
+    assert told(notices) == []
+
+
 def test_an_outbox_that_has_gone_is_no_error(run: RunDelivery, courier: int, notices: Notices) -> None:
     run.put([event()])
     for path in Path(run.store.configured).glob(f"{FILE_NAME}*"):

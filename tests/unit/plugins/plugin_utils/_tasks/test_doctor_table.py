@@ -9,6 +9,8 @@ import importlib.metadata
 import os
 import re
 import string
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,12 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import KINDS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor, doctor_shared
 from flashduty_sandbox.receiver import Receiver
 
 ROOT = Path(__file__).parents[5]
@@ -251,6 +254,31 @@ def _unchecked(scene: Scene) -> None:
     scene.options.update(api_url="https://flashduty.example", validate_certs=False)
 
 
+def _shared(**state: Any) -> Callable[[Scene], None]:
+    """With a shared outbox in this state."""
+
+    def cause(scene: Scene) -> None:
+        scene.options["outbox_url"] = "postgresql://flash:s3cret-word@db/flashduty"
+        scene.patch.setitem(sys.modules, "psycopg", types.ModuleType("psycopg"))
+        made = doctor_shared.SharedState(**{"tables": "ok", "is_read_only": False, "is_private": True, **state})
+        scene.patch.setattr(doctor_shared, "look_at", lambda _url, _connections: made)
+
+    return cause
+
+
+def _no_psycopg(scene: Scene) -> None:
+    _shared()(scene)
+    scene.patch.setitem(sys.modules, "psycopg", None)
+
+
+def _no_shared_outbox(scene: Scene) -> None:
+    def fails(_url: str, _connections: Any) -> None:
+        raise OutboxError("connection refused")
+
+    _shared()(scene)
+    scene.patch.setattr(doctor_shared, "look_at", fails)
+
+
 CAUSES: dict[str, Callable[[Scene], object]] = {
     "core-too-old": _core("2.15.1"),
     "core-untested": _core("2.99.0"),
@@ -306,6 +334,16 @@ CAUSES: dict[str, Callable[[Scene], object]] = {
     "outbox-spool": _spool,
     "outbox-unreadable": _damaged,
     "outbox-set-aside": _set_aside,
+    "psycopg-missing": _no_psycopg,
+    "shared-outbox-not-usable": _no_shared_outbox,
+    "shared-outbox-read-only": _shared(is_read_only=True),
+    "shared-outbox-plain": _shared(is_private=False),
+    "shared-outbox-no-tables": _shared(tables="no-tables"),
+    "shared-outbox-older": _shared(tables="older"),
+    "shared-outbox-newer": _shared(tables="newer"),
+    "shared-outbox-forbidden": _shared(tables="forbidden"),
+    "shared-outbox-waiting": _shared(waiting=2),
+    "shared-outbox-vanished-runs": _shared(vanished=1),
 }
 
 
@@ -325,6 +363,7 @@ def test_it_is_found_where_it_is_caused_and_says_what_to_do(scene: Scene, kind: 
     assert of_kind, result["lines"]
     assert all(found["advice"] or "pip install" in found["text"] for found in of_kind)
     assert KEY not in str(result)
+    assert "s3cret-word" not in str(result)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -387,3 +426,37 @@ def test_a_group_whose_hosts_differ_and_hosts_without_a_key_are_told(scene: Scen
 
 def test_an_inventory_without_settings_is_not_mentioned(scene: Scene) -> None:
     assert _lines(scene.examined()) == []
+
+
+# The shared outbox
+
+
+def test_who_shares_the_outbox_is_told_and_its_password_is_not(scene: Scene) -> None:
+    _shared(nodes=["deploy01 3f9a2c41", "deploy02 77aa0102"], runs=3)(scene)
+    (finding,) = [found for found in scene.examined()["findings"] if found["check"] == "shared outbox"]
+    assert finding["state"] == "ok"
+    assert finding["text"] == (
+        "2 nodes (deploy01 3f9a2c41, deploy02 77aa0102) reported to postgresql://flash:***@db/flashduty within a day,"
+        " 3 runs in progress"
+    )
+
+
+def test_an_address_of_the_shared_outbox_that_is_none_is_not_said_of_the_key(scene: Scene) -> None:
+    scene.options["outbox_url"] = "mysql://flash:s3cret-word@db"
+    findings = scene.examined()["findings"]
+    assert [found["text"] for found in findings if found["kind"] == "setting-invalid"] == [
+        "outbox_url: must be an address that begins with postgresql:// or postgres://"
+    ]
+    assert "s3cret-word" not in str(findings)
+
+
+def test_a_file_with_the_password_of_the_shared_outbox_that_others_may_read_is_told(scene: Scene) -> None:
+    _shared()(scene)
+    del scene.options["outbox_url"]
+    path = scene.folder / "url"
+    path.write_text("postgresql://flash:s3cret-word@db")
+    path.chmod(0o644)
+    scene.options["outbox_url_file"] = str(path)
+    assert [found["advice"] for found in scene.examined()["findings"] if found["kind"] == "key-file-open"] == [
+        f"chmod 600 {path}"
+    ]

@@ -96,6 +96,22 @@ def test_what_waits_is_delivered_and_counted(flush: Flushes, store: Store, recei
     assert (statuses(receiver), statuses(receiver, "b")) == (["Processing"], ["Processing"])
 
 
+def test_without_the_shared_outbox_that_is_set_this_one_is_flushed_and_the_task_fails(
+    store: Store, connection: Connection, receiver: Receiver
+) -> None:
+    shared = connection._replace(outbox_url="postgresql://flash:s3cret-word@127.0.0.1:1/flashduty")
+    sharing = Store(store.configured, shared)
+    put(store, event("a"))
+    flush = Flush(
+        {"wait": PATIENCE}, shared, sharing, DirectDelivery(sharing, shared), lambda _query: Found([], 0, False)
+    )
+    for result, done in ((flush.preview(), {"waiting": 1}), (flush.flush(), {"delivered": 1})):
+        assert result == {**NOTHING, "changed": True, "failed": True, "msg": result["msg"], **done}
+        assert "only the outbox of this machine was flushed" in result["msg"]
+        assert "s3cret-word" not in result["msg"]
+    assert statuses(receiver) == ["Processing"]
+
+
 def test_refusals_of_earlier_are_not_taken_off_what_is_delivered(
     flush: Flushes, store: Store, connection: Connection, receiver: Receiver
 ) -> None:

@@ -89,6 +89,19 @@ def undeliverable(store: Store, connection: Connection, monkeypatch: pytest.Monk
     return Tasks(store, connection, CourierDelivery(store, connection, ME))
 
 
+def test_a_shared_outbox_that_cannot_be_used_is_a_warning_where_there_is_to_be_one(
+    store: Store, connection: Connection
+) -> None:
+    store.do(lambda outbox, integration: outbox.claims.sharing_failed(integration, "it is down"))
+    alone = Tasks(store, connection).report()
+    assert (alone.send()["delivered"], alone.warnings) == (True, [])
+    shared = connection._replace(outbox_url="postgresql://db")
+    report = Tasks(Store(store.configured, shared), shared).report(title="u")
+    assert report.send()["delivered"]
+    (warning,) = report.warnings
+    assert "(it is down)" in warning
+
+
 class Shown:
     """What Flashduty shows: each question gets the next of these answers, the last one for ever."""
 

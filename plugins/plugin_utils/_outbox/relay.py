@@ -1,0 +1,235 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What goes between the outbox of a node and the shared one: events and runs there, what became of them back.
+
+Private to this collection; may change in any release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Row, Transaction
+
+# What the column ``shared`` of the node's outbox says: nothing yet, or that the shared outbox has the row, or that both
+# say how it ended.
+_ENTERED = "entered"
+_SETTLED = "settled"
+_CLOSED = "closed"
+_MOST_AT_ONCE = 500
+# Seconds before which what was settled here is of no interest to other nodes.
+_HISTORY = 86400.0
+# Seconds by which an event's moment differs at least from that of its storing where a user has given it.
+_BACKDATED = 60.0
+_SETTLED_STATES = "('delivered', 'refused')"
+_IS_NEW = f"shared = '' AND put_at > :since AND body IS NOT NULL AND ({PENDING} OR state IN {_SETTLED_STATES})"
+_NEW_EVENTS = (
+    f"SELECT *, (SELECT closed_at FROM runs WHERE id = e.run) AS closed_at, (SELECT max(id) FROM events"
+    f" WHERE run = e.run AND {_IS_NEW}) AS last_of_run FROM events AS e WHERE integration = :integration AND {_IS_NEW}"
+)
+# Closed runs of which the shared outbox has every event.
+_CLOSED_RUNS = (
+    "SELECT id FROM runs WHERE integration = :integration AND closed_at IS NOT NULL AND shared = 'entered'"
+    f" AND NOT EXISTS (SELECT 1 FROM events WHERE run = runs.id AND {_IS_NEW})"
+)
+_RESULT = "state, settled_at, request_id, http_status, error_code, error"
+
+
+def untold(outbox: Outbox, integration: str) -> int:
+    """How many events of a node's outbox the shared one does not know, or not how they ended."""
+    return int(
+        outbox.database.rows(
+            "SELECT count(*) FROM events WHERE integration = ? AND body IS NOT NULL AND put_at > ?"
+            f" AND state IN {_SETTLED_STATES} AND shared != 'settled'",
+            (integration, outbox.now() - _HISTORY),
+        )[0][0]
+    )
+
+
+class Relay:
+    """Relays between an open outbox of this node and the shared one.
+
+    :param outbox: the node's.
+    :param integration: how that knows the integration.
+    """
+
+    def __init__(self, outbox: Outbox, integration: str, shared: SharedOutbox) -> None:
+        self._outbox = outbox
+        self._integration = integration
+        self._shared = shared
+
+    def exchange(self) -> None:
+        """Bring each outbox up to what the other knows.
+
+        Whatever breaks off between the two is done again, which changes nothing.
+
+        :raises OutboxError: where one of them cannot be used.
+        """
+        while self._enter(_NEW_EVENTS) >= _MOST_AT_ONCE:
+            pass
+        self._tell_settled()
+        self._ask_settled()
+
+    def enter(self) -> None:
+        """Enter what waits here into the shared outbox.
+
+        :raises OutboxError: where one of the two cannot be used.
+        """
+        while self._enter(f"{_NEW_EVENTS} AND {PENDING}") >= _MOST_AT_ONCE:
+            pass
+
+    def _enter(self, selection: str) -> int:
+        local = self._outbox.database
+        values = {"integration": self._integration, "most": _MOST_AT_ONCE, "since": self._outbox.now() - _HISTORY}
+        # In this order: what closes a run is stored before its end is.
+        closed = [row["id"] for row in local.rows(_CLOSED_RUNS, values)]
+        events = local.rows(f"{selection} ORDER BY id LIMIT :most", values)
+        if not events and not closed:
+            return 0
+        known = dict.fromkeys(event["run"] for event in events if event["run"] is not None)
+        runs = [row for run in known for row in local.rows("SELECT * FROM runs WHERE id = ?", (run,))]
+        parts = [row for run in known for row in local.rows("SELECT * FROM parts WHERE run = ?", (run,))]
+        skipped = []
+        with self._shared.database.writing() as transaction:
+            for run in runs:
+                self._enter_run(transaction, run)
+            for part in parts:
+                _upsert(transaction, "parts", "run, host", dict(part))
+            self._close_runs(transaction, closed)
+            for event in events:
+                if not self._enter_event(transaction, event):
+                    skipped.append(event["uid"])
+                if event["closed_at"] is not None and event["id"] == event["last_of_run"]:
+                    self._close_runs(transaction, [event["run"]])
+        with local.writing() as transaction:
+            for event in events:
+                # It may have been changed meanwhile, and is entered again then.
+                done = _SETTLED if event["state"] in ("delivered", "refused") or event["uid"] in skipped else _ENTERED
+                transaction.execute(
+                    "UPDATE events SET shared = ? WHERE uid = ? AND put_at = ? AND expires_at IS ? AND run IS ?",
+                    (done, event["uid"], event["put_at"], event["expires_at"], event["run"]),
+                )
+            for uid in skipped:
+                transaction.execute(
+                    "UPDATE events SET state = 'expired', settled_at = put_at WHERE uid = ? AND state = 'waiting'",
+                    (uid,),
+                )
+            for run in known:
+                transaction.execute("UPDATE runs SET shared = 'entered' WHERE id = ? AND shared = ''", (run,))
+            for run in closed:
+                transaction.execute("UPDATE runs SET shared = ? WHERE id = ?", (_CLOSED, run))
+        return len(events)
+
+    def _enter_run(self, transaction: Transaction, run: Row) -> None:
+        values = {name: run[name] for name in ("id", "process", "courier", "vanished_text", "vanished_result")}
+        values.update(integration=self._shared.integration, opened_at=run["opened_at"], seen_at=self._shared.now())
+        _upsert(transaction, "runs", "id", values)
+
+    def _enter_event(self, transaction: Transaction, row: Row) -> bool:
+        """Enter one event; returns False where the shared outbox knows better how its change has ended."""
+        known = transaction.execute("SELECT state FROM events WHERE uid = ?", (row["uid"],)).fetchone()
+        if known is not None:
+            transaction.execute(
+                "UPDATE events SET body = ?, fingerprint = ?, run = ?, expires_at = ?"
+                " WHERE uid = ? AND state = 'waiting'",
+                (row["body"], row["fingerprint"], row["run"], row["expires_at"], row["uid"]),
+            )
+            return True
+        event = ChangeEvent.from_json(row["body"])
+        ends = row["closed_at"] is not None and event.is_terminal
+        if row["state"] in ("delivered", "refused"):
+            was_closed_otherwise = ends and self._was_closed_otherwise(transaction, event, row["run"])
+            left_out = ("id", "closed_at", "last_of_run", "shared")
+            values = {name: value for name, value in dict(row).items() if name not in left_out}
+            values.update(integration=self._shared.integration, node=self._shared.node, claimed_by=None)
+            _upsert(transaction, "events", "uid", values)
+            if row["state"] == "delivered" and was_closed_otherwise:
+                # Others have taken the run for vanished, and said so, after this node had said how it ended.
+                self._shared.events.insert(transaction, self._shared.integration, event, row["run"])
+            return True
+        is_backdated = row["asked_time"] < row["put_at"] - _BACKDATED
+        entered = self._shared.runs.enter(
+            transaction, self._shared.integration, event, row["run"], row["uid"], ends, is_backdated
+        )
+        transaction.execute(
+            "UPDATE events SET node = ?, reserved_until = ?, expires_at = ? WHERE uid = ?",
+            (self._shared.node, self._shared.reserved_until(), row["expires_at"], row["uid"]),
+        )
+        return entered
+
+    def _was_closed_otherwise(self, transaction: Transaction, event: ChangeEvent, run: str) -> bool:
+        events, integration = self._shared.events, self._shared.integration
+        return self._shared.runs.is_closed(run) and not events.was_said(transaction, integration, event)
+
+    def _close_runs(self, transaction: Transaction, runs: Sequence[str]) -> None:
+        for run in runs:
+            transaction.execute(
+                "UPDATE runs SET closed_at = ? WHERE id = ? AND closed_at IS NULL", (self._shared.now(), run)
+            )
+
+    def _tell_settled(self) -> None:
+        """Tell the shared outbox what was delivered, refused or given up without it."""
+        local = self._outbox.database
+        rows = local.rows(
+            f"SELECT uid, {_RESULT} FROM events WHERE integration = ? AND shared = 'entered'"
+            " AND state IN ('delivered', 'refused', 'expired') LIMIT 500",
+            (self._integration,),
+        )
+        if rows:
+            with self._shared.database.writing() as transaction:
+                for row in rows:
+                    _settle(transaction, row)
+            self._settled([row["uid"] for row in rows])
+
+    def _ask_settled(self) -> None:
+        """Learn what became of events of this node that others have taken over."""
+        local = self._outbox.database
+        waiting = local.rows(
+            "SELECT uid FROM events WHERE integration = ? AND shared = 'entered' AND state = 'waiting' LIMIT 500",
+            (self._integration,),
+        )
+        if not waiting:
+            return
+        uids = [row["uid"] for row in waiting]
+        found = self._shared.database.rows(
+            f"SELECT uid, {_RESULT} FROM events WHERE uid IN ({', '.join('?' * len(uids))})"
+            " AND state NOT IN ('waiting', 'sending')",
+            uids,
+        )
+        if found:
+            with local.writing() as transaction:
+                for row in found:
+                    _settle(transaction, row)
+            self._settled([row["uid"] for row in found])
+
+    def _settled(self, uids: Sequence[str]) -> None:
+        with self._outbox.database.writing() as transaction:
+            for uid in uids:
+                transaction.execute("UPDATE events SET shared = ? WHERE uid = ?", (_SETTLED, uid))
+
+
+def _settle(transaction: Transaction, row: Row) -> None:
+    # An end that is held goes out with that of another run.
+    state = "expired" if row["state"] == "held" else row["state"]
+    transaction.execute(
+        "UPDATE events SET state = ?, settled_at = ?, request_id = ?, http_status = ?, error_code = ?, error = ?,"
+        " claimed_by = NULL WHERE uid = ? AND state IN ('waiting', 'sending')",
+        (state, *(row[name] for name in _RESULT.split(", ")[1:]), row["uid"]),
+    )
+
+
+def _upsert(transaction: Transaction, table: str, key: str, values: dict[str, Any]) -> None:
+    names, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
+    newer = ", ".join(f"{name} = excluded.{name}" for name in values)
+    transaction.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {newer}", values
+    )

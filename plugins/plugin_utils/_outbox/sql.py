@@ -1,0 +1,69 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the rules of the outbox ask of a database: SQLite's and PostgreSQL's do it alike.
+
+Private to this collection; may change in any release.
+
+Statements are written in what both understand, with ``?`` or ``:name`` for values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class Row(Protocol):
+    """A row of a result, by names and by numbers."""
+
+    def __getitem__(self, key: str | int, /) -> Any:
+        """The value of a column."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The values."""
+
+    def keys(self) -> Sequence[str]:
+        """The names of the columns."""
+
+
+class Result(Protocol):
+    """What a statement gave."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+
+    def fetchone(self) -> Any:
+        """The next row; None where there is none."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows."""
+
+
+class Transaction(Protocol):
+    """A transaction that no other writer gets between."""
+
+    def execute(self, statement: str, values: Any = (), /) -> Result:
+        """Execute one statement."""
+
+
+class SqlDatabase(Protocol):
+    """An open database."""
+
+    def rows(self, statement: str, values: Any = (), /) -> list[Any]:
+        """The result of a query."""
+
+    def writing(self) -> AbstractContextManager[Transaction]:
+        """Begin a transaction."""
+
+    def strip(self, condition: str, values: Sequence[object], /) -> None:
+        """Forget the texts of the events of which the condition holds. Within a transaction of the caller."""
+
+    def close(self) -> None:
+        """Close it."""
+
+    def vacuum(self) -> None:
+        """Give back to the file system what is no longer used."""

@@ -1,0 +1,119 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Couriers of many nodes keep one pace: together they stay below Flashduty's limits, and a 429 slows them all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from control_node import KEY, PATIENCE, wait_until
+from fleet import Node
+from postgresql import Database
+
+from flashduty_sandbox.receiver import Receiver
+
+NODES = 8
+# More than a minute's share, so that both limits are met.
+EVENTS = 1200
+WRITER = """
+import os, sys, time
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import CourierClient
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+
+folder, url, key, outbox_url, name, count = sys.argv[1:]
+connection = Connection(url, key, outbox_url=outbox_url)
+store = Store(folder, connection)
+
+
+def put(outbox, integration):
+    for number in range(int(count)):
+        fields = dict(change_key=f"{name}/{number}", change_status="Done", title="t")
+        outbox.put(integration, ChangeEvent.validated(fields, time.time()))
+
+
+store.do(put)
+sys.stdin.read()
+client = CourierClient(store, connection, Process.of(os.getpid()))
+client.wake()
+is_done = client.wait(lambda outbox, integration: not outbox.events.pending(integration), 200)
+sys.exit(not is_done)
+"""
+
+
+@pytest.fixture
+def start_writers(
+    new_node: Callable[[str], Node], receiver: Receiver, database: Database
+) -> Callable[[int], list[subprocess.Popen[str]]]:
+    """Starts a process on each node whose courier delivers so many events, once all of them have stored theirs."""
+
+    def started(count: int) -> list[subprocess.Popen[str]]:
+        writers = []
+        for number in range(NODES):
+            node = new_node(f"node-{number}")
+            command = [
+                sys.executable,
+                node.write("writer.py", WRITER),
+                str(node.state),
+                receiver.url,
+                KEY,
+                database.url,
+            ]
+            environment = {**node.environment, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
+            writers.append(
+                subprocess.Popen(
+                    [*command, f"n{number}", str(count // NODES)], env=environment, text=True, stdin=subprocess.PIPE
+                )
+            )
+        return writers
+
+    return started
+
+
+def begin(writers: list[subprocess.Popen[str]]) -> None:
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.close()
+
+
+def test_eight_couriers_stay_below_the_limits_of_the_integration(
+    start_writers: Callable[[int], list[subprocess.Popen[str]]], receiver: Receiver
+) -> None:
+    writers = start_writers(EVENTS)
+    begin(writers)
+    for writer in writers:
+        assert writer.wait(4 * PATIENCE) == 0
+    requests = receiver.requests()
+    answers = Counter(request["status"] for request in requests)
+    assert len(receiver.changes()) == EVENTS
+    assert EVENTS <= answers[200] <= 1.01 * EVENTS
+    assert answers[429] < 0.01 * EVENTS
+    assert set(answers) <= {200, 429}
+    moments = sorted(float(request["received"]) for request in requests)
+    print(f"{EVENTS} events in {moments[-1] - moments[0]:.1f} s, {answers}")
+
+
+def test_a_429_on_one_node_slows_all(
+    start_writers: Callable[[int], list[subprocess.Popen[str]]], database: Database, receiver: Receiver
+) -> None:
+    writers = start_writers(80 * NODES)
+    begin(writers)
+    # Who has not reached the shared outbox in its first seconds delivers by itself.
+    wait_until(lambda: database.rows("SELECT count(DISTINCT node) FROM flashduty.events") == [(NODES,)])
+    receiver.faults.set("status", status=429, retry_after=4, times=1)
+    wait_until(lambda: len(receiver.changes()) == 80 * NODES)
+    for writer in writers:
+        assert writer.wait(PATIENCE) == 0
+    requests = receiver.requests()
+    slowed = next(float(request["received"]) for request in requests if request["status"] == 429)
+    # What was under way when the answer came went out before anybody could know of it.
+    meanwhile = [request for request in requests if slowed + 1 < float(request["received"]) < slowed + 4]
+    assert meanwhile == []
