@@ -60,6 +60,8 @@ OUTAGES = {
     "a newer schema": Outage(_newer, _as_before),
 }
 EVERY_OUTAGE = pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES.keys())
+# The others look like one of these to a connection that is open.
+IN_THE_MIDDLE = ("killed", "paused", "read-only", "no schema")
 
 
 def statuses(receiver: Receiver, change_key: str) -> list[str]:
@@ -93,7 +95,7 @@ def test_a_run_that_begins_in_an_outage_is_reported_and_entered_later(
     outage.begin(database)
     seconds, output = run(node, "meanwhile")
     assert statuses(receiver, "meanwhile") == ["Processing", "Done"]
-    assert output.count(WARNING) <= 1, output
+    assert output.count(WARNING) == 1, output
     assert database.password not in output
     assert seconds < usual + LATER
     outage.end(database)
@@ -104,7 +106,7 @@ def test_a_run_that_begins_in_an_outage_is_reported_and_entered_later(
     assert database.rows("SELECT count(*) FROM flashduty.runs WHERE closed_at IS NULL") == [(0,)]
 
 
-@EVERY_OUTAGE
+@pytest.mark.parametrize("outage", [OUTAGES[name] for name in IN_THE_MIDDLE], ids=IN_THE_MIDDLE)
 def test_a_run_in_whose_middle_an_outage_begins_is_reported_and_entered_later(
     node: Node, database: Database, receiver: Receiver, outage: Outage
 ) -> None:

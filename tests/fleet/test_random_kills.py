@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from queue import SimpleQueue
 
-import pytest
 from control_node import unbroken, wait_until
 from fleet import FLUSH, Node, is_terminal, of_change
 from postgresql import Database
@@ -131,7 +130,6 @@ class Fleet:
                 self.database.server.start()
 
 
-@pytest.mark.alone
 def test_whatever_is_killed_nothing_stays_open(
     new_node: Callable[[str], Node], database: Database, receiver: Receiver
 ) -> None:

@@ -31,16 +31,15 @@ _HISTORY = 86400.0
 # Seconds by which an event's moment differs at least from that of its storing where a user has given it.
 _BACKDATED = 60.0
 _SETTLED_STATES = "('delivered', 'refused')"
+_IS_NEW = f"shared = '' AND put_at > :since AND body IS NOT NULL AND ({PENDING} OR state IN {_SETTLED_STATES})"
 _NEW_EVENTS = (
-    "SELECT e.*, r.closed_at, (SELECT max(f.id) FROM events AS f"
-    f" WHERE f.run = e.run AND f.shared = '' AND f.{PENDING}) AS last_of_run"
-    " FROM events AS e LEFT JOIN runs AS r ON r.id = e.run WHERE e.integration = :integration"
-    " AND e.shared = '' AND e.put_at > :since AND e.body IS NOT NULL"
+    f"SELECT *, (SELECT closed_at FROM runs WHERE id = e.run) AS closed_at, (SELECT max(id) FROM events"
+    f" WHERE run = e.run AND {_IS_NEW}) AS last_of_run FROM events AS e WHERE integration = :integration AND {_IS_NEW}"
 )
 # Closed runs of which the shared outbox has every event.
 _CLOSED_RUNS = (
-    "SELECT id FROM runs WHERE integration = ? AND closed_at IS NOT NULL AND shared = 'entered' AND NOT EXISTS"
-    f" (SELECT 1 FROM events WHERE run = runs.id AND shared = '' AND {PENDING})"
+    "SELECT id FROM runs WHERE integration = :integration AND closed_at IS NOT NULL AND shared = 'entered'"
+    f" AND NOT EXISTS (SELECT 1 FROM events WHERE run = runs.id AND {_IS_NEW})"
 )
 _RESULT = "state, settled_at, request_id, http_status, error_code, error"
 
@@ -75,7 +74,7 @@ class Relay:
 
         :raises OutboxError: where one of them cannot be used.
         """
-        while self._enter(f"(e.{PENDING} OR e.state IN {_SETTLED_STATES})") >= _MOST_AT_ONCE:
+        while self._enter(_NEW_EVENTS) >= _MOST_AT_ONCE:
             pass
         self._tell_settled()
         self._ask_settled()
@@ -85,15 +84,15 @@ class Relay:
 
         :raises OutboxError: where one of the two cannot be used.
         """
-        while self._enter(f"e.{PENDING}") >= _MOST_AT_ONCE:
+        while self._enter(f"{_NEW_EVENTS} AND {PENDING}") >= _MOST_AT_ONCE:
             pass
 
-    def _enter(self, condition: str) -> int:
+    def _enter(self, selection: str) -> int:
         local = self._outbox.database
+        values = {"integration": self._integration, "most": _MOST_AT_ONCE, "since": self._outbox.now() - _HISTORY}
         # In this order: what closes a run is stored before its end is.
-        closed = [row["id"] for row in local.rows(_CLOSED_RUNS, (self._integration,))]
-        values = {"integration": self._integration, "most": _MOST_AT_ONCE, "since": self._shared.now() - _HISTORY}
-        events = local.rows(f"{_NEW_EVENTS} AND {condition} ORDER BY e.id LIMIT :most", values)
+        closed = [row["id"] for row in local.rows(_CLOSED_RUNS, values)]
+        events = local.rows(f"{selection} ORDER BY id LIMIT :most", values)
         if not events and not closed:
             return 0
         known = dict.fromkeys(event["run"] for event in events if event["run"] is not None)

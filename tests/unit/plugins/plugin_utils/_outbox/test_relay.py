@@ -157,6 +157,19 @@ def test_a_run_that_had_ended_while_it_was_cut_off_is_said_to_have_ended_so(
     assert len({row[0] for row in moments}) == 2
 
 
+def test_a_run_that_ended_without_the_shared_outbox_is_entered_as_it_ended(first: Node, second: Node) -> None:
+    first.opens()
+    first.exchanges()
+    first.delivers()
+    first.closes()
+    first.delivers_alone()
+    for _ in range(2):
+        first.exchanges()
+    assert first.shared.runs.is_closed("first")
+    assert states(first.shared) == [("Processing", "delivered"), ("Done", "delivered")]
+    assert second.delivers() == []
+
+
 def test_what_was_delivered_without_the_shared_outbox_is_entered_and_not_sent_again(first: Node, clock: Clock) -> None:
     first.opens()
     first.delivers_alone()
