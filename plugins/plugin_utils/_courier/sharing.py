@@ -9,6 +9,7 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
@@ -166,6 +167,12 @@ class Sharing:
                 self._state.notify_all()
         shared.close()
 
+    def _salt(self) -> bytes:
+        try:
+            return self._store.salt
+        except OutboxError:  # its folder cannot be used, and that of the spool is not known yet
+            return secrets.token_bytes(16)
+
     def _connect(self) -> None:
         pause = _RETRY_FIRST
         while True:
@@ -175,7 +182,7 @@ class Sharing:
                     return
             try:
                 self._is_new = True
-                shared: SharedOutbox | None = SharedOutbox.open(self._url, self._connection, self._store.salt)
+                shared: SharedOutbox | None = SharedOutbox.open(self._url, self._connection, self._salt())
                 pause = _RETRY_FIRST
             except Exception as error:  # whatever it is, a later attempt may succeed
                 shared = None

@@ -172,3 +172,11 @@ def test_failures_of_this_node_hold_it_up(used: Sharing, node: Outbox, integrati
     assert isinstance(claim, Claim)
     node.claims.failed(claim, integration, "no way", clock.time, clock.time + 60, None)
     assert used.claim(node, integration, ME, LEASE) == clock.time + 60
+
+
+def test_where_the_folder_of_the_outbox_cannot_be_used_it_is_shared_all_the_same(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with Sharing("postgresql://127.0.0.1/db", CONNECTION, Store(str(tmp_path / "file" / "state"), CONNECTION)) as used:
+        assert used.do(lambda shared: shared.claims.is_waiting(shared.integration)) is False
