@@ -140,7 +140,8 @@ def origins() -> dict[str, str]:
 
 def is_default(option: str, options: Mapping[str, Any]) -> bool:
     """Whether an option has the value that it has where nobody sets it."""
-    return bool(options[option] == _definitions()[option].get("default"))
+    definition = C.config.get_configuration_definition(option, plugin_type="callback", plugin_name=_configured_name())
+    return bool(options[option] == definition.get("default"))
 
 
 def state_dir(options: Mapping[str, Any]) -> str:
