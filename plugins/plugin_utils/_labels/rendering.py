@@ -22,11 +22,11 @@ from ansible.template import Templar
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 try:
-    from ansible.template import is_trusted_as_template as is_trusted
+    from ansible.template import is_trusted_as_template as _is_trusted
 except ImportError:  # ansible-core 2.18 and older mark what is unsafe instead, by its type
     TRUST_IS_TAGGED = False
 
-    def is_trusted(value: object) -> bool:
+    def _is_trusted(value: object) -> bool:
         return True
 
 else:
@@ -214,7 +214,7 @@ class Renderer:
         inputs = None if identity in self._needs_all else self.inputs(raw, lookup)
         if inputs is None:
             return self._with_all(raw, host)
-        if isinstance(raw, str):
+        if isinstance(raw, str) and _is_trusted(raw):
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import substituted
 
             text = substituted(raw, inputs)
@@ -259,7 +259,7 @@ class Renderer:
     def identity(self, value: Any) -> object:
         """A key that equal values share."""
         if value is None or isinstance(value, (str, int, float)):
-            return (type(value), is_trusted(value), value)
+            return (type(value), _is_trusted(value), value)
         if _is_vaulted(value):
             return (type(value), value._ciphertext)
         self._kept[id(value)] = value

@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-
-FLUSH = "ansible-playbook flashcat.flashduty.flush"
 
 
 def listing(state_dir: str, options: Mapping[str, Any], only_look: bool) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
