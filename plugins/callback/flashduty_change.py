@@ -434,15 +434,10 @@ class CallbackModule(CallbackBase):
         self._awaits_change = False
 
     def set_options(self, task_keys: Any = None, var_options: Any = None, direct: Any = None) -> None:
-        """Take the options as ansible-core has them.
+        """Leave them: they are resolved with each play, and what is wrong with one is told there.
 
-        They are resolved anew with each play: what is wrong with one is told there. ansible-core would not load this
-        callback where one with choices is set to nothing.
+        ansible-core would not load this callback where one with choices is set to nothing.
         """
-        try:
-            super().set_options(task_keys=task_keys, var_options=var_options, direct=direct)
-        except Exception:  # of ansible-core's own classes, which differ between its versions
-            pass
 
     def failed(self, method: str, error: Exception) -> None:
         """Tell what went wrong, and what that means."""

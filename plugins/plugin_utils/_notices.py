@@ -14,6 +14,10 @@ from typing import Literal, NamedTuple
 
 Level = Literal["warning", "debug"]
 
+# The playbooks that a notice advises to run.
+FLUSH = "ansible-playbook flashcat.flashduty.flush"
+DOCTOR = "ansible-playbook flashcat.flashduty.doctor"
+
 
 class Notice(NamedTuple):
     """One line for the user.

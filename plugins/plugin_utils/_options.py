@@ -144,7 +144,8 @@ def origins() -> dict[str, str]:
 
 def is_default(option: str, options: Mapping[str, Any]) -> bool:
     """Whether an option has the value that it has where nobody sets it."""
-    return bool(options[option] == _definitions()[option].get("default"))
+    definition = C.config.get_configuration_definition(option, plugin_type="callback", plugin_name=_configured_name())
+    return bool(options[option] == definition.get("default"))
 
 
 def state_dir(options: Mapping[str, Any]) -> str:
@@ -184,29 +185,33 @@ def _definitions() -> Mapping[str, Mapping[str, Any]]:
 
     ansible-core takes an empty value for one: for false, for the current folder, for an invalid choice.
     """
-    emptied = _emptied_in(C.CONFIG_FILE)
+    file = _config_file(C.CONFIG_FILE)
     definitions: dict[str, Mapping[str, Any]] = {}
     for option, definition in C.config.get_configuration_definitions("callback", _configured_name()).items():
         if option not in _EMPTY_IS_A_VALUE:
             env = [entry for entry in definition.get("env", ()) if os.environ.get(entry["name"], "set").strip()]
-            ini = [entry for entry in definition.get("ini", ()) if (entry["section"], entry["key"]) not in emptied]
+            ini = [
+                entry
+                for entry in definition.get("ini", ())
+                if file.get(entry["section"], entry["key"], fallback="set").strip()
+            ]
             definition = {**definition, "env": env, "ini": ini}
         definitions[option] = definition
     C.config.initialize_plugin_configuration_definitions("callback", _WITHOUT_EMPTY, definitions)
     return definitions
 
 
-@functools.lru_cache
-def _emptied_in(path: str | None) -> frozenset[tuple[str, str]]:
-    """The sections and keys of an ansible.cfg that have an empty value."""
+def config_file(path: str | None) -> ConfigParser:
+    """An ansible.cfg as ansible-core reads it; empty where it cannot be read."""
     parser = ConfigParser(inline_comment_prefixes=(";",), interpolation=None)
     try:
         parser.read(path or (), encoding="utf-8")
     except (OSError, UnicodeError, ConfigParserError):  # then ansible-core has not read it either
-        return frozenset()
-    return frozenset(
-        (section, key) for section in parser.sections() for key, value in parser.items(section) if not value.strip()
-    )
+        return ConfigParser()
+    return parser
+
+
+_config_file = functools.lru_cache(config_file)
 
 
 def _is_empty(value: Any) -> bool:

@@ -52,6 +52,26 @@ def test_a_shared_outbox_is_nothing_to_load_beside_the_tasks(control: ControlNod
     assert not {"psycopg", PLUGINS + "plugin_utils._courier.sharing", *outbox} & found
 
 
+# For what few runs have: a job, templates, files of host_vars, another language, plays to come, something to warn of.
+RARE = {
+    *("_labels.expressions", "_labels.file_parts", "_labels.host_by_host", "_labels.later_plays", "_labels.syntax"),
+    *("_run.job", "_run.messages.notices", "_run.messages.zh", "_run.outcome_labels", "_run.preview"),
+    *("_ansible_cfg", "_tasks"),
+}
+
+
+def test_the_start_of_a_run_loads_what_every_run_needs(control: ControlNode) -> None:
+    for name in ("CI", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "BUILDKITE", "JENKINS_URL", "JOB_ID"):
+        control.environment.pop(name, None)
+    control.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    code, output = control.run(control.write("site.yml", PLAY.format(hosts="web1", task=NOTHING)))
+    assert code == 0, output
+    found = _imported(output.partition("TASK [")[0])
+    assert PLUGINS + "plugin_utils._run.run" in found
+    assert PLUGINS + "plugin_utils._outbox.runs" in found
+    assert not {PLUGINS + "plugin_utils." + name for name in RARE} & found
+
+
 def test_a_task_brings_nothing_of_the_callback_but_its_options(control: ControlNode) -> None:
     del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
     control.environment["PYTHONPROFILEIMPORTTIME"] = "1"

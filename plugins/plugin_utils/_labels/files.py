@@ -20,7 +20,6 @@ from ansible import constants as C  # noqa: N812
 from ansible.errors import AnsibleError
 from ansible.inventory.host import Host
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.file_parts import WholeFile, part_with
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import unreadable
 
@@ -127,27 +126,31 @@ class Files:
         elif not any(self._file(folder, host.name) for folder in self._host_vars):
             return []
         else:
-            try:
-                layers = self._whole(host) if names is None else self._of_parts(host, names)
-            except (WholeFile, OSError, AnsibleError):
-                names, layers = None, self._whole(host)
+            parts = None if names is None else self._of_parts(host, names)
+            names, layers = (None, self._whole(host)) if parts is None else (names, parts)
         self._of_host[host.name] = (names, layers)
         return layers
 
     def _whole(self, host: Any) -> list[_Layer]:
         return [layer for place in self._places if (layer := self._read(place, [host]))]
 
-    def _of_parts(self, host: Any, names: Set[str]) -> list[_Layer]:
+    def _of_parts(self, host: Any, names: Set[str]) -> list[_Layer] | None:
+        """From the lines that give these variables; None where more has to be read."""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.file_parts import WholeFile, part_with
+
         layers = []
-        for folder in (folder for place in self._places for folder in place):
-            entry = self._file(folder, host.name)
-            if entry:
-                path = os.path.join(folder, _HOST_VARS, entry)
-                with open(path, "rb") as file:
-                    part = part_with(file.read(), names)
-                if part and part not in self._parts:
-                    self._parts[part] = self._loader.load(part, path)
-                layers += [self._parts[part]] if part else []
+        try:
+            for folder in (folder for place in self._places for folder in place):
+                entry = self._file(folder, host.name)
+                if entry:
+                    path = os.path.join(folder, _HOST_VARS, entry)
+                    with open(path, "rb") as file:
+                        part = part_with(file.read(), names)
+                    if part and part not in self._parts:
+                        self._parts[part] = self._loader.load(part, path)
+                    layers += [self._parts[part]] if part else []
+        except (WholeFile, OSError, AnsibleError):
+            return None
         return layers
 
     def _file(self, folder: str, name: str) -> str | None:

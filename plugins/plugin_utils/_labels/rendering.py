@@ -14,12 +14,10 @@ hosts.
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Final
 
 from ansible.template import Templar
-from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
@@ -36,32 +34,6 @@ else:
 
 MISSING: Final[Any] = object()
 
-# Their value depends on more than the names one can read in the template.
-_UNREADABLE = frozenset({"hostvars", "vars", "varnames", "ansible_facts"})
-_LOOKUPS = frozenset({"lookup", "query", "q"})
-# Lookups that see nothing but their arguments.
-_READABLE_LOOKUPS = frozenset({"env", "file", "ansible.builtin.env", "ansible.builtin.file"})
-# Lookups that read variables which their arguments do not name.
-_VARIABLE_LOOKUPS = frozenset(
-    f"{collection}{name}" for collection in ("", "ansible.builtin.") for name in ("template", "vars", "varnames")
-)
-# Lookups that start nothing, write nothing and ask no network.
-_HARMLESS_LOOKUPS = frozenset(
-    f"{collection}{name}"
-    for collection in ("", "ansible.builtin.")
-    for name in (
-        *("config", "csvfile", "dict", "env", "file", "fileglob", "first_found", "indexed_items", "ini"),
-        *("inventory_hostnames", "items", "list", "nested", "random_choice", "sequence", "subelements", "template"),
-        *("together", "unvault", "vars", "varnames"),
-    )
-)
-_SYNTAX = Environment()
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BARE_NAME = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
-# Text, such as names and IPv4 addresses, that is no template and that no release of ansible-core takes for a number,
-# list or other literal.
-_WORD = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.:/@ -]*[A-Za-z0-9])?|[0-9]+(?:\.[0-9]+){3}(?:[:/][0-9]+)?")
-_CONSTANTS = frozenset({"True", "False", "None"})
 _MARKS = ("{{", "{%", "{#")
 # ansible-core 2.18 and older: what `default(omit)` leaves behind.
 _OMITTED = "__omit_place_holder__"
@@ -97,69 +69,9 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a value that a variable can have")
 
 
-def names_in(template: str, trust_lookups: bool = False) -> frozenset[str] | None:
-    """The variables that a template reads, or None where its syntax does not show them.
-
-    :param trust_lookups: whether lookups that we do not know read no variables but those in their arguments.
-    """
-    if template.startswith("#jinja2:"):
-        return None
-    try:
-        tree = _SYNTAX.parse(template)
-    except TemplateSyntaxError:
-        return None
-    names = [node.name for node in tree.find_all(nodes.Name) if node.ctx == "load"]
-    calls = [plugin for call in tree.find_all(nodes.Call) if (plugin := _plugin_of(call))]
-    readable = [
-        name for name in calls if (name not in _VARIABLE_LOOKUPS if trust_lookups else name in _READABLE_LOOKUPS)
-    ]
-    if _UNREADABLE.intersection(names) or sum(1 for name in names if name in _LOOKUPS) != len(readable):
-        return None
-    return frozenset(names) - _LOOKUPS
-
-
-def _harmless_names(template: str) -> frozenset[str] | None:
-    """The variables that a template names, or None where it has a lookup that may do more than read."""
-    try:
-        tree = _SYNTAX.parse(template)
-    except TemplateSyntaxError:
-        return frozenset()
-    names = [node.name for node in tree.find_all(nodes.Name)]
-    harmless = sum(1 for call in tree.find_all(nodes.Call) if _plugin_of(call) in _HARMLESS_LOOKUPS)
-    return frozenset(names) if sum(1 for name in names if name in _LOOKUPS) == harmless else None
-
-
-def _plugin_of(call: nodes.Call) -> str:
-    """The lookup plugin that a call asks; empty where it is no such call, or does not name it."""
-    if isinstance(call.node, nodes.Name) and call.node.name in _LOOKUPS and call.args:
-        plugin = call.args[0]
-        return str(plugin.value) if isinstance(plugin, nodes.Const) else ""
-    return ""
-
-
 def _is_vaulted(value: Any) -> bool:
     # The class differs between releases of ansible-core and is a Sequence in some; this attribute is in all.
     return hasattr(value, "_ciphertext")
-
-
-def _substituted(template: str, inputs: Mapping[str, Any]) -> str | None:
-    """The most usual templates, names between text, without a template engine: some hundred times faster.
-
-    :returns: None for every other template, and wherever the result could be anything but that very text.
-    """
-    if not _is_trusted(template) or hasattr(template, "__UNSAFE__"):
-        return None
-    parts = _BARE_NAME.split(template)
-    for number in range(1, len(parts), 2):
-        value = inputs.get(parts[number])
-        if isinstance(value, str) and _WORD.fullmatch(value):
-            parts[number] = value
-        elif isinstance(value, int) and not isinstance(value, bool):
-            parts[number] = str(value)
-        else:
-            return None
-    text = "".join(parts)
-    return text if _WORD.fullmatch(text) and text not in _CONSTANTS else None
 
 
 class Renderer:
@@ -207,7 +119,7 @@ class Renderer:
     def inputs(self, raw: Any, lookup: Callable[[str], Any], trust_lookups: bool = False) -> dict[str, Any] | None:
         """The variables that a raw value reads, directly or through others, with their raw values.
 
-        :param trust_lookups: as that of :func:`names_in`.
+        :param trust_lookups: as that of :func:`.syntax.names_in`.
         :returns: None where the templates do not show them.
         """
         found: dict[str, Any] = {}
@@ -216,6 +128,9 @@ class Renderer:
             for template in self._templates(pending.pop()):
                 key = (template, trust_lookups)
                 if key not in self._names:
+                    # Loaded where there is a template.
+                    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import names_in
+
                     self._names[key] = names_in(*key)
                 names = self._names[key]
                 if names is None:
@@ -263,14 +178,18 @@ class Renderer:
             if not pending:
                 return None
             for template in self._templates(pending.pop()):
+                from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import (
+                    harmless_names,
+                    words_in,
+                )
+
                 if template not in self._harmless:
-                    self._harmless[template] = _harmless_names(template)
+                    self._harmless[template] = harmless_names(template)
                 names = self._harmless[template]
                 if names is None:
                     return "it needs a lookup that may do more than read", "它需要的 lookup 可能不只是读取"
                 pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
-                # A variable may be named in a text, too, as in `vars["owner"]`.
-                seen.update(names, self._private & {*_NAME.findall(template)})
+                seen.update(names, self._private & words_in(template))
         return "vars_prompt asks for it without showing it", "其值由 vars_prompt 以不回显方式输入"
 
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
@@ -295,8 +214,10 @@ class Renderer:
         inputs = None if identity in self._needs_all else self.inputs(raw, lookup)
         if inputs is None:
             return self._with_all(raw, host)
-        if isinstance(raw, str):
-            text = _substituted(raw, inputs)
+        if isinstance(raw, str) and _is_trusted(raw):
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import substituted
+
+            text = substituted(raw, inputs)
             if text is not None:
                 return text
         key = (identity, *((name, self.identity(inputs[name])) for name in sorted(inputs)))

@@ -30,10 +30,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.renderi
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LABELS_VARIABLE, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import (
-    manager_without_answers,
-    unreadable,
-)
 
 try:
     from ansible.utils.vars import combine_vars
@@ -48,7 +44,7 @@ PER_HOST_LIMIT = 200
 _EVERY_HOST = ("all", "ungrouped")
 _HOST_MAGIC = frozenset({"inventory_hostname", "inventory_hostname_short", "group_names"})
 # What hosts answer as facts, and what tasks register or set, does not count for these.
-_OPERATOR_ONLY = frozenset({LABELS_VARIABLE})
+OPERATOR_ONLY = frozenset({LABELS_VARIABLE})
 # With `inject_facts_as_vars = false`, what ansible-core gives all the same, even to a host without facts.
 _LOCAL_FACTS = "ansible_local"
 _NO_LOCAL_FACTS: Mapping[str, Any] = {_LOCAL_FACTS: {}}
@@ -87,7 +83,9 @@ def targets(
             raise _import_error
         found = _Play(play, names, written, notices, limit, frozenset(compared)).targets(hosts)
     except Exception as error:
-        found = _host_by_host(play, hosts, names, written, notices, limit, frozenset(compared), error)
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_by_host import host_by_host
+
+        found = host_by_host(play, hosts, names, written, notices, limit, frozenset(compared), error)
     return _parted(found, compared)
 
 
@@ -182,7 +180,7 @@ class _Play:
             limit,
             notices,
             written,
-            _asked_privately(play),
+            asked_privately(play),
         )
         self._fact_hosts = self._hosts_with_facts()
         self._group_sets: dict[tuple[str, ...], _GroupSet] = {}
@@ -238,7 +236,7 @@ class _Play:
         key = tuple([group.name for group in groups])
         if key not in self._group_sets:
             entries = self._files.of_groups(groups)
-            group_set = self._group_sets[key] = _GroupSet(_group_names(host), entries)
+            group_set = self._group_sets[key] = _GroupSet(group_names(host), entries)
             group_set.picked.update(self._pick(self.defaults, host, self._not_written))
             for layer in (layer for entry in entries for layer in entry):
                 if id(layer) not in self._picks:
@@ -402,7 +400,7 @@ class _Play:
         """Which role defaults the play's vars_files set again: to the same value, it does not distinguish them."""
         if not defaults or not self._play.get_vars_files():
             return frozenset()
-        return {name for name in self._manager.get_vars(play=_without_roles(self._play)) if name in defaults}
+        return {name for name in self._manager.get_vars(play=without_roles(self._play)) if name in defaults}
 
     def _pick_all(self, layers: Iterable[_Layer]) -> dict[str, Any]:
         picked: dict[str, Any] = {}
@@ -466,9 +464,9 @@ class _HostView:
 
 def _of_answers(layer: _Layer) -> _Layer:
     """What counts of what a host has answered, or tasks have registered or set for it."""
-    if _OPERATOR_ONLY.isdisjoint(layer):
+    if OPERATOR_ONLY.isdisjoint(layer):
         return layer
-    return {name: value for name, value in layer.items() if name not in _OPERATOR_ONLY}
+    return {name: value for name, value in layer.items() if name not in OPERATOR_ONLY}
 
 
 def _combined(layers: Iterable[_Layer]) -> dict[str, Any]:
@@ -488,80 +486,6 @@ def _nothing(name: str) -> Any:
     return MISSING
 
 
-def _host_by_host(
-    play: Any,
-    hosts: Sequence[Any],
-    names: Sequence[str],
-    written: frozenset[str],
-    notices: Notices,
-    limit: int,
-    compared: frozenset[str],
-    reason: Exception,
-) -> list[TargetHost]:
-    """Asks ansible-core for all variables of at most ``limit`` hosts, of as many different groups as possible."""
-    seen: set[tuple[str, ...]] = set()
-    of_new_groups: list[Any] = []
-    others: list[Any] = []
-    for host in hosts:
-        key = _group_names(host)
-        (others if key in seen else of_new_groups).append(host)
-        seen.add(key)
-    asked = [*of_new_groups, *others][:limit]
-    why = f"{type(reason).__name__}: {reason}".splitlines()[0]
-    if len(asked) < len(hosts):
-        notices.warning(
-            f"labels: variables of {len(asked)} of {len(hosts)} hosts were read, reading all takes too long ({why})",
-            subject="host by host",
-            chinese=f"labels：只读取了 {len(hosts)} 台主机中 {len(asked)} 台的变量，全部读取耗时过长（{why}）",
-        )
-    else:
-        notices.debug(f"labels: variables are looked up host by host ({why})", subject="host by host")
-    values: dict[str, _Layer] = {}
-    for host in asked:
-        try:
-            values[host.name] = _of_one_host(play, host, names, written, notices, compared)
-        except Exception as error:
-            unreadable(notices, host.name, error)
-    # Of hosts that were not asked, those in the same groups are taken for alike.
-    unknown = {_group_names(host): dict.fromkeys(compared, _group_names(host)) for host in hosts}
-    return [
-        TargetHost(host.name, _group_names(host), values.get(host.name, unknown[_group_names(host)])) for host in hosts
-    ]
-
-
-def _of_one_host(
-    play: Any,
-    host: Any,
-    names: Sequence[str],
-    written: frozenset[str],
-    notices: Notices,
-    compared: frozenset[str],
-) -> _Layer:
-    variables = play.get_variable_manager().get_vars(play=play, host=host)
-    renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written, _asked_privately(play))
-
-    def lookup(name: str) -> Any:
-        return variables.get(name, MISSING)
-
-    found = {name: variables[name] for name in names if name in variables}
-    without_answers = manager_without_answers(play.get_variable_manager())
-    if not _OPERATOR_ONLY.isdisjoint(found):
-        found.update(_restricted(found, _OPERATOR_ONLY, without_answers.get_vars(play=play, host=host)))
-    if not written.isdisjoint(found):
-        without_answers._vars_cache = {}
-        found.update(_restricted(found, written, without_answers.get_vars(play=_without_roles(play), host=host)))
-    values = {
-        name: host.name if name in compared else renderer.render(name, raw, lookup, host)
-        for name, raw in found.items()
-        if raw is not MISSING
-    }
-    return {name: value for name, value in values.items() if value is not MISSING}
-
-
-def _restricted(found: _Layer, names: Set[str], variables: _Layer) -> dict[str, Any]:
-    return {name: variables.get(name, MISSING) for name in names & found.keys()}
-
-
 def _with_vars(play: Any, variables: _Layer) -> Any:
     """The play as it would be with these variables below its own."""
     if not variables:
@@ -571,17 +495,17 @@ def _with_vars(play: Any, variables: _Layer) -> Any:
     return copied
 
 
-def _without_roles(play: Any) -> Any:
+def without_roles(play: Any) -> Any:
     copied = copy.copy(play)
     copied.roles = []
     return copied
 
 
-def _asked_privately(play: Any) -> frozenset[str]:
+def asked_privately(play: Any) -> frozenset[str]:
     """The variables that the play asks for without showing what is typed."""
     asked = (entry for entry in play.vars_prompt if str(entry.get("private", True)).lower() not in BOOLEANS_FALSE)
     return frozenset(str(entry["name"]) for entry in asked)
 
 
-def _group_names(host: Any) -> tuple[str, ...]:
+def group_names(host: Any) -> tuple[str, ...]:
     return tuple(group.name for group in host.get_groups() if group.name not in _EVERY_HOST)

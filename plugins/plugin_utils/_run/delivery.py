@@ -17,7 +17,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import CourierClient
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import DOCTOR, FLUSH, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
@@ -27,10 +27,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store i
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import RetryState
 
-FLUSH = "ansible-playbook flashcat.flashduty.flush"
 # Seconds; what another integration has begun since may be on its way.
 _OTHERS_OLDER_THAN = 600.0
-DOCTOR = "ansible-playbook flashcat.flashduty.doctor"
 
 
 class EventSink(Protocol):

@@ -28,7 +28,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome im
     Outcome,
     RunResult,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import outcome_labels
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 
 _TITLE_MAX = 256
@@ -74,6 +73,8 @@ class Events:
 
         :param is_whole: whether a change of the scope ``run`` is the whole run; otherwise its own hosts decide.
         """
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import outcome_labels
+
         settings = self._settings
         is_run = settings.scope == "run" and is_whole
         hosts = [*(result.hosts if is_run else change.hosts)]

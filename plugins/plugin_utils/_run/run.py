@@ -44,13 +44,13 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signal
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import ReadOnce
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import NO_SQLITE, OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import set_current_runs
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, EventSink, RunDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress

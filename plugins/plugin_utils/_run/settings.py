@@ -27,7 +27,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import (
     RunContext,
     generated_change_key,
-    key_within_job,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import messages_in
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
@@ -102,6 +101,8 @@ class Settings(NamedTuple):
         built_in = {**labels_of(sources, os.getcwd()), **built_in, **where.labels}
         key = _rendered_key(options["change_key"], template, notices)
         if not key and where.change_key is not None:
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.job import key_within_job
+
             key = key_within_job(
                 where.change_key,
                 arguments.get("args") or (playbook,),

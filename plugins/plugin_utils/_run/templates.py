@@ -15,11 +15,7 @@ from typing import Any
 from ansible.template import Templar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import (
-    TRUST_IS_TAGGED,
-    names_in,
-    plain,
-)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import TRUST_IS_TAGGED, plain
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 RUN_VARIABLE = "flashduty_run"
@@ -59,6 +55,10 @@ class PlayTexts:
     @property
     def variable_names(self) -> tuple[str, ...]:
         """The variables that the templates read, as far as their syntax shows."""
+        if not self._templates:
+            return ()
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import names_in
+
         names: set[str] = set()
         for template in self._templates.values():
             names |= (names_in(template) if isinstance(template, str) else None) or frozenset()

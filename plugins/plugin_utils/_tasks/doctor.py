@@ -39,6 +39,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
     requests_is_missing,
     try_fifo,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     FILE_NAME,
     NO_SQLITE,
@@ -52,7 +53,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import turned_off, unknown_names
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import (
     Counted,

@@ -12,8 +12,6 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Collection, Iterator, Mapping
-from configparser import ConfigParser
-from configparser import Error as ConfigParserError
 from typing import Any
 
 from ansible import constants as C  # noqa: N812
@@ -62,9 +60,5 @@ def _unknown(kind: str, name: str, known: Collection[str], **where: Any) -> Foun
 
 
 def _keys_of_section(path: str | None) -> set[str]:
-    parser = ConfigParser(inline_comment_prefixes=(";",), interpolation=None)
-    try:
-        parser.read(path or (), encoding="utf-8")
-    except (OSError, UnicodeError, ConfigParserError):  # then ansible-core has not read it either
-        return set()
+    parser = _options.config_file(path)
     return {*parser.options(_SECTION)} - {*parser.defaults()} if parser.has_section(_SECTION) else set()

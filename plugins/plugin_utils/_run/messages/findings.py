@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-FLUSH = "ansible-playbook flashcat.flashduty.flush"
-
 
 class Text(NamedTuple):
     """What is said of one thing in one language.

@@ -17,9 +17,9 @@ from ansible.template import Templar
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import (
     MISSING,
     Renderer,
-    names_in,
     plain,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import names_in
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 try:

@@ -11,7 +11,6 @@ import os
 import pwd
 import re
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from hypothesis import strategies as st
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import (
     RunContext,
     generated_change_key,
-    key_within_job,
 )
 
 GITHUB = {
@@ -339,59 +337,3 @@ def test_a_generated_key_is_readable() -> None:
 
 def test_generated_keys_of_one_second_differ() -> None:
     assert len({generated_change_key(0, "c1") for _number in range(128)}) == 128
-
-
-def _key(
-    *playbooks: str,
-    inventories: tuple[str, ...] = ("hosts,",),
-    limit: str | None = None,
-    pattern: str = "all",
-    **environ: str,
-) -> str:
-    return key_within_job("gitlab/shop/7/deploy", playbooks, inventories, limit, [[pattern]], environ)
-
-
-def test_each_run_of_a_job_has_its_own_key_which_a_retry_has_too() -> None:
-    runs: list[Callable[[], str]] = [
-        lambda: _key("site.yml"),
-        lambda: _key("dc1/site.yml"),
-        lambda: _key("dc2/site.yml"),
-        lambda: _key("site.yml", "db.yml"),
-        lambda: _key("site.yml", inventories=("prod.ini",)),
-        lambda: _key("site.yml", inventories=("dr.ini",)),
-        lambda: _key("site.yml", inventories=("prod.ini", "dr.ini")),
-        lambda: _key("site.yml", limit="web:&prod"),
-        lambda: _key("site.yml", limit="db"),
-        lambda: _key("site.yml", limit="x" * 100),
-        lambda: _key("site.yml", limit="x" * 101),
-        lambda: _key("site.yml", pattern="dc1"),
-    ]
-    keys = [run() for run in runs]
-    assert len(set(keys)) == len(runs)
-    assert keys == [run() for run in runs]
-    assert re.fullmatch("gitlab/shop/7/deploy/site.yml-[0-9a-f]{8}", keys[0])
-    assert re.fullmatch("gitlab/shop/7/deploy/site.yml@db-[0-9a-f]{8}", keys[8])
-    assert max(map(len, keys)) < 100
-
-
-@pytest.mark.parametrize("known_by", ["the job", "git", "nothing"])
-def test_a_retry_in_another_folder_has_the_same_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_by: str
-) -> None:
-    keys = []
-    for runner in ("a", "b"):
-        for place in ("dc1", "dc2"):
-            folder = tmp_path / runner / place
-            folder.mkdir(parents=True)
-            for name in ("site.yml", "hosts"):
-                (folder / name).touch()
-        if known_by == "git":
-            (tmp_path / runner / ".git").mkdir()
-        environ = {"CI_PROJECT_DIR": str(tmp_path / runner)} if known_by == "the job" else {}
-        for place in ("dc1", "dc2"):
-            monkeypatch.chdir(tmp_path / runner / place)
-            # As ansible-core has them: the playbook as it was given, the inventory with its whole path.
-            keys.append(_key("site.yml", inventories=(str(tmp_path / runner / place / "hosts"),), **environ))
-    assert len({*keys}) == (4 if known_by == "nothing" else 2)
-    assert keys[0] != keys[1]
-    assert (keys[:2] == keys[2:]) == (known_by != "nothing")

@@ -21,13 +21,13 @@ from outboxes import LEASE, ME, event
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, SCHEMA_VERSION
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import FLUSH, RunDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import RunDelivery
 from flashduty_sandbox.receiver import Receiver
 
 RUN = "the run"

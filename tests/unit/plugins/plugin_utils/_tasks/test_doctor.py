@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,10 +21,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
@@ -38,11 +39,13 @@ LACKS_TITLE = {
     "retry": False,
 }
 BAD_KEY = {**LACKS_TITLE, "message": "integration_key is invalid"}
+_import_problem = functools.cache(reader.import_problem)
 
 
 @pytest.fixture(autouse=True)
 def _probed_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The API is asked from this process, not from one of its own."""
+    """The API is asked from this process, and whether ``requests`` can be imported once for all tests."""
+    monkeypatch.setattr(reader, "import_problem", _import_problem)
     monkeypatch.setattr(reader, "ask", lambda _question, connection, _values: probe(connection))
 
 
@@ -370,6 +373,7 @@ def test_requests_that_cannot_be_imported_is_told(
 ) -> None:
     (tmp_path / "requests.py").write_text("raise AttributeError('of another time')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(reader, "import_problem", _import_problem.__wrapped__)
     found = warned(examined(), "requests")
     assert (found.state, "AttributeError: of another time" in found.text) == ("fail", True)
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import os
 import re
@@ -52,6 +53,8 @@ db
 flashduty_integration_key=key-of-the-web-team
 """
 OTHER_KEY = "key-of-the-db-team"
+# That takes a process, whose answer is the same for all tests.
+_import_problem = functools.cache(reader.import_problem)
 
 
 class Scene:
@@ -64,6 +67,7 @@ class Scene:
         self.arguments: dict[str, Any] = {}
         for name in [name for name in os.environ if name.startswith("FLASHDUTY_")]:
             monkeypatch.delenv(name)
+        monkeypatch.setattr(reader, "import_problem", _import_problem)
         monkeypatch.setattr(reader, "ask", lambda _question, connection, _values: probe(connection))
         self.configured("[defaults]\ncallbacks_enabled = flashcat.flashduty.flashduty_change\n")
 
