@@ -23,7 +23,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.postgres import NAMESPACE, PostgresDatabase
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Counted, Found, found
 
 # Seconds.
