@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, OUTBOX_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, failure
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.outbox_listing import listing
 
@@ -22,7 +24,8 @@ class ActionModule(TaskAction):
         _unused, given = self.validate_argument_spec({**OUTBOX_OPTIONS, **CONNECTION_OPTIONS})
         options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
         try:
-            result.update(listing(_options.state_dir(options), given, bool(self._task.check_mode)))
+            language = language_of(str(options["language"]), os.environ)
+            result.update(listing(_options.state_dir(options), given, bool(self._task.check_mode), language))
         except (OutboxError, OSError) as error:
             result.update(failure(error))
         return result

@@ -17,7 +17,15 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import Database, again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
 
-STATES = ("waiting", "sending", "delivered", "refused", "expired", "held")
+# Each with its name in Chinese.
+STATES = {
+    "waiting": "等待中",
+    "sending": "发送中",
+    "delivered": "已送达",
+    "refused": "被拒绝",
+    "expired": "已放弃",
+    "held": "暂缓中",
+}
 
 
 class ListedEvent(NamedTuple):
@@ -44,13 +52,17 @@ class ListedEvent(NamedTuple):
     http_status: int | None
     error: str | None
 
-    def line(self) -> str:
-        """For people."""
+    def line(self, language: str = "en") -> str:
+        """For people.
+
+        :param language: en or zh.
+        """
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.event_time))
-        said = f": {self.error}" if self.error and self.state != "delivered" else ""
+        state, colon = (STATES[self.state], "：") if language == "zh" else (f"{self.state:<9}", ": ")
+        said = f"{colon}{self.error}" if self.error and self.state != "delivered" else ""
         request = f", request_id {self.request_id}" if self.request_id else ""
         title = f" {self.title}" if self.title else ""
-        return f"{when}  {self.state:<9}  {self.change_status:<10}  {self.change_key}{title} [{self.id}{request}]{said}"
+        return f"{when}  {state}  {self.change_status:<10}  {self.change_key}{title} [{self.id}{request}]{said}"
 
 
 class Listing:

@@ -9,11 +9,13 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import KINDS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 
 _SHOWN_HOSTS = 5
 _COUNTED = {
@@ -28,7 +30,7 @@ _ORIGINS = {
     "the task": "任务",
     "the defaults": "默认值",
     "the usual authorities": "通用证书机构",
-    "no callback": "没有 callback",
+    "no callback": "无",
 }
 
 
@@ -84,10 +86,14 @@ class Found(NamedTuple):
             if isinstance(value, (Origin, Counted))
             else value.text(language)
             if isinstance(value, LeftOver)
+            else in_chinese(value)
+            if language == "zh" and name in ("problem", "said")
             else value
             for name, value in self.values.items()
         }
         text, advice = (part.format_map(values) for part in (known.zh if language == "zh" else known.en))
+        # A path stands apart from Chinese words, another Chinese word does not.
+        text = re.sub("(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", text)
         text = f"{self.whose}: {text}" if self.whose else text
         return Finding(known.check, known.state, text, advice, self.kind)
 

@@ -169,7 +169,7 @@ class Flush:
         try:
             return stale_events(self._stale, self._find, time.time(), in_use), None
         except ReadingFailed as error:
-            return [], f"Flashduty cannot be asked for stale changes: {error}"
+            return [], notice(self._language, "stale-unknown", reason=error)
 
     @staticmethod
     def _result(

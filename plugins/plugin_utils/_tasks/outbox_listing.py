@@ -16,15 +16,17 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import FLUSH
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 
-FLUSH = "ansible-playbook flashcat.flashduty.flush"
 
-
-def listing(state_dir: str, options: Mapping[str, Any], only_look: bool) -> dict[str, Any]:
+def listing(state_dir: str, options: Mapping[str, Any], only_look: bool, language: str = "en") -> dict[str, Any]:
     """What the task returns.
 
     :param options: the task's options.
     :param only_look: whether nothing may be changed.
+    :param language: of the lines, en or zh.
     :raises OutboxError: where the outbox cannot be read.
     """
     require_sqlite()
@@ -44,9 +46,9 @@ def listing(state_dir: str, options: Mapping[str, Any], only_look: bool) -> dict
                     options["limit"], options.get("state") or STATES, options.get("change_key")
                 )
     events = sorted(events, key=lambda event: event.stored_at, reverse=True)[: options["limit"]]
-    lines = [event.line() for event in events] or [f"There are no such events in {state_dir}."]
+    lines = [_line(event, language) for event in events] or [notice(language, "outbox-none", folder=state_dir)]
     if found["resend"]:
-        lines.append(f"{len(found['resend'])} refused events wait again. Deliver now: {FLUSH}")
+        lines.append(notice(language, "outbox-resent", count=len(found["resend"]), flush=FLUSH))
     result = {
         "changed": bool(found["resend"] or found["drop"]),
         "resent": found["resend"],
@@ -57,8 +59,11 @@ def listing(state_dir: str, options: Mapping[str, Any], only_look: bool) -> dict
     missing = [uid for name in asked for uid in asked[name] if uid not in found[name]]
     if missing:
         result["failed"] = True
-        result["msg"] = (
-            f"{state_dir} holds no refused event {', '.join(missing)} whose text is kept. The ids are in brackets in"
-            " the lines that state=refused shows"
-        )
+        result["msg"] = notice(language, "outbox-unknown-id", folder=state_dir, ids=", ".join(missing))
     return result
+
+
+def _line(event: ListedEvent, language: str) -> str:
+    if language == "zh" and event.error:
+        event = event._replace(error=in_chinese(event.error))
+    return event.line(language)

@@ -65,7 +65,7 @@ KINDS: Mapping[str, Kind] = {
         ("{versions}", "本 collection 测试到 ansible-core 2.21"),
     ),
     "requests": _ok("requests", "requests {version}", "requests {version}"),
-    "requests-missing": _fail("requests", ("{problem}", ""), ("缺少 Python 库 requests：{problem}", "")),
+    "requests-missing": _fail("requests", ("{problem}", ""), ("{problem}", "")),
     "requests-broken": _fail(
         "requests",
         ("requests {version} does not work: {problem}", "{python} -m pip install --force-reinstall requests"),
@@ -97,7 +97,7 @@ KINDS: Mapping[str, Kind] = {
             "Add it to callbacks_enabled in the section [defaults] of {file}: {callback}",
         ),
         (
-            "未启用，运行不会上报；{origin} 中有 {names}",
+            "未启用，运行不会上报；{origin} 启用的是：{names}",
             "把它加入 {file} 中 [defaults] 的 callbacks_enabled：{callback}",
         ),
     ),

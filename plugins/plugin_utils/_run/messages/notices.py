@@ -92,12 +92,6 @@ NOTICES: Mapping[str, Text] = {
         "what runs on {hosts} is not reported to Flashduty: {problem}",
         "{hosts} 上的运行没有上报到 Flashduty：{problem}",
     ),
-    "no-key": Text(
-        "integration_key: no integration key is set. Set one of push_url (the Push URL as the Flashduty console shows"
-        " it), integration_key or integration_key_file, for example by the environment variable FLASHDUTY_PUSH_URL",
-        "没有设置集成密钥。请设置 push_url（Flashduty 控制台显示的推送地址）、integration_key 或"
-        " integration_key_file 之一，例如用环境变量 FLASHDUTY_PUSH_URL",
-    ),
     "settings-kept": Text(
         "a play is reported with the settings of the one before it: {problem}",
         "有 play 沿用了前一个 play 的设置：{problem}",
@@ -162,6 +156,33 @@ NOTICES: Mapping[str, Text] = {
         "ansible-core prints $REDACTED$ for what a vault held; the value itself would be sent",
         "ansible-core 对 vault 中的值显示 $REDACTED$；实际会发送值本身",
     ),
+    "remote-state-unknown": Text(
+        "Flashduty cannot be asked for the state of change {key}: {reason}. What this machine has reported counts"
+        " instead. Check app_key, or leave it out",
+        "无法向 Flashduty 查询变更 {key} 的状态：{reason}。改为以本机上报过的内容为准。请检查 app_key，或者不设置它",
+    ),
+    "stale-unknown": Text(
+        "Flashduty cannot be asked for stale changes: {reason}", "无法向 Flashduty 查询长时间未关闭的变更：{reason}"
+    ),
+    "not-reported-off": Text("not reported: flashduty_enabled is false", "没有上报：flashduty_enabled 为 false"),
+    "not-reported-yet": Text(
+        "not reported: nothing has changed yet, so there is no change to report to",
+        "没有上报：目前还没有任何改动，没有可以上报到的变更",
+    ),
+    "part-not-open": Text(
+        "change {change_key} is not open in this run of ansible-playbook: no host has started it, or it was closed",
+        "变更 {change_key} 在本次 ansible-playbook 运行中没有打开：没有主机开始它，或者它已被关闭",
+    ),
+    "outbox-none": Text("There are no such events in {folder}.", "{folder} 中没有符合条件的事件。"),
+    "outbox-resent": Text(
+        "{count} refused events wait again. Deliver now: {flush}",
+        "{count} 个被拒绝的事件已重新等待发送。立即发送：{flush}",
+    ),
+    "outbox-unknown-id": Text(
+        "{folder} holds no refused event {ids} whose text is kept. The ids are in brackets in the lines that"
+        " state=refused shows",
+        "{folder} 中没有保留正文的被拒绝事件 {ids}。state=refused 列出的各行中，方括号里就是事件的 ID",
+    ),
     "failed-at-task": Text("task {task} ({module})", "任务「{task}」（{module}）"),
     "failed-at-no-log": Text("a task with no_log", "启用了 no_log 的任务"),
     "failed-with": Text("{where}: {message}", "{where}：{message}"),
@@ -172,6 +193,10 @@ NOTICES: Mapping[str, Text] = {
 }
 
 
+# The values that say why.
+_REASONS = ("reason", "problem", "nobody")
+
+
 def notice(language: str, name: str, **values: Any) -> str:
     """A text with these values.
 
@@ -179,4 +204,8 @@ def notice(language: str, name: str, **values: Any) -> str:
     :param name: one of :data:`NOTICES`.
     """
     text = NOTICES[name]
-    return (text.zh if language == "zh" else text.en).format_map(values)
+    if language != "zh":
+        return text.en.format_map(values)
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
+
+    return text.zh.format_map({**values, **{why: in_chinese(values[why]) for why in _REASONS if why in values}})
