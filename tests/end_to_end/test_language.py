@@ -191,6 +191,13 @@ def test_the_playbook_report(chinese: ControlNode) -> None:
         assert (code, expected in "".join(output.split())) == (2, True), output
 
 
+def test_a_playbook_is_content_with_an_ansible_cfg_that_says_nothing_of_a_language(control: ControlNode) -> None:
+    for text in ("[defaults]\nforks = 7\n", "[callback_flashduty_change]\nprogress = none\n"):
+        control.environment["ANSIBLE_CONFIG"] = control.write("ansible.cfg", text)
+        code, output = control.run(DOCTOR)
+        assert (code, "No check failed." in output) == (0, True), output
+
+
 @pytest.mark.parametrize("where", ["variable", "ansible.cfg"])
 def test_a_playbook_takes_the_language_from_where_the_callback_does(chinese: ControlNode, where: str) -> None:
     del chinese.environment["FLASHDUTY_LANGUAGE"]
