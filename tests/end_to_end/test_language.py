@@ -128,6 +128,7 @@ def test_a_refused_event_a_missing_key_and_a_preview(chinese: ControlNode) -> No
     code, output = chinese.run(site)
     assert code == 0
     assert "Flashduty 预览" in output
+    assert "# env 的值推断自主机组名 env_prod" in output
     assert "nothing is sent" not in output
 
 
@@ -209,6 +210,7 @@ def test_a_playbook_takes_the_language_from_where_the_callback_does(chinese: Con
         chinese.environment["ANSIBLE_CONFIG"] = config
     code, output = chinese.run(DOCTOR, *more)
     assert (code, "没有未通过的检查" in output) == (0, True), output
+    assert "env=prod，推断自主机组名 env_prod" in output
     del chinese.environment["FLASHDUTY_PUSH_URL"]
     code, output = chinese.run(DOCTOR, *more)
     assert (code, "1项检查未通过" in "".join(output.split())) == (2, True), output

@@ -20,9 +20,23 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.r
 _SHOWN_HOSTS = 5
 _COUNTED = {
     "event": "{} 个事件",
-    "run": "{} 个运行",
+    "run": "{} 次运行",
     "damaged file": "{} 个损坏的文件",
     "host": "{} 台主机",
+}
+_CHECKS = {
+    "versions": "版本",
+    "configuration": "配置文件",
+    "reports": "上报",
+    "settings": "设置",
+    "permissions": "权限",
+    "integration key": "集成密钥",
+    "proxy": "代理",
+    "clock": "时钟",
+    "key": "密钥验证",
+    "app key": "APP Key",
+    "labels": "标签",
+    "outbox": "发件箱",
 }
 _ORIGINS = {
     "the environment variable ": "环境变量 ",
@@ -48,11 +62,15 @@ class Finding(NamedTuple):
     advice: str = ""
     kind: str = ""
 
-    def line(self) -> str:
-        """For people."""
+    def line(self, language: str = "en") -> str:
+        """For people.
+
+        :param language: en or zh.
+        """
+        check = f"{_CHECKS.get(self.check, self.check)}：" if language == "zh" else f"{self.check}: "
         # Chinese has a full stop of its own.
         stop = "。" if self.advice[:1] > "\u2e80" else ". "
-        return f"{self.state:<4}  {self.check}: {self.text}{stop + self.advice if self.advice else ''}"
+        return f"{self.state:<4}  {check}{self.text}{stop + self.advice if self.advice else ''}"
 
 
 class Found(NamedTuple):
@@ -87,7 +105,7 @@ class Found(NamedTuple):
             else value.text(language)
             if isinstance(value, LeftOver)
             else in_chinese(value)
-            if language == "zh" and name in ("problem", "said")
+            if language == "zh" and name in ("problem", "said", "origin")
             else value
             for name, value in self.values.items()
         }

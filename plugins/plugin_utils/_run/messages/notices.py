@@ -52,20 +52,20 @@ NOTICES: Mapping[str, Text] = {
     "nobody-delivers": Text(
         "{events} not delivered ({nobody}), kept in {folder};"
         " nothing delivers now. Once that is repaired, the next run does, or: {flush}",
-        "{events}未送达（{nobody}），保存在 {folder}；目前没有进程发送。修复后由下一次运行发送，或者执行：{flush}",
+        "{events}未送达（{nobody}），保存在 {folder}；目前没有进程发送。修复之后，下一次运行会发送，或者执行：{flush}",
     ),
     "not-delivered-yet": Text(
         "{events} not delivered yet ({reason}), kept in {folder};"
         " delivery continues in the background, unless the end of this job stops it, and with the next run, or now:"
         " {flush}",
-        "{events}尚未送达（{reason}），保存在 {folder}；除非随作业一起结束，后台会继续发送，下一次运行也会发送，"
-        "或者立即执行：{flush}",
+        "{events}尚未送达（{reason}），保存在 {folder}；后台会继续发送，除非进程随作业一起结束；下一次运行也会发送。"
+        "要立即发送，请执行：{flush}",
     ),
     "not-delivered-in-container": Text(
         "{events} not delivered yet ({reason}), kept in {folder}; nothing delivers once ansible-playbook, the first"
         " process of its container, has ended. Where that folder outlives it, the next run does, or: {flush}",
         "{events}尚未送达（{reason}），保存在 {folder}；ansible-playbook 是容器的第一个进程，它结束后不再有进程发送。"
-        "如果该目录在容器之后仍然存在，由下一次运行发送，或者执行：{flush}",
+        "如果容器结束后该目录还在，下一次运行会发送，或者执行：{flush}",
     ),
     "given-up": Text(
         "{events} given up: {reason}. Their changes may be shown as in progress for"
@@ -86,7 +86,7 @@ NOTICES: Mapping[str, Text] = {
         "发件箱中有集成 {integration} 的内容，而本次运行没有它的密钥：{what}。如果其密钥仍在使用，请用它执行：{flush}。"
         "如果其密钥已被替换，请让此集成接管：{flush} -e adopt={integration}",
     ),
-    "courier-not-started": Text("the courier cannot be started: {problem}", "无法启动 courier：{problem}"),
+    "courier-not-started": Text("the courier cannot be started: {problem}", "无法启动投递进程（courier）：{problem}"),
     "not-reported": Text("this run is not reported to Flashduty: {problem}", "本次运行没有上报到 Flashduty：{problem}"),
     "hosts-not-reported": Text(
         "what runs on {hosts} is not reported to Flashduty: {problem}",
@@ -97,7 +97,7 @@ NOTICES: Mapping[str, Text] = {
         "有 play 沿用了前一个 play 的设置：{problem}",
     ),
     "end-left": Text(
-        "the end of this run is left to the courier: {problem}", "本次运行的结束由 courier 上报：{problem}"
+        "the end of this run is left to the courier: {problem}", "本次运行的结束由投递进程（courier）上报：{problem}"
     ),
     "something-missing": Text(
         "something is missing from what is reported; the run's end is reported all the same ({where})",
@@ -146,7 +146,7 @@ NOTICES: Mapping[str, Text] = {
     "no-answer": Text("no answer", "没有响应"),
     "stale": Text(
         "Never closed by its run: nothing was heard of it since {heard}, for {hours} h {minutes} min. Closed by flush.",
-        "其运行从未关闭该变更：自 {heard} 起 {hours} 小时 {minutes} 分没有消息。由 flush 关闭。",
+        "所属的运行没有关闭该变更：自 {heard} 起已有 {hours} 小时 {minutes} 分没有消息。由 flush 关闭。",
     ),
     "preview-heading": Text(
         "Flashduty preview: this would be sent now; nothing is sent, nothing is stored",
@@ -156,6 +156,7 @@ NOTICES: Mapping[str, Text] = {
         "ansible-core prints $REDACTED$ for what a vault held; the value itself would be sent",
         "ansible-core 对 vault 中的值显示 $REDACTED$；实际会发送值本身",
     ),
+    "env-guessed": Text("env was guessed from {reason}", "env 的值推断自{reason}"),
     "remote-state-unknown": Text(
         "Flashduty cannot be asked for the state of change {key}: {reason}. What this machine has reported counts"
         " instead. Check app_key, or leave it out",

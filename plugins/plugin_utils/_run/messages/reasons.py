@@ -33,6 +33,9 @@ _REASONS = {
     r"HTTP (\d+), an answer that is not Flashduty's: .*": rf"HTTP \1，不是 Flashduty 的响应：{_WHO_ANSWERED}",
     r"no thread can be started for the request": "无法启动发送请求的线程",
     r"more than (\S+) events were waiting": r"等待的事件超过 \1 个",
+    r"names of groups: (.*); the path of the inventory": r"主机组名 \1，以及 inventory 的路径",
+    r"names of groups: (.*)": r"主机组名 \1",
+    r"the path of the inventory": " inventory 的路径",
     r"the outbox was replaced meanwhile": "发件箱在此期间被替换",
     r"the Python package requests is missing for (.*), install it with: (.*)": (
         r"\1 缺少 Python 包 requests，请安装：\2"
