@@ -38,6 +38,8 @@ NAVIGATION = (
 )
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 _FENCED = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
+# Between Chinese characters a browser shows a line's end as a blank.
+_CHINESE_BREAK = re.compile(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n *(?=[\u4e00-\u9fff])")
 _LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
 
@@ -107,7 +109,10 @@ def _staged(language: _Language, page: str) -> str:
     # A badge would be loaded from a network.
     text = re.sub(rf"!\[([^\]]*)\]\((?:{REPOSITORY}/actions|https://img.shields.io)/[^)]*\)", r"\1", text)
     # Every second piece is a block of code.
-    pieces = [piece if number % 2 else _LINK.sub(link, piece) for number, piece in enumerate(_FENCED.split(text))]
+    pieces = [
+        piece if number % 2 else _LINK.sub(link, _CHINESE_BREAK.sub("", piece))
+        for number, piece in enumerate(_FENCED.split(text))
+    ]
     return "".join(pieces) + (language.navigation() if page == "README" else "")
 
 

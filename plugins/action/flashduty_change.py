@@ -10,6 +10,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_runs
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     REPORT_ERRORS,
@@ -43,11 +44,9 @@ class ActionModule(TaskAction):
             run = self._joined(options, where, task_host(task_vars or {}))
             result.update(self._reported(options, where, run))
         except TurnedOff as off:
-            result.update(changed=False, msg=f"not reported: {off}")
+            result.update(changed=False, msg=str(off))
         except NothingToJoin:
-            result.update(
-                changed=False, msg="not reported: nothing has changed yet, so there is no change to report to"
-            )
+            result.update(changed=False, msg=notice(where.language, "not-reported-yet"))
         except REPORT_ERRORS as error:
             result.update(failure(error))
         if not self._task.diff:

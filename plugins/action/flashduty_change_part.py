@@ -84,7 +84,7 @@ class ActionModule(TaskAction):
                 result.update(report.end(part, _pending_hosts(options, variables)))
             result["warnings"] = report.warnings
         except TurnedOff as off:
-            result.update(changed=False, msg=f"not reported: {off}")
+            result.update(changed=False, msg=str(off))
         except REPORT_ERRORS as error:
             result.update(failure(error))
         if not self._task.diff:

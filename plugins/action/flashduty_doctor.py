@@ -32,7 +32,7 @@ class ActionModule(TaskAction):
             options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
         except InvalidConnection as error:
             # The rest hangs on this one.
-            return {**result, **_told([found("setting-invalid", problem=error).said(_language())], str)}
+            return {**result, **_told([found("setting-invalid", problem=error).said(_language())], str, _language())}
         origins = dict(_options.origins())
         for name in options:
             if given.get(name) is not None:
@@ -44,7 +44,8 @@ class ActionModule(TaskAction):
             *examine(options, origins, {*(task_vars or {})}, inventory),
             *guessed_env(self._task.get_play(), options),
         ]
-        return {**result, **_told(findings, _redaction(options, inventory.connections))}
+        language = language_of(str(options["language"]), os.environ)
+        return {**result, **_told(findings, _redaction(options, inventory.connections), language)}
 
 
 def _language() -> str:
@@ -52,12 +53,12 @@ def _language() -> str:
     return language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
 
 
-def _told(findings: Sequence[Finding], redact: Callable[[str], str]) -> dict[str, Any]:
+def _told(findings: Sequence[Finding], redact: Callable[[str], str], language: str) -> dict[str, Any]:
     return {
         "changed": False,
         "healthy": all(finding.state != "fail" for finding in findings),
         "findings": [{name: redact(value) for name, value in finding._asdict().items()} for finding in findings],
-        "lines": [redact(finding.line()) for finding in findings],
+        "lines": [redact(finding.line(language)) for finding in findings],
     }
 
 

@@ -301,7 +301,7 @@ options:
     description:
       - The language of the default texts, of warnings, and of what this collection's tasks say, English or Chinese.
         With V(auto), Chinese where the first that is set of E(LC_ALL), E(LC_MESSAGES) and E(LANG) begins with C(zh),
-        otherwise English.
+        otherwise English. Errors of options are in English, as Ansible's own are.
     type: str
     choices: [auto, en, zh]
     default: auto

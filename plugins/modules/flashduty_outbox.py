@@ -77,7 +77,7 @@ events:
   type: list
   elements: dict
 lines:
-  description: The same as lines of text.
+  description: The same as lines of text, in the language that is set.
   returned: success
   type: list
   elements: str

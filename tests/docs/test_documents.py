@@ -141,6 +141,15 @@ def test_a_guide_has_a_page_in_each_language_and_each_links_to_the_other_at_its_
 
 
 @pytest.mark.parametrize("name", TRANSLATED)
+def test_bold_text_is_shown_bold(name: str) -> None:
+    # Markdown takes ** between punctuation and a letter for plain text where it should end or begin bold text.
+    for inside in re.findall(r"\*\*([^*\n]+)\*\*(?=\w)", _prose(name)):
+        assert re.search(r"\w$", inside), inside
+    for inside in re.findall(r"(?<=\w)\*\*([^*\n]+)\*\*", _prose(name)):
+        assert re.match(r"\w", inside), inside
+
+
+@pytest.mark.parametrize("name", TRANSLATED)
 def test_a_chinese_page_leads_to_the_chinese_pages(name: str) -> None:
     others = {_target(name, link)[0] for link in _links(name)[1:]}
     assert not {twin for other in others if (twin := other.replace(".md", ".zh-CN.md")) in TRANSLATED}

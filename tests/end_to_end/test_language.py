@@ -13,7 +13,8 @@ import signal
 import pytest
 from control_node import PATIENCE, ControlNode
 
-FLUSH = "flashcat.flashduty.flush"
+DOCTOR, FLUSH = "flashcat.flashduty.doctor", "flashcat.flashduty.flush"
+OUTBOX, REPORT = "flashcat.flashduty.outbox", "flashcat.flashduty.report"
 # Five words in a row, none of which is a name, a path or a part of a command.
 SENTENCE = re.compile(r"(?:\b[A-Za-z]{2,} ){4}[a-z]{2,}\b")
 COMMAND = re.compile(r"ansible-playbook \S+( -\S+ \S+)*")
@@ -99,7 +100,7 @@ def test_the_warnings_of_an_outage_and_what_flush_says(chinese: ControlNode) -> 
     site = chinese.write("site.yml", CHANGES)
     code, output = chinese.run(site)
     assert code == 0
-    assert "2个事件尚未送达" in "".join(output.split())
+    assert "2个事件尚未送达（" in "".join(output.split())
     warned = output
     code, output = chinese.run(FLUSH, "-e", "flush_wait=1")
     assert code == 2
@@ -121,10 +122,13 @@ def test_a_refused_event_a_missing_key_and_a_preview(chinese: ControlNode) -> No
     code, output = chinese.run(site)
     assert code == 0
     assert "本次运行没有上报到Flashduty：没有设置集成密钥" in "".join(output.split())
+    code, output = chinese.run(chinese.write("task.yml", LEFT_OPEN))
+    assert (code, "没有设置集成密钥。请设置push_url" in "".join(output.split())) == (2, True), output
     chinese.environment["FLASHDUTY_PREVIEW"] = "1"
     code, output = chinese.run(site)
     assert code == 0
     assert "Flashduty 预览" in output
+    assert "# env 的值推断自主机组名 env_prod" in output
     assert "nothing is sent" not in output
 
 
@@ -150,3 +154,76 @@ def test_what_is_wrong_with_settings(chinese: ControlNode) -> None:
         assert text in said, text
     for text in ("is left out", "at its default", "cannot be used", "goes on"):
         assert text not in output
+
+
+def test_the_playbook_outbox(chinese: ControlNode) -> None:
+    code, output = chinese.run(OUTBOX)
+    assert (code, "中没有符合条件的事件" in output) == (0, True), output
+    chinese.receiver.faults.set("status", status=400, message="labels: too many")
+    assert chinese.run(chinese.write("site.yml", CHANGES))[0] == 0
+    chinese.receiver.faults.clear()
+    code, output = chinese.run(OUTBOX, "-e", "outbox_state=refused")
+    lines = re.findall(r'"\d{4}-\d\d-\d\d [^"]*"', output)
+    assert [re.search("  被拒绝  (Done|Processing) .*]：.*labels: too many", line) is not None for line in lines] == [
+        True
+    ] * 2
+    ids = ",".join(re.findall(r"\[(\w+)", "".join(lines)))
+    code, output = chinese.run(OUTBOX, "-e", f"resend={ids}")
+    assert (code, f"2 个被拒绝的事件已重新等待发送。立即发送：ansible-playbook {FLUSH}" in output) == (0, True), output
+    code, output = chinese.run(OUTBOX, "-e", "drop=0123456789")
+    assert (code, "没有保留正文的被拒绝事件0123456789" in "".join(output.split())) == (2, True), output
+
+
+def test_the_playbook_report(chinese: ControlNode) -> None:
+    options = ("-e", "change_key=CHG-9 change_status=Done title=x")
+    for more, expected in (
+        (["--check"], "仅检查，没有发送"),
+        ([], "Flashduty 已接收，request_id "),
+        ([], "没有需要发送的内容，与上一个事件相同"),
+    ):
+        code, output = chinese.run(REPORT, *more, *options)
+        assert (code, f"CHG-9 为 Done：{expected}" in output) == (0, True), output
+    for wrong, expected in (
+        ("change_key=CHG-9 change_status=Done", "缺少title：请用-etitle=...设置"),
+        ("change_key=CHG-9 change_status=Done title=Two words", "没有读到：'words'"),
+        ("report_for=nowhere", "report_for必须是inventory中的主机或主机组"),
+    ):
+        code, output = chinese.run(REPORT, "-e", wrong)
+        assert (code, expected in "".join(output.split())) == (2, True), output
+
+
+def test_a_playbook_is_content_with_an_ansible_cfg_that_says_nothing_of_a_language(control: ControlNode) -> None:
+    for text in ("[defaults]\nforks = 7\n", "[callback_flashduty_change]\nprogress = none\n"):
+        control.environment["ANSIBLE_CONFIG"] = control.write("ansible.cfg", text)
+        code, output = control.run(DOCTOR)
+        assert (code, "No check failed." in output) == (0, True), output
+
+
+@pytest.mark.parametrize("where", ["variable", "ansible.cfg"])
+def test_a_playbook_takes_the_language_from_where_the_callback_does(chinese: ControlNode, where: str) -> None:
+    del chinese.environment["FLASHDUTY_LANGUAGE"]
+    more = []
+    if where == "variable":
+        more = ["-e", "flashduty_language=zh"]
+    else:
+        config = chinese.write("ansible.cfg", "[callback_flashduty_change]\nlanguage = zh\n")
+        chinese.environment["ANSIBLE_CONFIG"] = config
+    code, output = chinese.run(DOCTOR, *more)
+    assert (code, "没有未通过的检查" in output) == (0, True), output
+    assert "env=prod，推断自主机组名 env_prod" in output
+    del chinese.environment["FLASHDUTY_PUSH_URL"]
+    code, output = chinese.run(DOCTOR, *more)
+    assert (code, "1项检查未通过" in "".join(output.split())) == (2, True), output
+
+
+def test_the_state_at_flashduty_that_cannot_be_read(chinese: ControlNode) -> None:
+    chinese.environment["FLASHDUTY_APP_KEY"] = "wrong"
+    code, output = chinese.run(REPORT, "-e", "change_key=CHG-9 change_status=Done title=x")
+    assert (code, "无法向Flashduty查询变更CHG-9的状态：" in "".join(output.split())) == (0, True), output
+
+
+def test_the_playbook_sandbox(chinese: ControlNode) -> None:
+    code, output = chinese.run("flashcat.flashduty.sandbox", "--check", "-e", "sandbox_port=0")
+    assert code == 0
+    for text in ("（已启动，检查模式）", "推送地址：启动时生成", "每个 shell 中执行：", "查看变更："):
+        assert text in output, output

@@ -20,7 +20,15 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integra
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
 
-STATES = ("waiting", "sending", "delivered", "refused", "expired", "held")
+# Each with its name in Chinese.
+STATES = {
+    "waiting": "等待中",
+    "sending": "发送中",
+    "delivered": "已送达",
+    "refused": "被拒绝",
+    "expired": "已放弃",
+    "held": "暂缓中",
+}
 
 
 class ListedEvent(NamedTuple):
@@ -49,15 +57,19 @@ class ListedEvent(NamedTuple):
     error: str | None
     node: str
 
-    def line(self) -> str:
-        """For people."""
+    def line(self, language: str = "en") -> str:
+        """For people.
+
+        :param language: en or zh.
+        """
         when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.event_time))
-        said = f": {self.error}" if self.error and self.state != "delivered" else ""
+        state, colon = (STATES[self.state], "：") if language == "zh" else (f"{self.state:<9}", ": ")
+        said = f"{colon}{self.error}" if self.error and self.state != "delivered" else ""
         request = f", request_id {self.request_id}" if self.request_id else ""
         node = f", node {self.node}" if self.node else ""
         title = f" {self.title}" if self.title else ""
         known = f"[{self.id}{request}{node}]"
-        return f"{when}  {self.state:<9}  {self.change_status:<10}  {self.change_key}{title} {known}{said}"
+        return f"{when}  {state}  {self.change_status:<10}  {self.change_key}{title} {known}{said}"
 
 
 class Listing:

@@ -44,7 +44,7 @@ class EventSink(Protocol):
     def put(self, events: Sequence[ChangeEvent]) -> None:
         """Events of changes that begin or go on."""
 
-    def remark(self, text: str) -> None:
+    def remark(self, name: str, reason: str) -> None:
         """A line about these events for whoever looks at them."""
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
@@ -121,7 +121,7 @@ class RunDelivery:
             if waiting:
                 self._wake_courier()
 
-    def remark(self, text: str) -> None:
+    def remark(self, name: str, reason: str) -> None:
         """Nobody looks at them."""
 
     def close(self, events: Sequence[ChangeEvent]) -> None:

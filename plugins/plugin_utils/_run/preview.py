@@ -95,9 +95,9 @@ class Preview:
         for event in events:
             show(self._display, event.to_dict(), self._language)
 
-    def remark(self, text: str) -> None:
+    def remark(self, name: str, reason: str) -> None:
         """A line about the events before it, as a comment of theirs."""
-        self._display.display(f"# {text}", stderr=not _output_is_for_people())
+        self._display.display(f"# {notice(self._language, name, reason=reason)}", stderr=not _output_is_for_people())
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run."""

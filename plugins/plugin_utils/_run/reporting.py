@@ -78,7 +78,7 @@ class Reporting:
             raise
         self._beginning = []
         for origin in sorted({change.expected.env_origin() for change in new} - {""}):
-            self.sink.remark(f"env was guessed from {origin}")
+            self.sink.remark("env-guessed", origin)
         return events
 
     def close(self, last_event: Callable[[Events, Change], ChangeEvent]) -> None:

@@ -331,7 +331,7 @@ class Run:
             except InvalidConnection as error:
                 if options is not None:
                     self._is_parted = self._is_parted or not is_whole
-                    problem = self._said("no-key") if isinstance(error, MissingKey) else str(error)
+                    problem = str(error)
                     self._refuse(problem, () if is_whole and not self._reportings else part_hosts)
                 continue
             if reporting is not None:

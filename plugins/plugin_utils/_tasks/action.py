@@ -35,6 +35,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of, messages_in
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import (
     CourierDelivery,
     DelegatedDelivery,
@@ -88,10 +90,7 @@ _options.prepare()
 
 
 class TurnedOff(Exception):
-    """Reports are turned off by the option ``enabled``."""
-
-    def __init__(self) -> None:
-        super().__init__("flashduty_enabled is false")
+    """Reports are turned off by the option ``enabled``; the text says so in the language that is set."""
 
 
 class TaskConnection:
@@ -124,11 +123,16 @@ class TaskConnection:
             options = {**options, **{name: action._task.args.get(name) for name in (_KEY_FILE, *_FILES_THERE)}}
         self._options = _options.with_task_options(_options.of_task(action, task_vars), options)
         if reporting and not self._options["enabled"]:
-            raise TurnedOff
+            raise TurnedOff(notice(self.language, "not-reported-off"))
         self.preview = bool(self._options["preview"])
         self.outcome_labels = bool(self._options["outcome_labels"])
         self._key_file = str(options.get(_KEY_FILE) or "") if action.runs_elsewhere else ""
-        self.connection = self._connection_of(reading)
+        try:
+            self.connection = self._connection_of(reading)
+        except InvalidConnection as error:
+            if self.language == "zh":
+                error.args = (in_chinese(error),)
+            raise
 
     def _connection_of(self, reading: bool) -> Connection:
         options = self._options
@@ -194,7 +198,7 @@ class TaskConnection:
         if self.connection.app_key is None:
             return None
         # This folder lives as long as the run, and all its workers see it.
-        return RemoteState(self.connection, self.find, os.path.join(C.DEFAULT_LOCAL_TMP, "flashduty"))
+        return RemoteState(self.connection, self.find, os.path.join(C.DEFAULT_LOCAL_TMP, "flashduty"), self.language)
 
     def _execute(self, module: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         result: Mapping[str, Any] = self._action._execute_module(

@@ -9,19 +9,35 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import KINDS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 
 _SHOWN_HOSTS = 5
 _COUNTED = {
     "event": "{} 个事件",
-    "run": "{} 个运行",
+    "run": "{} 次运行",
     "damaged file": "{} 个损坏的文件",
     "host": "{} 台主机",
     "node": "{} 个节点",
+}
+_CHECKS = {
+    "versions": "版本",
+    "configuration": "配置文件",
+    "reports": "上报",
+    "settings": "设置",
+    "permissions": "权限",
+    "integration key": "集成密钥",
+    "proxy": "代理",
+    "clock": "时钟",
+    "key": "密钥验证",
+    "app key": "APP Key",
+    "labels": "标签",
+    "outbox": "发件箱",
 }
 _ORIGINS = {
     "the environment variable ": "环境变量 ",
@@ -29,7 +45,7 @@ _ORIGINS = {
     "the task": "任务",
     "the defaults": "默认值",
     "the usual authorities": "通用证书机构",
-    "no callback": "没有 callback",
+    "no callback": "无",
 }
 
 
@@ -47,11 +63,15 @@ class Finding(NamedTuple):
     advice: str = ""
     kind: str = ""
 
-    def line(self) -> str:
-        """For people."""
+    def line(self, language: str = "en") -> str:
+        """For people.
+
+        :param language: en or zh.
+        """
+        check = f"{_CHECKS.get(self.check, self.check)}：" if language == "zh" else f"{self.check}: "
         # Chinese has a full stop of its own.
         stop = "。" if self.advice[:1] > "\u2e80" else ". "
-        return f"{self.state:<4}  {self.check}: {self.text}{stop + self.advice if self.advice else ''}"
+        return f"{self.state:<4}  {check}{self.text}{stop + self.advice if self.advice else ''}"
 
 
 class Found(NamedTuple):
@@ -85,10 +105,14 @@ class Found(NamedTuple):
             if isinstance(value, (Origin, Counted))
             else value.text(language)
             if isinstance(value, LeftOver)
+            else in_chinese(value)
+            if language == "zh" and name in ("problem", "said", "origin")
             else value
             for name, value in self.values.items()
         }
         text, advice = (part.format_map(values) for part in (known.zh if language == "zh" else known.en))
+        # A path stands apart from Chinese words, another Chinese word does not.
+        text = re.sub("(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", text)
         text = f"{self.whose}: {text}" if self.whose else text
         return Finding(known.check, known.state, text, advice, self.kind)
 

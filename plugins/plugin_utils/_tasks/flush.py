@@ -224,7 +224,7 @@ class Flush:
         try:
             return stale_events(self._stale, self._find, time.time(), in_use), None
         except ReadingFailed as error:
-            return [], f"stale changes cannot be read from Flashduty: {error}"
+            return [], notice(self._language, "stale-unknown", reason=error)
 
     @staticmethod
     def _result(

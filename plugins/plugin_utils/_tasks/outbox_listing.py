@@ -19,6 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 
 
 def listing(
@@ -29,7 +30,7 @@ def listing(
     :param options: the task's options.
     :param only_look: whether nothing may be changed.
     :param connection: tells where the shared outbox is.
-    :param language: of the warnings, en or zh.
+    :param language: of the lines and warnings, en or zh.
     :raises OutboxError: where the outbox cannot be read.
     """
     require_sqlite()
@@ -62,9 +63,9 @@ def listing(
             with Outbox(folder, create=False) as outbox:
                 look_into(outbox)
     events = sorted(listed.values(), key=lambda event: event.stored_at, reverse=True)[: options["limit"]]
-    lines = [event.line() for event in events] or [f"There are no such events in {state_dir}."]
+    lines = [_line(event, language) for event in events] or [notice(language, "outbox-none", folder=state_dir)]
     if found["resend"]:
-        lines.append(f"{len(found['resend'])} refused events wait again. Deliver now: {FLUSH}")
+        lines.append(notice(language, "outbox-resent", count=len(found["resend"]), flush=FLUSH))
     result = {
         "changed": bool(found["resend"] or found["drop"]),
         "resent": [*found["resend"]],
@@ -76,8 +77,11 @@ def listing(
     missing = [uid for name in asked for uid in asked[name] if uid not in found[name]]
     if missing:
         result["failed"] = True
-        result["msg"] = (
-            f"{state_dir} holds no refused event {', '.join(missing)} whose text is kept. The ids are in brackets in"
-            " the lines that state=refused shows"
-        )
+        result["msg"] = notice(language, "outbox-unknown-id", folder=state_dir, ids=", ".join(missing))
     return result
+
+
+def _line(event: ListedEvent, language: str) -> str:
+    if language == "zh" and event.error:
+        event = event._replace(error=in_chinese(event.error))
+    return event.line(language)

@@ -29,6 +29,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import without_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 
 # Seconds for which an answer, and what has been delivered since, is taken for Flashduty's present state.
 _FRESH = 10.0
@@ -42,12 +43,14 @@ class RemoteState:
 
     :param find: asks Flashduty.
     :param folder: where answers are kept for the tasks that run at the same time; None keeps none.
+    :param language: of warnings, en or zh.
     """
 
-    def __init__(self, connection: Connection, find: Find, folder: str | None) -> None:
+    def __init__(self, connection: Connection, find: Find, folder: str | None, language: str = "en") -> None:
         self._connection = connection
         self._find = find
         self._folder = folder
+        self._language = language
         self.warnings: list[str] = []
 
     @contextmanager
@@ -91,10 +94,7 @@ class RemoteState:
         try:
             changes = self._find(query).changes
         except ReadingFailed as error:
-            self.warnings.append(
-                f"the state of change {key} cannot be read from Flashduty: {error}. The state that this machine"
-                " reported last is used instead. Check app_key, or leave it out"
-            )
+            self.warnings.append(notice(self._language, "remote-state-unknown", key=key, reason=error))
         self._keep(key, changes, now)
         return changes, now
 

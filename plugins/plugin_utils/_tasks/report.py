@@ -124,10 +124,7 @@ class Report:
             lambda outbox, integration: outbox.runs.end_part(integration, key, self._process, part, pending_hosts)
         )
         if not ended.is_open:
-            raise ReportFailed(
-                f"change {key} is not open in this run of ansible-playbook: no host has started it, or it was closed",
-                {},
-            )
+            raise ReportFailed(notice(self._language, "part-not-open", change_key=key), {})
         uid = ended.uid
         if uid is None:
             return {"changed": False, "change_key": key, "change_status": "Processing"}

@@ -63,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
         ("{versions}", "本 collection 测试到 ansible-core 2.22"),
     ),
     "requests": _ok("requests", "requests {version}", "requests {version}"),
-    "requests-missing": _fail("requests", ("{problem}", ""), ("缺少 Python 库 requests：{problem}", "")),
+    "requests-missing": _fail("requests", ("{problem}", ""), ("{problem}", "")),
     "requests-broken": _fail(
         "requests",
         ("requests {version} does not work: {problem}", "{python} -m pip install --force-reinstall requests"),
@@ -95,7 +95,7 @@ KINDS: Mapping[str, Kind] = {
             "Add it to callbacks_enabled in the section [defaults] of {file}: {callback}",
         ),
         (
-            "未启用，运行不会上报；{origin} 中有 {names}",
+            "未启用，运行不会上报；{origin} 启用的是：{names}",
             "把它加入 {file} 中 [defaults] 的 callbacks_enabled：{callback}",
         ),
     ),
@@ -203,7 +203,7 @@ KINDS: Mapping[str, Kind] = {
     "api-not-asked": _fail(
         "API",
         ("{url} could not be tested: {problem}", "Repair that, and run the doctor again"),
-        ("无法询问 {url}：{problem}", "修复后再检查一次"),
+        ("无法检查 {url}：{problem}", "修复后再检查一次"),
     ),
     "api-no-answer": _fail(
         "API",
@@ -237,7 +237,7 @@ KINDS: Mapping[str, Kind] = {
             "the API does not send its time, so the clock of this machine cannot be checked",
             "Make sure that NTP sets this machine's clock",
         ),
-        ("API 没有返回时间，无法与本机比较", "请确认本机时钟由 NTP 校准"),
+        ("API 没有返回时间，无法与本机时钟比较", "请确认本机时钟由 NTP 校准"),
     ),
     "clock-ahead": _fail(
         "clock",
@@ -245,7 +245,7 @@ KINDS: Mapping[str, Kind] = {
             "{seconds:.0f} s ahead of the API, which refuses events from the future",
             "Let NTP set this machine's clock",
         ),
-        ("比 API 快 {seconds:.0f} 秒：事件看起来来自未来，会被拒绝", "请用 NTP 校准本机时钟"),
+        ("比 API 快 {seconds:.0f} 秒：事件时间会在将来，Flashduty 会拒绝", "请用 NTP 校准本机时钟"),
     ),
     "clock-behind": _warn(
         "clock",
@@ -255,12 +255,12 @@ KINDS: Mapping[str, Kind] = {
     "key": _ok(
         "key",
         "accepted: the API rejects a made-up key, and not yours",
-        "已被接受：用编造的密钥时 API 拒绝该密钥，用你的则不拒绝",
+        "有效：API 拒绝了编造的密钥，没有拒绝你的密钥",
     ),
     "key-wrong": _fail(
         "key",
         ("{said}", "Copy the Push URL of a change integration from the Flashduty console again"),
-        ("密钥不对，API 的回答：{said}", "请重新从 Flashduty 控制台复制变更集成的推送地址"),
+        ("密钥不对，API 的响应：{said}", "请重新从 Flashduty 控制台复制变更集成的推送地址"),
     ),
     "key-unknown": _warn(
         "key",
@@ -269,39 +269,39 @@ KINDS: Mapping[str, Kind] = {
             "To be sure, report a change: ansible-playbook flashcat.flashduty.report",
         ),
         (
-            "API 对你的密钥和编造的密钥回答相同，不上报变更就无法判断",
+            "API 对你的密钥和编造的密钥响应相同，不上报变更就无法判断",
             "要确认，请上报一个：ansible-playbook flashcat.flashduty.report",
         ),
     ),
     "key-not-flashduty": _fail(
         "key",
         ("{said}", "Check api_url and proxies: the answer is not Flashduty's"),
-        ("回答：{said}", "请检查 api_url 和代理：回答的不是 Flashduty"),
+        ("响应：{said}", "请检查 api_url 和代理：响应的不是 Flashduty"),
     ),
     "key-not-bought": _fail(
         "key",
         ("{said}", "The account has not bought the product"),
-        ("API 的回答：{said}", "该账户没有购买此产品"),
+        ("API 的响应：{said}", "该账户没有购买此产品"),
     ),
     "key-no-license": _fail(
         "key",
         ("{said}", "The account has no licence left"),
-        ("API 的回答：{said}", "该账户没有可用的许可"),
+        ("API 的响应：{said}", "该账户没有可用的许可"),
     ),
     "key-refused": _fail(
         "key",
         ("{said}", "Check the integration in the Flashduty console"),
-        ("API 的回答：{said}", "请在 Flashduty 控制台检查该集成"),
+        ("API 的响应：{said}", "请在 Flashduty 控制台检查该集成"),
     ),
-    "key-not-now": _warn("key", ("{said}", "Try again in a minute"), ("API 的回答：{said}", "请一分钟后再试")),
-    "app-key-none": _ok("app key", "not set; it is needed only to read changes", "没有设置；只有读取变更时才需要"),
-    "app-key": _ok("app key", "changes can be read", "可以读取变更"),
+    "key-not-now": _warn("key", ("{said}", "Try again in a minute"), ("API 的响应：{said}", "请一分钟后再试")),
+    "app-key-none": _ok("app key", "not set; it is needed only to read changes", "没有设置；只有查询变更时才需要"),
+    "app-key": _ok("app key", "changes can be read", "可以查询变更"),
     "app-key-refused": _fail(
         "app key",
         ("{said}", "Check it in the Flashduty console, or unset it"),
-        ("API 的回答：{said}", "请在 Flashduty 控制台检查它，或者取消设置"),
+        ("API 的响应：{said}", "请在 Flashduty 控制台检查它，或者取消设置"),
     ),
-    "app-key-not-now": _warn("app key", ("{said}", "Try again in a minute"), ("API 的回答：{said}", "请一分钟后再试")),
+    "app-key-not-now": _warn("app key", ("{said}", "Try again in a minute"), ("API 的响应：{said}", "请一分钟后再试")),
     "outbox-to-be-made": _ok("outbox", "{folder} will be created when it is needed", "需要时会创建 {folder}"),
     "no-sqlite": _fail(
         "outbox",
@@ -311,12 +311,12 @@ KINDS: Mapping[str, Kind] = {
     "env-guessed": _ok(
         "labels",
         "env={env} for the {hosts} hosts of the inventory, guessed from {origin}",
-        "inventory 的 {hosts} 台主机的 env={env}，推断自 {origin}",
+        "inventory 的 {hosts} 台主机的 env={env}，推断自{origin}",
     ),
     "outbox-unsafe": _fail(
         "outbox",
         ("{problem}", "Correct it, or set state_dir to a folder of your own; until then a temporary outbox is used"),
-        ("不安全：{problem}", "改正之前会使用临时发件箱；也可以把 state_dir 设为自己的文件夹"),
+        ("不安全：{problem}", "改正之前会使用备用发件箱；也可以把 state_dir 设为自己的文件夹"),
     ),
     "outbox-not-makeable": _fail(
         "outbox",
@@ -382,17 +382,17 @@ KINDS: Mapping[str, Kind] = {
     "outbox-spool": _warn(
         "outbox",
         ("events that could not be stored in it are in {folder}", "Deliver them: {flush}"),
-        ("它未能接收的内容在 {folder} 中", "发送：{flush}"),
+        ("发件箱不可用期间，事件存入了备用发件箱 {folder}", "发送：{flush}"),
     ),
     "outbox-unreadable": _warn(
         "outbox",
         ("{path} cannot be read: {problem}", "The next run sets a damaged file aside"),
-        ("无法读取 {path}：{problem}", "下一次运行会把损坏的文件放到一边"),
+        ("无法读取 {path}：{problem}", "下一次运行会另存损坏的文件，并保存可读的内容"),
     ),
     "outbox-set-aside": _warn(
         "outbox",
         ("{files} set aside in {folder}", "What could be read was saved; the files can be deleted"),
-        ("{folder} 中有 {files}被放到一边", "可读的内容已保存，可以随意删除这些文件"),
+        ("{folder} 中另存了 {files}", "可读的内容已保存，可以随意删除这些文件"),
     ),
     "psycopg-missing": _fail(
         "shared outbox",

@@ -60,20 +60,20 @@ NOTICES: Mapping[str, Text] = {
     "nobody-delivers": Text(
         "{events} not delivered ({nobody}), kept in {folder};"
         " nothing delivers now. Once that is repaired, the next run does, or: {flush}",
-        "{events}未送达（{nobody}），保存在 {folder}；目前没有进程发送。修复后由下一次运行发送，或者执行：{flush}",
+        "{events}未送达（{nobody}），保存在 {folder}；目前没有进程发送。修复之后，下一次运行会发送，或者执行：{flush}",
     ),
     "not-delivered-yet": Text(
         "{events} not delivered yet ({reason}), kept in {folder};"
         " delivery continues in the background, unless the end of this job stops it, and with the next run, or now:"
         " {flush}",
-        "{events}尚未送达（{reason}），保存在 {folder}；除非随作业一起结束，后台会继续发送，下一次运行也会发送，"
-        "或者立即执行：{flush}",
+        "{events}尚未送达（{reason}），保存在 {folder}；后台会继续发送，除非进程随作业一起结束；下一次运行也会发送。"
+        "要立即发送，请执行：{flush}",
     ),
     "not-delivered-in-container": Text(
         "{events} not delivered yet ({reason}), kept in {folder}; nothing delivers once ansible-playbook, the first"
         " process of its container, has ended. Where that folder outlives it, the next run does, or: {flush}",
         "{events}尚未送达（{reason}），保存在 {folder}；ansible-playbook 是容器的第一个进程，它结束后不再有进程发送。"
-        "如果该目录在容器之后仍然存在，由下一次运行发送，或者执行：{flush}",
+        "如果容器结束后该目录还在，下一次运行会发送，或者执行：{flush}",
     ),
     "given-up": Text(
         "{events} given up: {reason}. Their changes may stay in progress in"
@@ -100,24 +100,18 @@ NOTICES: Mapping[str, Text] = {
         "发件箱中有集成 {integration} 的内容，而本次运行没有它的密钥：{what}。如果其密钥仍在使用，请用它执行：{flush}。"
         "如果其密钥已被替换，请让此集成接管：{flush} -e adopt={integration}",
     ),
-    "courier-not-started": Text("the courier cannot be started: {problem}", "无法启动 courier：{problem}"),
+    "courier-not-started": Text("the courier cannot be started: {problem}", "无法启动投递进程（courier）：{problem}"),
     "not-reported": Text("this run is not reported to Flashduty: {problem}", "本次运行没有上报到 Flashduty：{problem}"),
     "hosts-not-reported": Text(
         "what runs on {hosts} is not reported to Flashduty: {problem}",
         "{hosts} 上的运行没有上报到 Flashduty：{problem}",
-    ),
-    "no-key": Text(
-        "integration_key: no integration key is set. Set one of push_url (the Push URL as the Flashduty console shows"
-        " it), integration_key or integration_key_file, for example by the environment variable FLASHDUTY_PUSH_URL",
-        "没有设置集成密钥。请设置 push_url（Flashduty 控制台显示的推送地址）、integration_key 或"
-        " integration_key_file 之一，例如用环境变量 FLASHDUTY_PUSH_URL",
     ),
     "settings-kept": Text(
         "a play is reported with the settings of the one before it: {problem}",
         "有 play 沿用了前一个 play 的设置：{problem}",
     ),
     "end-left": Text(
-        "the end of this run is left to the courier: {problem}", "本次运行的结束由 courier 上报：{problem}"
+        "the end of this run is left to the courier: {problem}", "本次运行的结束由投递进程（courier）上报：{problem}"
     ),
     "something-missing": Text(
         "after an error, something is missing from what is reported; the final status will still be sent ({where})",
@@ -166,7 +160,7 @@ NOTICES: Mapping[str, Text] = {
     "no-answer": Text("no answer", "没有响应"),
     "stale": Text(
         "Never closed by its run: no event since {heard}, for {hours} h {minutes} min. Closed by flush.",
-        "其运行从未关闭该变更：自 {heard} 起 {hours} 小时 {minutes} 分没有消息。由 flush 关闭。",
+        "所属的运行没有关闭该变更：自 {heard} 起已有 {hours} 小时 {minutes} 分没有消息。由 flush 关闭。",
     ),
     "preview-heading": Text(
         "Flashduty preview: this would be sent now; nothing is sent, nothing is stored",
@@ -175,6 +169,34 @@ NOTICES: Mapping[str, Text] = {
     "preview-masked": Text(
         "ansible-core prints $REDACTED$ for what a vault held; the value itself would be sent",
         "ansible-core 对 vault 中的值显示 $REDACTED$；实际会发送值本身",
+    ),
+    "env-guessed": Text("env was guessed from {reason}", "env 的值推断自{reason}"),
+    "remote-state-unknown": Text(
+        "the state of change {key} cannot be read from Flashduty: {reason}. The state that this machine reported last"
+        " is used instead. Check app_key, or leave it out",
+        "无法向 Flashduty 查询变更 {key} 的状态：{reason}。改为以本机上报过的内容为准。请检查 app_key，或者不设置它",
+    ),
+    "stale-unknown": Text(
+        "stale changes cannot be read from Flashduty: {reason}", "无法向 Flashduty 查询长时间未关闭的变更：{reason}"
+    ),
+    "not-reported-off": Text("not reported: flashduty_enabled is false", "没有上报：flashduty_enabled 为 false"),
+    "not-reported-yet": Text(
+        "not reported: nothing has changed yet, so there is no change to report to",
+        "没有上报：目前还没有任何改动，没有可以上报到的变更",
+    ),
+    "part-not-open": Text(
+        "change {change_key} is not open in this run of ansible-playbook: no host has started it, or it was closed",
+        "变更 {change_key} 在本次 ansible-playbook 运行中没有打开：没有主机开始它，或者它已被关闭",
+    ),
+    "outbox-none": Text("There are no such events in {folder}.", "{folder} 中没有符合条件的事件。"),
+    "outbox-resent": Text(
+        "{count} refused events wait again. Deliver now: {flush}",
+        "{count} 个被拒绝的事件已重新等待发送。立即发送：{flush}",
+    ),
+    "outbox-unknown-id": Text(
+        "{folder} holds no refused event {ids} whose text is kept. The ids are in brackets in the lines that"
+        " state=refused shows",
+        "{folder} 中没有保留正文的被拒绝事件 {ids}。state=refused 列出的各行中，方括号里就是事件的 ID",
     ),
     "failed-at-task": Text("task {task} ({module})", "任务「{task}」（{module}）"),
     "failed-at-no-log": Text("a task with no_log", "启用了 no_log 的任务"),
@@ -186,6 +208,10 @@ NOTICES: Mapping[str, Text] = {
 }
 
 
+# The values that say why.
+_REASONS = ("reason", "problem", "nobody")
+
+
 def notice(language: str, name: str, **values: Any) -> str:
     """A text with these values.
 
@@ -193,4 +219,8 @@ def notice(language: str, name: str, **values: Any) -> str:
     :param name: one of :data:`NOTICES`.
     """
     text = NOTICES[name]
-    return (text.zh if language == "zh" else text.en).format_map(values)
+    if language != "zh":
+        return text.en.format_map(values)
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
+
+    return text.zh.format_map({**values, **{why: in_chinese(values[why]) for why in _REASONS if why in values}})

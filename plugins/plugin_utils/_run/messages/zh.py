@@ -53,7 +53,7 @@ class Chinese(Messages):
         return f"运行中加入的主机：{self._names(hosts)}。"
 
     def narrowed(self, subject: Subject) -> str:
-        parts = (("限定", subject.limit), ("标签", subject.tags), ("跳过的标签", subject.skip_tags))
+        parts = (("限定", subject.limit), ("tags", subject.tags), ("跳过的 tags", subject.skip_tags))
         return "".join(f"{name}：{value}。" for name, value in parts if value)
 
     def origin(self, where: RunContext) -> str:

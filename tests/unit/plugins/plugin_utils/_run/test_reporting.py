@@ -54,8 +54,8 @@ class Sink:
 
     close = put
 
-    def remark(self, text: str) -> None:
-        raise AssertionError(text)
+    def remark(self, name: str, reason: str) -> None:
+        raise AssertionError(name)
 
 
 class Part:

@@ -83,7 +83,7 @@ def test_the_description_of_the_start_stays_true() -> None:
     assert English().on_hosts(["web1"]) == "1 host at the start: web1."
     assert English().narrowed(subject) == "Limit: web1. Tags: deploy. Skipped tags: docs,slow."
     assert Chinese().what(subject) == "Playbook deploy.yml，play：Prepare、Deploy。"
-    assert Chinese().narrowed(subject) == "限定：web1。标签：deploy。跳过的标签：docs,slow。"
+    assert Chinese().narrowed(subject) == "限定：web1。tags：deploy。跳过的 tags：docs,slow。"
 
 
 def test_the_part_of_a_host_or_group_says_so_first() -> None:
