@@ -31,7 +31,7 @@ _HISTORY = 86400.0
 # Seconds by which an event's moment differs at least from that of its storing where a user has given it.
 _BACKDATED = 60.0
 _SETTLED_STATES = "('delivered', 'refused')"
-_IS_NEW = f"shared = '' AND put_at > :since AND body IS NOT NULL AND ({PENDING} OR state IN {_SETTLED_STATES})"
+_IS_NEW = f"shared = '' AND body IS NOT NULL AND ({PENDING} OR (state IN {_SETTLED_STATES} AND put_at > :since))"
 _NEW_EVENTS = (
     f"SELECT *, (SELECT closed_at FROM runs WHERE id = e.run) AS closed_at, (SELECT max(id) FROM events"
     f" WHERE run = e.run AND {_IS_NEW}) AS last_of_run FROM events AS e WHERE integration = :integration AND {_IS_NEW}"
