@@ -220,7 +220,11 @@ class Claims:
         """The event was taken, and whatever had paused the integration is over."""
         with self._database.writing() as transaction:
             self._settle(transaction, claim, "delivered", request_id=request_id)
-            transaction.execute("DELETE FROM pauses WHERE integration = ?", (integration,))
+            # An answer to what was under way says nothing against a 429 that has come to another node since.
+            transaction.execute(
+                "DELETE FROM pauses WHERE integration = ? AND (? = '' OR until <= ?)",
+                (integration, self._node, self._now()),
+            )
 
     def refused(self, claim: Claim, error: str, code: str | None, status: int | None, request_id: str | None) -> None:
         """The event will never be taken: kept, shown once, and out of the way of what is behind it."""
