@@ -55,7 +55,7 @@ def test_what_a_node_left_that_has_vanished_is_seen_and_closed(
     assert code == 0, output
     assert re.search(r"ok shared outbox: 1 node \(\S+ [0-9a-f]{8}\) reported to postgresql://\S+ within a day", text)
     assert ", 1 run in progress" in text
-    assert "1 run ended without a word" in text
+    assert "1 run ended without a final status" in text
     assert database.password not in output
     code, output = node.run(FLUSH, "--check")
     assert (code, "checked only: 0 delivered, 0 waiting, 1 closed" in output) == (0, True), output

@@ -91,7 +91,7 @@ class Outcome(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """An event that Flashduty refused for good, or that was given up."""
+    """An event that Flashduty refused, and would refuse again, or that was given up."""
 
     change_key: str
     change_status: str

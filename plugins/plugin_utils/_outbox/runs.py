@@ -139,7 +139,7 @@ class Runs:
             return closed
 
     def close_vanished(self, run: str, event_time: float | None = None, text: str | None = None) -> int:
-        """Cancel what a run that has gone without a word left open.
+        """Cancel what a run that ended without a final status left open.
 
         :param event_time: when it was last known to be there, Unix seconds; None for the last sign of life in the
             outbox.

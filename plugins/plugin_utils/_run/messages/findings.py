@@ -470,7 +470,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "shared-outbox-vanished-runs": _warn(
         "shared outbox",
-        ("{runs} ended without a word, as {where} shows", "Close their changes: {flush}"),
+        ("{runs} ended without a final status, as {where} shows", "Close their changes: {flush}"),
         ("{where} 显示有 {runs}意外结束", "关闭它们的变更：{flush}"),
     ),
 }

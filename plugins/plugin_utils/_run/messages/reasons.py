@@ -25,7 +25,7 @@ _REASONS = {
     r"no answer: (.*)": r"没有响应：\1",
     r"the host name was not found": "域名无法解析",
     r"the connection was refused": "连接被拒绝",
-    r"the connection broke before the answer came": "收到响应之前连接中断",
+    r"the connection was closed before an answer arrived": "收到响应之前连接中断",
     r"the proxy did not connect: (.*)": r"代理未能连通：\1",
     r"the TLS connection failed: (.*)\. Check ca_path, .*": r"TLS 连接失败：\1。请检查 ca_path，以及中间是否有代理",
     r"HTTP (\d+), a redirect to (\S+), .*": rf"HTTP \1，被重定向到 \2，没有跟随：{_WHO_ANSWERED}",
