@@ -95,7 +95,8 @@ class Events:
     def canceled(self, change: Change, reason: Reason) -> ChangeEvent:
         """The change ends because the run did not come to its end."""
         text = self._settings.described(reason.text)
-        return self._event(change, "Canceled", text, time.time(), labels={"result": reason.result})
+        known = outcome_labels(True, self._outcome.so_far(change.hosts), change.hosts, self._outcome)
+        return self._event(change, "Canceled", text, time.time(), labels={**known, "result": reason.result})
 
     def _event(
         self,
