@@ -142,12 +142,12 @@ class ChangeQuery:
 
     @classmethod
     def by_key(cls, change_key: str, now: float, ahead: float | None = None) -> ChangeQuery:
-        """The question for one change, whatever became of it in the last 29 days.
+        """The question for one change with its events, whatever became of it in the last 29 days.
 
         :param ahead: a moment in the future at which it may start, Unix seconds.
         """
         end = int(max(now, ahead or 0.0)) + _KEY_AHEAD
-        return cls(end - _KEY_WINDOW, end, change_key=change_key, order_by="last_time")
+        return cls(end - _KEY_WINDOW, end, change_key=change_key, include_events=True, order_by="last_time")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ChangeQuery:
@@ -166,6 +166,7 @@ class ChangeQuery:
             "change_key": self.change_key,
             "start_time": str(self.start_time),
             "end_time": str(self.end_time),
+            "include_events": self.include_events,
             "limit": self.limit,
             "orderby": self.order_by,
         }

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from control_node import APP_KEY, ControlNode
+from control_node import APP_KEY, BOTH_MERGES, ControlNode
 
 from flashduty_sandbox.receiver import Receiver
 
@@ -67,6 +67,17 @@ def test_two_control_nodes_agree(nodes: list[ControlNode], receiver: Receiver) -
     assert _changed(one, "Processing", "--check") == 12
     assert _changed(one, "Processing") == 1
     assert [event["body"]["change_status"] for event in receiver.events()] == ["Processing", "Done", "Processing"]
+
+
+@BOTH_MERGES
+def test_what_one_of_them_began_that_was_planned_is_not_begun_again(
+    nodes: list[ControlNode], receiver: Receiver
+) -> None:
+    for status in ("Planned", "Ready", "Processing", "Done"):
+        assert _changed(nodes[0], status, "--limit", "web1") == 1
+        assert _changed(nodes[1], status, "--limit", "web1") == 0
+        assert _changed(nodes[0], status, "--limit", "web1") == 0
+    assert len(receiver.events()) == 4
 
 
 def test_many_hosts_ask_once_or_twice(nodes: list[ControlNode], receiver: Receiver) -> None:

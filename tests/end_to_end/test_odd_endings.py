@@ -23,6 +23,22 @@ ON_A_TERMINAL = WAYS["Ctrl-C"]
 BY_HAND = WAYS["SIGINT"]
 
 
+FAILS_ON_ONE = """
+- name: Deploy
+  hosts: web
+  gather_facts: false
+  tasks:
+    - block:
+        - ansible.builtin.fail:
+      rescue:
+        - ansible.builtin.debug:
+    - name: Migrate
+      ansible.builtin.fail:
+      when: inventory_hostname == "web1"
+    - ansible.builtin.shell: {command}
+"""
+
+
 @pytest.fixture
 def stage(control: ControlNode) -> Iterator[Stage]:
     made = Stage(control)
@@ -107,6 +123,25 @@ def test_an_interruption_that_the_run_survives_is_not_its_end(stage: Stage, end:
     stage.wait_for_close()
     assert stage.check(reason[1:]) == "Canceled"
     assert stage.events()[-1]["labels"]["result"] == reason
+
+
+@pytest.mark.parametrize("scope", ["run", "host"])
+def test_an_interrupted_run_tells_what_had_failed_until_then(stage: Stage, scope: str) -> None:
+    mark, path = stage.mark("task"), stage.control.folder / "fails.yml"
+    path.write_text(FAILS_ON_ONE.format(command=until_told(stage, "task")))
+    stage.control.environment["FLASHDUTY_SCOPE"] = scope
+    run = stage.start(BY_HAND, str(path))
+    stage.wait_until(lambda: mark.exists() and stage.events())
+    run.send(signal.SIGINT)
+    run.wait()
+    stage.is_over()
+    stage.wait_for_close()
+    told = {change["labels"]["host"]: change["labels"] for change in stage.control.receiver.changes()}
+    labels = told["web1" if scope == "host" else "web1,web2"]
+    assert (labels["result"], labels["failed_host"], labels["failed_task"]) == ("interrupted", "web1", "Migrate")
+    assert labels["changed_hosts"] == "0"
+    if scope == "host":
+        assert (told["web2"]["result"], "failed_host" in told["web2"]) == ("interrupted", False)
 
 
 def test_quitting_the_debugger_is_told_as_a_stop(stage: Stage) -> None:

@@ -57,6 +57,8 @@ def test_an_inner_run_does_not_close_what_an_outer_one_still_does(
     assert change["labels"]["host"] == "web1,web2"
     assert change["labels"]["result"] == result
     assert change["labels"].get("failed_host") == (None if command == "true" else "db1")
+    # One host of the outer run, and one of the inner where it succeeds.
+    assert change["labels"]["changed_hosts"] == ("2" if command == "true" else "1")
     assert "2 of 2 hosts ok" in control.last_text()
     assert "of 1 host ok" in control.last_text()
 

@@ -9,9 +9,13 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import LABELS_MAX
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
+    LABEL_VALUE_MAX,
+    LABELS_MAX,
+    shortened,
+)
 
 # The most useful first: where there is no room for all, the last ones go.
 OUTCOME_LABELS = ("result", "failed_host", "failed_task", "changed_hosts")
@@ -27,3 +31,20 @@ def with_outcome(labels: Mapping[str, str], outcome: Mapping[str, str]) -> dict[
 def without_outcome(labels: Mapping[str, str]) -> dict[str, str]:
     """The labels of a change but those of its outcome: it goes on, or another outcome is compared with it."""
     return {name: value for name, value in labels.items() if name not in OUTCOME_LABELS}
+
+
+def outcome_of_several(worst: Mapping[str, str], others: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The labels of the outcome of a change that several runs had a part in: the worst one's result, and what all of
+    them say of hosts and tasks.
+
+    :param worst: the labels of the end that is the worst.
+    :param others: those of the other ends.
+    """
+    ends = [worst, *others]
+    outcome = {"result": worst.get("result", "")}
+    for name in ("failed_host", "failed_task"):
+        values = [*dict.fromkeys(value for labels in ends if (value := labels.get(name)))]
+        outcome[name] = shortened(",".join(values), LABEL_VALUE_MAX)
+    counts = [value for labels in ends if (value := labels.get("changed_hosts", "")).isdigit()]
+    outcome["changed_hosts"] = str(sum(map(int, counts))) if counts else ""
+    return {name: value for name, value in outcome.items() if value}

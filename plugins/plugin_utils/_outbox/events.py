@@ -19,7 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     shortened,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import (
-    OUTCOME_LABELS,
+    outcome_of_several,
     with_outcome,
     without_outcome,
 )
@@ -313,8 +313,9 @@ class Events:
         transaction.execute(f"UPDATE events SET state = 'expired' WHERE {_HELD}", (integration, event.change_key))
         ends = [event, *held]
         worst = next((each for each in ends if each.change_status == "Canceled"), event)
-        texts = [worst.description, *(each.description for each in ends if each is not worst)]
-        outcome = {name: value for name, value in worst.labels.items() if name in OUTCOME_LABELS}
+        others = [each for each in ends if each is not worst]
+        texts = [worst.description, *(each.description for each in others)]
+        outcome = outcome_of_several(worst.labels, [each.labels for each in others])
         return event._replace(
             change_status=worst.change_status,
             description=shortened("\n".join(text for text in texts if text), DESCRIPTION_MAX) or None,

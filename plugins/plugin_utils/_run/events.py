@@ -10,7 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
@@ -73,8 +73,6 @@ class Events:
 
         :param is_whole: whether a change of the scope ``run`` is the whole run; otherwise its own hosts decide.
         """
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import outcome_labels
-
         settings = self._settings
         is_run = settings.scope == "run" and is_whole
         hosts = [*(result.hosts if is_run else change.hosts)]
@@ -90,13 +88,20 @@ class Events:
         )
         if settings.with_progress and not failed:
             text = f"{settings.messages.complete()}\n{text}"
-        labels = outcome_labels(failed, result, hosts, self._outcome)
+        labels = self._outcome_labels(failed, result, hosts)
         return self._event(change, "Canceled" if failed else "Done", text, ended_at, result, labels)
 
     def canceled(self, change: Change, reason: Reason) -> ChangeEvent:
         """The change ends because the run did not come to its end."""
         text = self._settings.described(reason.text)
-        return self._event(change, "Canceled", text, time.time(), labels={"result": reason.result})
+        known = self._outcome_labels(True, self._outcome.so_far(change.hosts), change.hosts)
+        return self._event(change, "Canceled", text, time.time(), labels={**known, "result": reason.result})
+
+    def _outcome_labels(self, failed: bool, result: RunResult, hosts: Iterable[str]) -> dict[str, str]:
+        # Late: the start of a run needs none.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome_labels import outcome_labels
+
+        return outcome_labels(failed, result, hosts, self._outcome)
 
     def _event(
         self,

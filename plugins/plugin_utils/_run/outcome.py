@@ -146,9 +146,12 @@ class Outcome:
         self.failures: dict[str, FailedTask] = {}
         self.pending_hosts: dict[str, str] = {}
         self._plays: list[frozenset[str]] = []
+        self._manager: Any = None
 
     def play_starts(self, name: str, hosts: Iterable[str]) -> None:
         """A play that targets these hosts begins; its batches are still to come."""
+        frame = _executor_frame()
+        self._manager = None if frame is None else getattr(frame.f_locals["self"], "_tqm", None)
         targeted = frozenset(hosts)
         self._plays.append(targeted)
         self.pending_hosts.update(dict.fromkeys(targeted, name))
@@ -157,6 +160,21 @@ class Outcome:
         """A play, or a batch of it, begins on these hosts."""
         for host in hosts:
             self.pending_hosts.pop(host, None)
+
+    def so_far(self, hosts: Iterable[str]) -> RunResult:
+        """What is known of these hosts where the run does not come to its end."""
+        failed, unreachable, stats = (
+            getattr(self._manager, name, ()) for name in ("_failed_hosts", "_unreachable_hosts", "_stats")
+        )
+        statuses = {
+            host: HostStatus.UNREACHABLE
+            if host in unreachable
+            else HostStatus.FAILED
+            if host in failed
+            else HostStatus.STOPPED
+            for host in hosts
+        }
+        return RunResult(True, statuses, frozenset(getattr(stats, "changed", ())), frozenset())
 
     def result(self, stats: Any) -> RunResult:
         """How the run has ended for each host, as ``v2_playbook_on_stats`` tells it."""
@@ -194,14 +212,21 @@ class _Account(NamedTuple):
 
     @classmethod
     def of_executor(cls) -> _Account:
-        frame: Any = sys._getframe(1)
-        while frame is not None:
-            executor = frame.f_locals.get("self") if frame.f_code.co_name == "run" else None
-            if type(executor).__name__ == "PlaybookExecutor":
-                result = frame.f_locals.get("result")
-                manager = getattr(executor, "_tqm", None)
-                hosts = [getattr(manager, name, None) for name in ("_failed_hosts", "_unreachable_hosts")]
-                given_up = None if None in hosts else frozenset().union(*hosts)  # type: ignore[arg-type]
-                return cls(bool(result) if isinstance(result, int) else None, given_up)
-            frame = frame.f_back
-        return cls()
+        frame = _executor_frame()
+        if frame is None:
+            return cls()
+        result = frame.f_locals.get("result")
+        manager = getattr(frame.f_locals["self"], "_tqm", None)
+        hosts = [getattr(manager, name, None) for name in ("_failed_hosts", "_unreachable_hosts")]
+        given_up = None if None in hosts else frozenset().union(*hosts)  # type: ignore[arg-type]
+        return cls(bool(result) if isinstance(result, int) else None, given_up)
+
+
+def _executor_frame() -> Any:
+    """Where the executor runs the playbook; None where it is not to be found."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "run" and type(frame.f_locals.get("self")).__name__ == "PlaybookExecutor":
+            return frame
+        frame = frame.f_back
+    return None

@@ -145,11 +145,19 @@ def _is_equal(change: Mapping[str, Any], event: ChangeEvent, last: LastEvent | N
     if event.labels and without_outcome(event.labels) != without_outcome(shown.labels):
         return False
     # The text that is shown may be that of the first event, which this one need not repeat.
-    return (change.get("start_time") or last_time) != last_time or (
+    return _has_several_events(change) or (
         shown.title == event.title
         and event.description in (None, shown.description)
         and event.link in (None, shown.link)
     )
+
+
+def _has_several_events(change: Mapping[str, Any]) -> bool:
+    # A change starts with its first Processing, which need not be its first event.
+    events, last_time = change.get("events"), change.get("last_time")
+    if isinstance(events, list) and events:
+        return len(events) > 1
+    return (change.get("start_time") or last_time) != last_time
 
 
 def _as_event(change: Mapping[str, Any]) -> ChangeEvent:

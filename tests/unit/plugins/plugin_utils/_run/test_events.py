@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
@@ -37,6 +39,19 @@ except ImportError:  # ansible-core 2.18 and older
 SECRET = "8f3c0ad5e1b24c67"
 STATUSES = {"web1": HostStatus.OK, "web2": HostStatus.OK, "db1": HostStatus.FAILED}
 FAILED = RunResult(True, STATUSES, frozenset({"web1"}), frozenset(STATUSES))
+
+
+class PlaybookExecutor:
+    """Known by its name to whatever is called while it runs."""
+
+    def __init__(self, **hosts: dict[str, Any]) -> None:
+        stats = SimpleNamespace(changed=hosts["changed"])
+        self._tqm = SimpleNamespace(
+            _failed_hosts=hosts["failed"], _unreachable_hosts=hosts["unreachable"], _stats=stats
+        )
+
+    def run(self, outcome: Outcome) -> None:
+        outcome.play_starts("Deploy", ["web1", "web2"])
 
 
 class Made:
@@ -113,6 +128,20 @@ def test_why_a_run_did_not_come_to_its_end(made: Callable[..., Made]) -> None:
     assert str(event.description).startswith("Interrupted by Ctrl-C\n")
     (change,) = made(outcome_labels=False).changes()
     assert "result" not in made(outcome_labels=False).events.canceled(change, Reason("stopped", "x")).labels
+
+
+def test_what_had_failed_until_then_is_told_too(made: Callable[..., Made]) -> None:
+    run = made(scope="host")
+    run.outcome.failures.update(dict.fromkeys(("web1", "web2"), FailedTask("Migrate", "command", "", "")))
+    executor = PlaybookExecutor(failed={"web2": True}, unreachable={}, changed={"web1": 3})
+    executor.run(run.outcome)
+    ended = [run.events.canceled(change, Reason("interrupted", "x")).labels for change in run.changes()]
+    told = [{name: labels[name] for name in OUTCOME_LABELS if name in labels} for labels in ended]
+    # What was rescued on web1 is no failure.
+    assert told == [
+        {"result": "interrupted", "changed_hosts": "1"},
+        {"result": "interrupted", "failed_host": "web2", "failed_task": "Migrate", "changed_hosts": "0"},
+    ]
 
 
 def test_no_key_gets_into_an_event(made: Callable[..., Made]) -> None:

@@ -95,6 +95,13 @@ def test_the_text_of_an_earlier_event_and_the_outcome_are_not_compared(wanted: d
     assert differs(Flashduty(shown), event(**wanted)) is expected
 
 
+@pytest.mark.parametrize(("events", "expected"), [([{}, {}], False), ([{}], True), ([], True), (None, True)])
+def test_the_text_counts_where_the_event_is_the_only_one(events: Any, expected: bool) -> None:
+    # A ticket that was planned, and has just begun: the text is that of the plan.
+    shown = change(change_status="Processing", start_time=LONG_AGO, events=events)
+    assert differs(Flashduty(shown), event(change_status="Processing", description="now")) is expected
+
+
 def test_an_event_that_was_dated_later_than_it_was_asked_for_is_known() -> None:
     asked = event(event_time=LONG_AGO - 1)
     assert differs(Flashduty(change()), asked, known(True)) is False
