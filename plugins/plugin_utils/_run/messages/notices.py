@@ -115,7 +115,7 @@ NOTICES: Mapping[str, Text] = {
     ),
     "something-missing": Text(
         "after an error, something is missing from what is reported; the final status will still be sent ({where})",
-        "上报的内容有缺失；运行的结束仍会上报（{where}）",
+        "出错后，上报的内容有缺失；运行结束时的状态仍会上报（{where}）",
     ),
     "nothing-yet": Text(
         "nothing is reported yet; the next play is tried again ({where})",
