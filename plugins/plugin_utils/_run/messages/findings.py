@@ -91,7 +91,7 @@ KINDS: Mapping[str, Kind] = {
     "callback-not-enabled": _warn(
         "callback",
         (
-            "not enabled, so runs are not reported; {origin}: {names}",
+            "not enabled, so runs are not reported; {origin} names {names}",
             "Add it to callbacks_enabled in the section [defaults] of {file}: {callback}",
         ),
         (
