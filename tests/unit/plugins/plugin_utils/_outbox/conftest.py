@@ -31,13 +31,13 @@ def outbox(tmp_path: Path, clock: Clock) -> Iterator[AnyOutbox]:
 
 
 def _in_postgres(url: str, clock: Clock) -> AnyOutbox:
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.postgres import NAMESPACE, PostgresDatabase
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.postgres import PostgresDatabase
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared_schema import migrate
 
+    migrate(url)
     database = PostgresDatabase(url)
     with database.writing() as transaction:
-        transaction.execute(f"DROP SCHEMA IF EXISTS {NAMESPACE} CASCADE")
-    migrate(url)
+        transaction.execute("TRUNCATE events, runs, integrations, parts, pauses, sendings")
     return AnyOutbox(database, clock)
 
 

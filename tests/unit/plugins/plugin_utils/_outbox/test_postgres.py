@@ -50,12 +50,6 @@ def test_the_password_is_in_no_message(url: str) -> None:
     assert "p@ss" not in without_password(f"cannot use {url}: p@ss was refused", url)
 
 
-def test_a_database_that_cannot_be_reached_says_so() -> None:
-    pytest.importorskip("psycopg")
-    with pytest.raises(OutboxError, match="port 9 failed"):
-        PostgresDatabase("postgresql://user:hidden@127.0.0.1:9/db")
-
-
 def test_where_psycopg_is_missing_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(OutboxError, match=r"psycopg cannot be imported .* -m pip install 'psycopg\[binary\]'"):
