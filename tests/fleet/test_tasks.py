@@ -49,7 +49,9 @@ def test_what_a_node_left_that_has_vanished_is_seen_and_closed(
         lost.vanish()
         process.communicate()
     wait_until(database, HAS_BEEN_UP)
-    database.server.execute("UPDATE flashduty.runs SET seen_at = seen_at - 60", database.name)
+    database.server.execute(
+        "UPDATE flashduty.runs SET seen_at = seen_at - 60, opened_at = opened_at - 60", database.name
+    )
     code, output = node.run(DOCTOR)
     text = " ".join(output.split())
     assert code == 0, output

@@ -9,6 +9,7 @@ Private to this collection; may change in any release.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -144,12 +145,12 @@ class Sharing:
                     raise
 
     def keep(self, outbox: Outbox, integration: str, runs: list[str]) -> None:
-        """Give a sign of life of these runs, and close those of any node that have vanished."""
+        """Give a sign of life of these runs, which this process watches, and close those of any node that vanished."""
 
         def kept(shared: SharedOutbox) -> None:
             self._record_the_rest(shared)
             Relay(outbox, integration, shared).exchange()
-            shared.keep(runs)
+            shared.keep(runs, Process.of(os.getpid()))
             if time.monotonic() >= self._judges_from:
                 shared.close_vanished()
             shared.prune()

@@ -85,12 +85,18 @@ class SharedOutbox(AnyOutbox):
         """Unix seconds until which what this node enters now, or goes on keeping, is left to it."""
         return self.now() + _SILENT_AFTER
 
-    def keep(self, runs: list[str]) -> None:
-        """Give a sign of life of runs of this node, and go on reserving what it has entered."""
+    def keep(self, runs: list[str], courier: Process) -> None:
+        """Give a sign of life of runs of this node, and go on reserving what it has entered.
+
+        :param courier: who watches over these runs.
+        """
         marks = ", ".join("?" * len(runs))
         with self.database.writing() as transaction:
             if runs:
-                transaction.execute(f"UPDATE runs SET seen_at = ? WHERE id IN ({marks})", (self.now(), *runs))
+                transaction.execute(
+                    f"UPDATE runs SET seen_at = ?, courier = ? WHERE id IN ({marks})",
+                    (self.now(), courier.to_text(), *runs),
+                )
             transaction.execute(
                 "UPDATE events SET reserved_until = ? WHERE integration = ? AND node = ? AND state = 'waiting'"
                 " AND reserved_until > 0",

@@ -48,9 +48,10 @@ def test_a_sign_of_life_keeps_runs_and_what_is_reserved(tmp_path: Path, shared: 
         transaction.execute("UPDATE events SET node = ?, reserved_until = ?", (other.node, other.reserved_until()))
     for _ in range(5):
         clock.time += 30
-        other.keep(["run"])
+        other.keep(["run"], ELSEWHERE)
         assert shared.close_vanished() == 0
         assert not isinstance(shared.claims.claim(shared.integration, ME, LEASE), Claim)
+    assert shared.database.rows("SELECT courier FROM runs")[0]["courier"] == ELSEWHERE.to_text()
     clock.time += 41
     assert shared.close_vanished() == 1
     assert [json.loads(claimed(shared, shared.integration).body)["change_status"] for _ in range(1)] == ["Processing"]
