@@ -18,8 +18,8 @@ import yaml
 _STANDARD = "tag:yaml.org,2002:"
 # Keys that stand for something else.
 _NO_TEXT = (f"{_STANDARD}merge", f"{_STANDARD}binary")
-# A value with one of these may be a template, be vaulted, or be more than its text.
-_NOT_PLAIN = ("{", "\\", "!", "#jinja2:", "&", "*")
+# A value with one of these may be a template, be vaulted, or be more or less than its text.
+_NOT_PLAIN = ("{", "\\", "!", "#jinja2:", "&", "*", "<<")
 
 
 class WholeFile(Exception):
@@ -57,11 +57,15 @@ def _lines(text: str, root: yaml.MappingNode, names: Set[str]) -> Iterator[str]:
     ends = [*(key.start_mark.index for key in keys[1:]), len(text)]
     seen: set[str] = set()
     for key, end in zip(keys, ends, strict=True):
-        if not isinstance(key, yaml.ScalarNode) or not key.tag.startswith(_STANDARD) or key.tag in _NO_TEXT:
+        start = key.start_mark
+        # A key behind a question mark would leave that to the one before it.
+        if not isinstance(key, yaml.ScalarNode) or start.column:
             raise WholeFile
-        if key.value in names:
-            start = key.start_mark
-            if start.column or key.value in seen or text[start.index : key.end_mark.index] != key.value:
+        if not key.tag.startswith(_STANDARD) or key.tag in _NO_TEXT:
+            raise WholeFile
+        # YAML takes some words for something else than their text, such as "on".
+        if key.value in names and key.tag == f"{_STANDARD}str":
+            if key.value in seen or text[start.index : key.end_mark.index] != key.value:
                 raise WholeFile
             seen.add(key.value)
             yield text[start.index : end]
