@@ -68,12 +68,11 @@ def statuses(receiver: Receiver, change_key: str) -> list[str]:
     return [body["change_status"] for body in of_change(receiver, change_key)]
 
 
-def entered(database: Database, change_key: str) -> list[tuple[str, int]]:
+def entered(database: Database, change_key: str) -> list[tuple[object, ...]]:
     """What the shared outbox holds of a change: how many events in which state."""
-    found = database.rows(
+    return database.rows(
         f"SELECT state, count(*) FROM flashduty.events WHERE change_key = '{change_key}' GROUP BY 1 ORDER BY 1"
     )
-    return [(state, count) for state, count in found]
 
 
 def run(node: Node, change_key: str) -> tuple[float, str]:

@@ -116,8 +116,9 @@ def test_what_only_this_node_knows_is_entered_and_delivered_by_its_flush(node: N
     receiver.faults.clear()
     node.kill_couriers()
     # As on a machine that was off for some days.
-    with closing(sqlite3.connect(node.folder / "home" / "flashduty" / "outbox.sqlite3")) as outbox, outbox:
+    with closing(sqlite3.connect(node.folder / "home" / "flashduty" / "outbox.sqlite3")) as outbox:
         outbox.execute("UPDATE events SET put_at = put_at - 3 * 86400")
+        outbox.commit()
     node.environment["FLASHDUTY_OUTBOX_URL"] = url
     code, output = node.run(FLUSH, "-e", "flush_wait=20")
     assert (code, "2 delivered, 0 waiting" in output) == (0, True), output

@@ -78,7 +78,9 @@ class Listing:
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database
 
-    def latest(self, limit: int, states: Collection[str] = STATES, change_key: str | None = None) -> list[ListedEvent]:
+    def latest(
+        self, limit: int, states: Collection[str] = tuple(STATES), change_key: str | None = None
+    ) -> list[ListedEvent]:
         """The latest events, the newest first."""
         of_change, values = ("", []) if change_key is None else (" AND change_key = ?", [change_key])
         rows = self._database.rows(

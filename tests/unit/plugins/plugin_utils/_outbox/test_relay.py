@@ -78,7 +78,7 @@ def states(shared: SharedOutbox) -> list[tuple[str, str]]:
 
 def test_a_run_is_entered_once_with_all_it_says(first: Node) -> None:
     first.opens()
-    for _ in range(3):
+    for _number in range(3):
         first.exchanges()
     assert states(first.shared) == [("Processing", "waiting")]
     assert first.delivers() == ["Processing a"]
@@ -163,7 +163,7 @@ def test_a_run_that_ended_without_the_shared_outbox_is_entered_as_it_ended(first
     first.delivers()
     first.closes()
     first.delivers_alone()
-    for _ in range(2):
+    for _number in range(2):
         first.exchanges()
     assert first.shared.runs.is_closed("first")
     assert states(first.shared) == [("Processing", "delivered"), ("Done", "delivered")]
