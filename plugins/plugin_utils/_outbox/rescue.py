@@ -64,8 +64,11 @@ def _make_room(old: sqlite3.Connection, database: sqlite3.Connection) -> None:
 
 def _copy(old: sqlite3.Connection, database: sqlite3.Connection, table: str, condition: str) -> None:
     try:
-        for row in old.execute(f"SELECT * FROM {table} WHERE {condition}"):
-            marks = ", ".join("?" * len(row))
-            database.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", tuple(row))
+        rows = old.execute(f"SELECT * FROM {table} WHERE {condition}")
+        # By name: a file that an earlier version made has fewer columns.
+        names = ", ".join(column[0] for column in rows.description)
+        marks = ", ".join("?" * len(rows.description))
+        for row in rows:
+            database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(row))
     except sqlite3.Error:  # what was read until then is kept
         pass

@@ -154,3 +154,10 @@ def test_nobody_puts_anything_between(outbox: Outbox, new: Outbox) -> None:
         rescue(outbox.path, database)
     assert others == []
     assert new.events.pending(ONE) == 3
+
+
+def test_what_an_earlier_version_stored_in_fewer_columns_goes_on(outbox: Outbox, new: Outbox) -> None:
+    outbox.runs.open("run", ONE, ME, "It was killed.", [event()])
+    rescued(outbox, new, "ALTER TABLE events DROP COLUMN shared; ALTER TABLE runs DROP COLUMN shared")
+    assert sent(new) == [("a", "Processing")]
+    assert not new.runs.is_closed("run")
