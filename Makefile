@@ -69,7 +69,7 @@ test: .venv/.test install-collection ## run the unit and end-to-end tests agains
 	@$(RUN) python -m pytest -n $(JOBS) -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: test-slow
-test-slow: .venv/.test install-collection ## run the tests that take long: many processes, odd input, the sandbox, the role control_node
+test-slow: .venv/.test install-collection ## run the tests that take long: many processes, odd input, all of many alike, the sandbox, the role control_node
 	@echo '==> testing what takes long ($(JOBS) processes)'
 	@$(RUN) python -m pytest -n $(JOBS) -m slow $(PYTEST_ARGS)
 
@@ -230,6 +230,10 @@ install-collection: .build/.installed ## install the built artifact in .build/co
 
 .PHONY: install-dev
 install-dev: .venv/.lint install-collection ## set up what test and lint need
+
+# Before targets run side by side: pip must not change an environment that another one uses.
+.PHONY: environments
+environments: install-dev .venv/.browser .venv/.fleet .venv/.bench ## set up what all targets need
 
 .PHONY: FORCE
 FORCE:

@@ -46,14 +46,27 @@ CALLBACK_AND_MODULE = (
     "tests/end_to_end/test_run.py",
     "tests/end_to_end/test_task.py",
 )
+WITHOUT_CORE = (
+    "app_key",
+    "bad_disk",
+    "change_info",
+    "endings",
+    "key_rotation",
+    "labels_page",
+    "no_courier",
+    "no_shared_outbox",
+    "no_sqlite",
+    "orphans",
+    "outages",
+    "readme",
+    "shared_key",
+    "state_dir",
+)
 WHAT_A_CORE_MATTERS_TO = (
     "tests/unit/plugins/plugin_utils",
     "tests/end_to_end",
     *(f"--ignore=tests/unit/plugins/plugin_utils/{folder}" for folder in ("_courier", "_outbox")),
-    *(
-        f"--ignore=tests/end_to_end/test_{name}.py"
-        for name in ("bad_disk", "change_info", "endings", "labels_page", "orphans", "outages", "readme")
-    ),
+    *(f"--ignore=tests/end_to_end/test_{name}.py" for name in WITHOUT_CORE),
 )
 
 ROOT = Path(__file__).parent

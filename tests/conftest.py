@@ -40,6 +40,18 @@ settings.register_profile("flashduty", deadline=None, print_blob=True)
 settings.load_profile("flashduty")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what is the second or a later one of many alike."""
+    seen = set()
+    for item in items:
+        if item.get_closest_marker("alike"):
+            name = item.nodeid.partition("[")[0]
+            if name in seen:
+                item.add_marker("slow")
+            seen.add(name)
+
+
 @pytest.fixture(autouse=True)
 def machine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """This machine, which a test marked `alone` shares with none in the other processes of pytest.

@@ -204,21 +204,33 @@ def test_json_is_read(text: str) -> None:
     json.loads(text)
 
 
-@pytest.mark.parametrize("text", _all_blocks("yaml"))
-def test_yaml_is_read_and_a_play_or_task_is_one_for_ansible(text: str, tmp_path: Path) -> None:
+def _playbook(text: str) -> str | None:
+    """A block as a playbook, if it is plays or tasks."""
     document = yaml.load(text, _Loader)
     if not (isinstance(document, list) and all(isinstance(entry, dict) for entry in document)):
-        return
-    if not all("hosts" in entry or "ansible.builtin.import_playbook" in entry for entry in document):
-        if not all(any("." in key for key in entry) or "block" in entry for entry in document):
-            return
-        text = "- hosts: localhost\n  tasks:\n" + textwrap.indent(text, "    ")
-    playbook = tmp_path / "playbook.yml"
-    playbook.write_text(text, encoding="utf-8")
-    for named in re.findall(r"\b\w+\.yml\b", text):
-        (tmp_path / named).write_text("[]\n", encoding="utf-8") if named != "playbook.yml" else None
+        return None
+    if all("hosts" in entry or "ansible.builtin.import_playbook" in entry for entry in document):
+        return text
+    if all(any("." in key for key in entry) or "block" in entry for entry in document):
+        return "- hosts: localhost\n  tasks:\n" + textwrap.indent(text, "    ")
+    return None
+
+
+def test_yaml_is_read_and_plays_and_tasks_are_ones_for_ansible(tmp_path: Path) -> None:
+    playbooks = []
+    for block in _all_blocks("yaml"):
+        text = _playbook(*block.values)
+        if text is None:
+            continue
+        # Its name says which block it is where ansible-playbook finds a fault.
+        folder = tmp_path / str(block.id).replace("/", "-")
+        folder.mkdir()
+        for named in re.findall(r"\b\w+\.yml\b", text):
+            (folder / named).write_text("[]\n", encoding="utf-8")
+        (folder / "playbook.yml").write_text(text, encoding="utf-8")
+        playbooks.append(str(folder / "playbook.yml"))
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "--syntax-check", "-i", "localhost,", str(playbook)],
+        [str(Path(sys.executable).parent / "ansible-playbook"), "--syntax-check", "-i", "localhost,", *playbooks],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -26,7 +26,7 @@ ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 KEY = "8f3c0ad5e1b24c67"
 APP_KEY = "5d0b7e92c4f14a38"
 # For a test of what Flashduty shows: the change must be right whichever event's texts it keeps.
-BOTH_MERGES = pytest.mark.parametrize("merge", ["first", "last"])
+BOTH_MERGES = pytest.mark.parametrize("merge", ["first", pytest.param("last", marks=pytest.mark.slow)])
 INVENTORY = """
 [web]
 web1

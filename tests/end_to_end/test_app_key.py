@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from control_node import APP_KEY, BOTH_MERGES, ControlNode
+from control_node import APP_KEY, ControlNode
 
 from flashduty_sandbox.receiver import Receiver
 
@@ -69,7 +69,8 @@ def test_two_control_nodes_agree(nodes: list[ControlNode], receiver: Receiver) -
     assert [event["body"]["change_status"] for event in receiver.events()] == ["Processing", "Done", "Processing"]
 
 
-@BOTH_MERGES
+@pytest.mark.slow
+@pytest.mark.parametrize("merge", ["first", "last"])
 def test_what_one_of_them_began_that_was_planned_is_not_begun_again(
     nodes: list[ControlNode], receiver: Receiver
 ) -> None:

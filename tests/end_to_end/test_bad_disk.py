@@ -167,6 +167,7 @@ def locked(file: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_a_stopped_process_holds_the_lock(control: ControlNode, state: Path) -> None:
     assert control.run(control.write("nothing.yml", "- hosts: web1\n  gather_facts: false\n"))[0] == 0
     assert control.statuses() == ["Processing", "Done"]
@@ -177,6 +178,7 @@ def test_a_stopped_process_holds_the_lock(control: ControlNode, state: Path) -> 
     assert "locked" in output
 
 
+@pytest.mark.slow
 def test_a_lock_that_comes_during_the_run(control: ControlNode, state: Path) -> None:
     command = f"touch {control.folder}/started; until [ -e {control.folder}/go ]; do sleep 0.1; done"
     with control.start(control.write("site.yml", PLAYBOOK.format(command=command))) as process:
@@ -189,6 +191,7 @@ def test_a_lock_that_comes_during_the_run(control: ControlNode, state: Path) -> 
     nothing_is_left_to_flush(control)
 
 
+@pytest.mark.slow
 def test_a_lock_that_comes_with_an_outage_loses_no_end(control: ControlNode, state: Path) -> None:
     command = f"touch {control.folder}/started; until [ -e {control.folder}/go ]; do sleep 0.1; done"
     control.environment["FLASHDUTY_WAIT"] = "0"
@@ -207,6 +210,7 @@ def test_a_lock_that_comes_with_an_outage_loses_no_end(control: ControlNode, sta
     nothing_is_left_to_flush(control)
 
 
+@pytest.mark.slow
 def test_a_change_of_tasks_ends_once_though_a_lock_comes_between(control: ControlNode, state: Path) -> None:
     del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
     change = "    - flashcat.flashduty.flashduty_change: {{change_key: A-1, title: t, cancel_on_exit: true, {0}}}\n"

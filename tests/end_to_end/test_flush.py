@@ -86,6 +86,7 @@ def test_stale_changes_of_ours_are_closed_and_no_others(control: ControlNode, re
     assert "7 h 0 min" in closed["description"]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

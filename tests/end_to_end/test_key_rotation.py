@@ -86,6 +86,7 @@ def test_a_run_that_was_killed_under_the_old_key_is_closed_with_the_new_one(
     assert (change["change_status"], change["labels"]["result"]) == ("Canceled", "killed")
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("drop", ["true", "0123abcd"])
 def test_what_is_given_up_is_told_and_gone(control: ControlNode, receiver: Receiver, drop: str) -> None:
     receiver.faults.set("status", status=503)

@@ -22,6 +22,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import HEADING
 from flashduty_sandbox import correlation
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:^`(?P<file>[\w./]+)`\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 WORKED_EXAMPLE = "From an inventory to an alert"

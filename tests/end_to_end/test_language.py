@@ -199,6 +199,7 @@ def test_a_playbook_is_content_with_an_ansible_cfg_that_says_nothing_of_a_langua
         assert (code, "No check failed." in output) == (0, True), output
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("where", ["variable", "ansible.cfg"])
 def test_a_playbook_takes_the_language_from_where_the_callback_does(chinese: ControlNode, where: str) -> None:
     del chinese.environment["FLASHDUTY_LANGUAGE"]

@@ -194,6 +194,7 @@ def test_ctrl_c_while_the_start_is_being_stored(stage: Stage) -> None:
     assert "nterrupted" in stage.events()[-1]["description"]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize("streams", ["<&-", ">&-", ">/dev/full", "2>/dev/full", "| head -n 1 >/dev/null"])
 def test_standard_streams_that_are_closed_or_break(stage: Stage, streams: str, buffered: bool) -> None:

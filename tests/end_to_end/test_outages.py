@@ -72,6 +72,7 @@ def distinct(control: ControlNode) -> list[tuple[str, int]]:
     return found
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("outage", "begins"),
     [(outage, "start") for outage in OUTAGES]
@@ -110,6 +111,7 @@ def test_the_start_and_the_tasks_wait_for_nothing(control: ControlNode) -> None:
     assert control.statuses() == []
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("address", "problem"),
     [

@@ -31,6 +31,7 @@ def test_report_sends_one_event_and_is_no_change_itself(control: ControlNode) ->
     assert (event["title"], event["labels"]) == ("Upgrade it", {"a": "b"})
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -131,6 +131,7 @@ def search(stage: Stage, output: str) -> None:
     assert "sqlite3" in "".join(texts)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("taken", [True, False], ids=["taken", "refused"])
 def test_whatever_the_way_the_key_came(stage: Stage, way: Callable[[Stage], str | None], taken: bool) -> None:
@@ -165,6 +166,7 @@ OUTBOX_CORE = "Vb2Nm8Kj5Xc1"
 OUTBOX_URL = f"postgresql://flash:a%40b%2F{OUTBOX_CORE}%3A@127.0.0.1:1/flashduty?connect_timeout=2"
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("way", ["environment", "file", "ansible.cfg", "variable", "option"])
 def test_the_password_of_the_shared_outbox(stage: Stage, way: str) -> None:
     environment(stage)
@@ -198,6 +200,7 @@ def test_the_password_of_the_shared_outbox(stage: Stage, way: str) -> None:
     assert {"CHANGE-1"} < {event["change_key"] for event in stage.receiver.events()}, output
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("broken", ["~ nobody_defined_this", "~", "| nobody_wrote_this_filter", "~ 1 / 0"])
 @pytest.mark.parametrize("name", ["flashduty_integration_key", "flashduty_push_url", "flashduty_app_key"])
 def test_a_template_that_fails_beside_the_key(stage: Stage, name: str, broken: str) -> None:
@@ -211,6 +214,7 @@ def test_a_template_that_fails_beside_the_key(stage: Stage, name: str, broken: s
     assert CORE not in text
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("value", [[CORE], {"key": CORE}, f"{CORE} ", f"{CORE} {CORE}", f"{CORE}\0"])
 @pytest.mark.parametrize("name", ["flashduty_integration_key", "flashduty_push_url"])
 def test_a_key_that_is_none(stage: Stage, name: str, value: object) -> None:
@@ -261,6 +265,7 @@ def proxy() -> Iterator[Proxy]:
     made.close()
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_repeats_what_it_was_asked(stage: Stage, proxy: Proxy, scheme: str) -> None:
     stage.control.environment.update(

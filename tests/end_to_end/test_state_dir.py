@@ -65,6 +65,7 @@ def _somebodys(state: Path, _control: ControlNode) -> None:
     os.chown(state, 54321, 54321)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("plant", [_forged_event, _dangling_links, _link, _pipe, _somebodys])
 def test_what_somebody_else_made_is_left_alone(
     control: ControlNode, plant: Callable[[Path, ControlNode], None]

@@ -252,6 +252,7 @@ def test_a_change_left_open_is_canceled_at_the_end(control: ControlNode) -> None
     assert control.statuses() == ["Processing", "Canceled"]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("callback", [False, True])
 def test_a_change_that_was_closed_stays_as_it_is(control: ControlNode, callback: bool) -> None:
     if callback:

@@ -31,6 +31,7 @@ SITE = """
 """
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("key_in", ["environment", "group_vars/all.yml"])
 @pytest.mark.parametrize("what", ["vault", "broken", "host", "vars_files", "plugin"])
 def test_a_play_that_cannot_be_read_is_reported_all_the_same(control: ControlNode, what: str, key_in: str) -> None:

@@ -95,6 +95,7 @@ def test_start_stop_and_what_stays(sandbox: Sandbox) -> None:
     assert sandbox.ask("show", "--json") == []
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     ("options", "named"),
     [
