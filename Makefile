@@ -66,12 +66,12 @@ demo-keep: .venv/.run install-collection ## the demo, with its page left open in
 .PHONY: test
 test: .venv/.test install-collection ## run the unit and end-to-end tests against the installed collection
 	@echo '==> testing ($(JOBS) processes)'
-	@$(RUN) python -m pytest -n $(JOBS) -m 'not slow' $(PYTEST_ARGS)
+	@$(RUN) python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: test-slow
 test-slow: .venv/.test install-collection ## run the tests that take long: many processes, odd input, all of many alike, the sandbox, the role control_node
 	@echo '==> testing what takes long ($(JOBS) processes)'
-	@$(RUN) python -m pytest -n $(JOBS) -m slow $(PYTEST_ARGS)
+	@$(RUN) python -m pytest -n $(JOBS) --dist worksteal -m slow $(PYTEST_ARGS)
 
 .PHONY: test-browser
 test-browser: .venv/.browser .build/npm/.installed install-collection chromium ## run the tests of the sandbox's page in the Chromium of this machine
@@ -105,13 +105,13 @@ chromium:
 .PHONY: test-endings
 test-endings: .venv/.test install-collection ## end ENDINGS runs in every way, at random moments that SEED decides
 	@echo '==> ending $(ENDINGS) runs, SEED=$(SEED)'
-	@$(RUN) ENDINGS=$(ENDINGS) SEED=$(SEED) python -m pytest -n $(JOBS) $(PYTEST_ARGS) \
+	@$(RUN) ENDINGS=$(ENDINGS) SEED=$(SEED) python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) \
 		tests/end_to_end/test_endings.py
 
 .PHONY: test-fleet
 test-fleet: .venv/.fleet install-collection postgresql ## kill FLEET_RUNS runs, couriers and PostgreSQL on twenty control nodes with a shared outbox
 	@echo '==> testing a fleet with PostgreSQL ($(FLEET_RUNS) runs, SEED=$(SEED))'
-	@$(RUN) FLEET_RUNS=$(FLEET_RUNS) SEED=$(SEED) python -m pytest -n $(JOBS) $(PYTEST_ARGS) tests/fleet
+	@$(RUN) FLEET_RUNS=$(FLEET_RUNS) SEED=$(SEED) python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) tests/fleet
 
 # As for Chromium: root in a container gets it.
 .PHONY: postgresql

@@ -148,6 +148,7 @@ def _tests(core: str, paths: tuple[str, ...]) -> Callable[[nox.Session], None]:
             "-q",
             "-n",
             os.environ.get("JOBS", "2"),
+            "--dist=worksteal",
             "-m",
             "not slow",
             *(session.posargs or paths),
