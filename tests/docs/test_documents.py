@@ -302,8 +302,8 @@ def test_the_site_is_searched_for_links_that_lead_nowhere_and_for_what_it_loads(
 def test_the_workflow_runs_what_ci_runs() -> None:
     workflow = yaml.safe_load(_text(".github/workflows/ci.yml"))
     targets = set(workflow["jobs"]["make"]["strategy"]["matrix"]["target"])
-    ours = set(re.findall(r"^make (?:--keep-going )?([\w-]+)", _text(".ci/run"), re.MULTILINE))
-    assert ours <= targets
+    ours = set(re.findall(r"^\t?make (?:--keep-going )?([\w-]+)", _text(".ci/run"), re.MULTILINE))
+    assert ours - {"environments"} <= targets
     assert workflow["permissions"] == {"contents": "read"}
 
 
