@@ -63,10 +63,6 @@ class Sharing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
         with self._state:
             self._open = False
             shared, self._shared = self._shared, None

@@ -79,10 +79,6 @@ class Claims:
         self._now = now
         self._node = node
 
-    def now(self) -> float:
-        """The clock of this outbox, Unix seconds."""
-        return self._now()
-
     def claim(
         self, integration: str, owner: Process, lease: float, change_key: str | None = None
     ) -> Claim | float | None:

@@ -59,14 +59,13 @@ class LeftOver(NamedTuple):
 
         :param language: en or zh.
         """
+        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
         if language == "zh":
             found = {"个事件": self.events, "个意外结束的运行": self.runs}
             told = "、".join(f"{count} {name}" for name, count in found.items() if count)
-            at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
-            return f"自 {at} 起的 {told}{f'（{self.title}）' if self.title else ''}"
+            return f"自 {since} 起的 {told}{f'（{self.title}）' if self.title else ''}"
         counts = {"event": self.events, "vanished run": self.runs}
         what = " and ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count)
-        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
         return f"{what} since {since}{f' ({self.title})' if self.title else ''}"
 
 

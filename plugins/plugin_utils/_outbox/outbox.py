@@ -159,6 +159,8 @@ class Outbox(AnyOutbox):
     :raises OutboxError: where the folder cannot be made or written, or the file not be read.
     """
 
+    database: Database
+
     def __init__(
         self,
         folder: str,
@@ -169,8 +171,7 @@ class Outbox(AnyOutbox):
         alone: bool = False,
     ) -> None:
         self.folder = folder
-        self._file = Database(folder, durable, patience, create, alone)
-        super().__init__(self._file, now)
+        super().__init__(Database(folder, durable, patience, create, alone), now)
 
     @staticmethod
     def exists(folder: str) -> bool:
@@ -186,12 +187,7 @@ class Outbox(AnyOutbox):
     @property
     def path(self) -> str:
         """The file."""
-        return self._file.path
-
-    @property
-    def set_aside(self) -> str | None:
-        """Where a damaged file has been put by this object; None where there was no damage."""
-        return self._file.set_aside
+        return self.database.path
 
     @property
     def salt(self) -> bytes:

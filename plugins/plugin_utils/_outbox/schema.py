@@ -13,7 +13,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import SCHEMA_VERSION
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import SCHEMA_VERSION, committing
 
 if TYPE_CHECKING:
     import sqlite3
@@ -96,17 +96,12 @@ def create(database: sqlite3.Connection, folder: str) -> None:
     database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if not is_on_network(folder):
         database.execute("PRAGMA journal_mode = WAL")
-    try:
-        database.execute("BEGIN IMMEDIATE")
+    database.execute("BEGIN IMMEDIATE")
+    with committing(database):
         if database.execute("PRAGMA user_version").fetchone()[0] == 0:
             for statement in SCHEMA.split(";"):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
 
 
 def is_on_network(folder: str, mounts: str = "/proc/self/mounts") -> bool:

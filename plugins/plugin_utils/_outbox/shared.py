@@ -90,12 +90,10 @@ class SharedOutbox(AnyOutbox):
 
         :param courier: who watches over these runs.
         """
-        marks = ", ".join("?" * len(runs))
         with self.database.writing() as transaction:
-            if runs:
+            for run in runs:
                 transaction.execute(
-                    f"UPDATE runs SET seen_at = ?, courier = ? WHERE id IN ({marks})",
-                    (self.now(), courier.to_text(), *runs),
+                    "UPDATE runs SET seen_at = ?, courier = ? WHERE id = ?", (self.now(), courier.to_text(), run)
                 )
             transaction.execute(
                 "UPDATE events SET reserved_until = ? WHERE integration = ? AND node = ? AND state = 'waiting'"

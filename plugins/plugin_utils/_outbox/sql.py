@@ -11,7 +11,7 @@ Statements are written in what both understand, with ``?`` or ``:name`` for valu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -67,3 +67,15 @@ class SqlDatabase(Protocol):
 
     def vacuum(self) -> None:
         """Give back to the file system what is no longer used."""
+
+
+def upsert(transaction: Transaction, table: str, key: str, values: Mapping[str, Any], older: str = "") -> None:
+    """Insert a row, or let it have these values where the table has one of that key.
+
+    :param older: the condition, with its WHERE, of what may be overwritten; empty for everything.
+    """
+    names, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
+    newer = ", ".join(f"{name} = excluded.{name}" for name in values)
+    transaction.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {newer}{older}", values
+    )
