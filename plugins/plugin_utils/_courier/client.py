@@ -195,7 +195,7 @@ class CourierClient:
                 pid = os.posix_spawn(
                     sys.executable,
                     entry.command("_courier.process"),
-                    entry.environment(with_libpq=config.outbox_url is not None),
+                    entry.environment(with_libpq=self._connection.outbox_url is not None),
                     file_actions=file_actions,
                     setsid=True,
                 )
@@ -292,15 +292,10 @@ def _above(descriptor: int) -> int:
 
 def _woken(path: str) -> bool:
     try:
-        fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        with open(os.open(path, os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0) as fifo:
+            if not stat.S_ISFIFO(os.fstat(fifo.fileno()).st_mode):
+                return False
+            fifo.write(b"!")  # nothing where it is full, so that it has been woken often enough
     except OSError:
         return False
-    try:
-        if not stat.S_ISFIFO(os.fstat(fifo).st_mode):
-            return False
-        os.write(fifo, b"!")
-    except OSError:  # full, so it has been woken often enough
-        pass
-    finally:
-        os.close(fifo)
     return True

@@ -48,11 +48,6 @@ class CourierConfig(NamedTuple):
     signals: bool
     import_path: list[str]
 
-    @property
-    def outbox_url(self) -> str | None:
-        """Address of the PostgreSQL that holds the shared outbox; None where there is none."""
-        return self.connection.outbox_url
-
     def to_json(self) -> str:
         """For the pipe to the courier; holds the integration key, and the password of the shared outbox."""
         connection = self.connection.for_pushing().to_dict()

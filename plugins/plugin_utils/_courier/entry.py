@@ -75,16 +75,9 @@ def run(arguments: list[str]) -> int:
     if not arguments:
         print("usage: entry.py MODULE [ARGUMENT ...]", file=sys.stderr)
         return 2
-    make_importable(_collections_folder())
+    # The folder `ansible_collections` that holds this file.
+    make_importable(os.path.abspath(__file__).rsplit(os.sep, 6)[0])
     return int(importlib.import_module(f"{PACKAGE}.{arguments[0]}").main(arguments[1:]))
-
-
-def _collections_folder() -> str:
-    """The folder `ansible_collections` that holds this file."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for _part in PACKAGE.split(".")[1:]:
-        folder = os.path.dirname(folder)
-    return folder
 
 
 if __name__ == "__main__":

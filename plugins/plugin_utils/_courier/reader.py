@@ -39,7 +39,7 @@ def find_changes(connection: Connection, query: ChangeQuery) -> Found:
 
     :raises ReadingFailed: where it could not be asked within the connection's ``timeout``.
     """
-    return Found(**ask("find_changes", connection, query.to_dict()))
+    return Found(**ask("find_changes", connection, asdict(query)))
 
 
 def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def main(_arguments: list[str]) -> int:
 
 
 def _find_changes(connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
-    return asdict(_change_query.find_changes(connection, ChangeQuery.from_dict(values), connection.timeout))
+    return asdict(_change_query.find_changes(connection, ChangeQuery(**values), connection.timeout))
 
 
 def _probe(connection: Connection, _values: Mapping[str, Any]) -> dict[str, Any]:
