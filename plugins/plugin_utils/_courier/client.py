@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The courier's client: starts the courier of one process and one integration, wakes it, and waits for it.
-
-Private to this collection; may change in any release.
-"""
+"""The courier's client: starts the courier of one process and one integration, wakes it, and waits for it."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 
 """Delivery: takes events out of the outbox and sees them into Flashduty, in order, paced, with back-off.
 
-Private to this collection; may change in any release.
-
 Never to be used in the ansible-playbook process, whose forks could inherit a lock that a thread holds.
 """
 

@@ -4,8 +4,6 @@
 
 """Runs a module of plugin_utils in a plain Python process.
 
-Private to this collection; may change in any release.
-
 `python -I /path/to/entry.py MODULE ARGUMENT…` imports MODULE, such as `_courier.process`, which has
 `main(argv: list[str]) -> int`, and exits with what it returns; should it fail, its standard error ends with why, in
 one line. Nothing of ansible-core is imported.

@@ -4,8 +4,6 @@
 
 """What is done with one claimed event: it is pushed once, and what came of that is to be recorded in the outbox.
 
-Private to this collection; may change in any release.
-
 At least once: an event whose answer was lost is sent again, which is harmless, since Flashduty merges by change_key.
 """
 

@@ -4,7 +4,6 @@
 
 """Asks the API what it thinks of our keys, by requests that cannot create a change.
 
-Private to this collection; may change in any release.
 Never to be used in the ansible-playbook process: see ``plugin_utils/_courier/reader.py``.
 """
 

@@ -4,8 +4,6 @@
 
 """The courier: a small process beside ansible-playbook that delivers, and closes the run should it vanish.
 
-Private to this collection; may change in any release.
-
 Started through ``entry.py`` by ``client.py``, which writes a :class:`CourierConfig` to its standard input. It leaves
 when the process it stands beside has gone and everything is delivered.
 """

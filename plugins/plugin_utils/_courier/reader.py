@@ -4,8 +4,6 @@
 
 """Asks Flashduty something from the control node, in a short-lived process of its own.
 
-Private to this collection; may change in any release.
-
 The workers of ansible-playbook are forks: HTTP in one of them can hang for ever on a lock that was held at the fork,
 and each would pay for the import of ``requests``.
 """

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The way of the events out of the outbox: who may send which, when, what came of it, and what is forgotten afterwards.
-
-Private to this collection; may change in any release.
-"""
+"""The way of the events out of the outbox: who may send which, when, what came of it, and what is forgotten then."""
 
 from __future__ import annotations
 

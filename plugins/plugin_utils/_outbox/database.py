@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The outbox's SQLite file: made, opened, opened again when it was replaced, and set aside when it is damaged.
-
-Private to this collection; may change in any release.
-"""
+"""The outbox's SQLite file: made, opened, opened again when it was replaced, and set aside when it is damaged."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The events in the outbox: how one is stored, compared with the last one of its change, and what became of it.
-
-Private to this collection; may change in any release.
-"""
+"""The events in the outbox: how one is stored, compared with the last one of its change, and what became of it."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder of an outbox: which one it is, whether it is safe from other users, and where its spool may lie.
-
-Private to this collection; may change in any release.
-"""
+"""The folder of an outbox: which one it is, whether it is safe from other users, and where its spool may lie."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The outbox, open: its events, its runs, and the claims of those who send.
-
-Private to this collection; may change in any release.
-"""
+"""The outbox, open: its events, its runs, and the claims of those who send."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts that share one change: how each came through it, and what that makes of the change.
-
-Private to this collection; may change in any release.
-"""
+"""Hosts that share one change: how each came through it, and what that makes of the change."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes between the outbox of a node and the shared one: events and runs there, what became of them back.
-
-Private to this collection; may change in any release.
-"""
+"""What goes between the outbox of a node and the shared one: events and runs there, what became of them back."""
 
 from __future__ import annotations
 

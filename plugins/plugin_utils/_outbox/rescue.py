@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can still be read of a damaged outbox goes on in the one that takes its place.
-
-Private to this collection; may change in any release.
-"""
+"""What can still be read of a damaged outbox goes on in the one that takes its place."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 
 """The runs in the outbox: who closes the changes that a process has left open, and when.
 
-Private to this collection; may change in any release.
-
 A run is what is closed together: the changes that the callback reports for an ansible-playbook, or one change that a
 task has opened.
 """

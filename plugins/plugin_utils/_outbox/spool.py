@@ -4,8 +4,6 @@
 
 """The spool: a private outbox in place of one that cannot be used, until a process can use that one and takes it in.
 
-Private to this collection; may change in any release.
-
 A disk that is full or read-only, a folder that cannot be made, a file that is locked or of a newer version: then events
 and runs go into a second outbox, in a folder for temporary files. It is an outbox like the other, so the same rules
 hold in it. What it shares with the first one (the runs of a process that began there) is the newer truth.

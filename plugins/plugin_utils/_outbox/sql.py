@@ -4,8 +4,6 @@
 
 """What the rules of the outbox ask of a database: SQLite's and PostgreSQL's do it alike.
 
-Private to this collection; may change in any release.
-
 Statements are written in what both understand, with ``?`` or ``:name`` for values.
 """
 
