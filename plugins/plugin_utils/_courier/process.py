@@ -100,7 +100,8 @@ class _Watch:
 
 def main(_arguments: list[str]) -> int:
     """Run the courier until its work is done."""
-    _take_name()
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(COURIER_NAME)
     config = CourierConfig.from_json(sys.stdin.read())
     # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
     # next line.
@@ -116,11 +117,6 @@ def main(_arguments: list[str]) -> int:
             _remove(config.fifo)
             raise
     return 0
-
-
-def _take_name() -> None:
-    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
-        name.write(COURIER_NAME)
 
 
 def _close_from(first: int) -> None:

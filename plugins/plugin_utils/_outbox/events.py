@@ -291,12 +291,6 @@ class Events:
         uid = self.insert(transaction, integration, event, run, uid=uid)
         transaction.execute("UPDATE events SET state = 'held', settled_at = ? WHERE uid = ?", (self._now(), uid))
 
-    def any_held(self, integration: str) -> bool:
-        """Whether an end of any change is held."""
-        return bool(
-            self._database.rows("SELECT 1 FROM events WHERE state = 'held' AND integration = ? LIMIT 1", (integration,))
-        )
-
     def held(self, integration: str, change_key: str) -> list[ChangeEvent]:
         """The ends of a change that are held."""
         rows = self._database.rows(f"SELECT body FROM events WHERE {_HELD} ORDER BY id", (integration, change_key))

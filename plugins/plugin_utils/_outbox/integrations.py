@@ -96,8 +96,8 @@ class Integrations:
             begun = [self._database.rows("SELECT opened_at FROM runs WHERE id = ?", (run,))[0][0] for run in vanished]
             times = [*([] if row["since"] is None else [row["since"]]), *begun]
             if times and min(times) <= self._now() - older_than:
-                same = self._address_of(other) == api_url
-                found.append(LeftOver(other, same, row["events"], len(vanished), min(times), self._title(other)))
+                same = self._database.rows("SELECT 1 FROM integrations WHERE id = ? AND api_url = ?", (other, api_url))
+                found.append(LeftOver(other, bool(same), row["events"], len(vanished), min(times), self._title(other)))
         return found
 
     def adopt(self, integration: str, others: Iterable[LeftOver]) -> int:
@@ -132,10 +132,6 @@ class Integrations:
                     (self._now(), other.integration),
                 ).rowcount
         return dropped
-
-    def _address_of(self, integration: str) -> str | None:
-        rows = self._database.rows("SELECT api_url FROM integrations WHERE id = ?", (integration,))
-        return str(rows[0]["api_url"]) if rows else None
 
     def _title(self, integration: str) -> str:
         rows = self._database.rows(

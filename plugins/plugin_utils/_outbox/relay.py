@@ -18,11 +18,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql imp
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Row, Transaction
 
-# What the column ``shared`` of the node's outbox says: nothing yet, or that the shared outbox has the row, or that both
-# say how it ended.
-_ENTERED = "entered"
-_SETTLED = "settled"
-_CLOSED = "closed"
+# The column ``shared`` of the node's outbox is empty until the shared outbox has the row; then it says `entered`, and
+# once both say how it ended, `settled` of an event and `closed` of a run.
 _MOST_AT_ONCE = 500
 # Seconds before which what was settled here is of no interest to other nodes.
 _HISTORY = 86400.0
@@ -111,7 +108,7 @@ class Relay:
         with local.writing() as transaction:
             for event in events:
                 # It may have been changed meanwhile, and is entered again then.
-                done = _SETTLED if event["state"] in ("delivered", "refused") or event["uid"] in skipped else _ENTERED
+                done = "settled" if event["state"] in ("delivered", "refused") or event["uid"] in skipped else "entered"
                 transaction.execute(
                     "UPDATE events SET shared = ? WHERE uid = ? AND put_at = ? AND expires_at IS ? AND run IS ?",
                     (done, event["uid"], event["put_at"], event["expires_at"], event["run"]),
@@ -124,7 +121,7 @@ class Relay:
             for run in known:
                 transaction.execute("UPDATE runs SET shared = 'entered' WHERE id = ? AND shared = ''", (run,))
             for run in closed:
-                transaction.execute("UPDATE runs SET shared = ? WHERE id = ?", (_CLOSED, run))
+                transaction.execute("UPDATE runs SET shared = 'closed' WHERE id = ?", (run,))
         return len(events)
 
     def _enter_run(self, transaction: Transaction, run: Row) -> None:
@@ -213,4 +210,4 @@ class Relay:
                 )
         with self._outbox.database.writing() as transaction:
             for row in rows:
-                transaction.execute("UPDATE events SET shared = ? WHERE uid = ?", (_SETTLED, row["uid"]))
+                transaction.execute("UPDATE events SET shared = 'settled' WHERE uid = ?", (row["uid"],))

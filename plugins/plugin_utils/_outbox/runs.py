@@ -39,7 +39,11 @@ _ARE_OTHERS = (
     "runs.integration = :integration AND runs.closed_at IS NULL"
     " AND runs.process NOT IN (SELECT process FROM runs WHERE id = :run)"
 )
-_OTHERS = f"SELECT 1 FROM runs WHERE {_ARE_OTHERS} LIMIT 1"
+# Whose change may be that of a run, too.
+_OTHERS = (
+    f"SELECT 1 FROM runs WHERE {_ARE_OTHERS}"
+    " UNION ALL SELECT 1 FROM events WHERE state = 'held' AND integration = :integration LIMIT 1"
+)
 _STORE_PART = (
     "INSERT INTO parts (run, host, outcome, text, task, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, host)"
     " DO UPDATE SET outcome = excluded.outcome, text = excluded.text, task = excluded.task, at = excluded.at"
@@ -150,8 +154,7 @@ class Runs:
 
     def _is_alone(self, run: str, integration: str) -> bool:
         """Whether no other process can have a change of the run."""
-        values = {"run": run, "integration": integration}
-        return not self._database.rows(_OTHERS, values) and not self._events.any_held(integration)
+        return not self._database.rows(_OTHERS, {"run": run, "integration": integration})
 
     def _end(
         self, transaction: Transaction, integration: str, event: ChangeEvent, run: str, uid: str | None = None
