@@ -12,9 +12,11 @@ Apart from what sends requests: ansible-playbook itself must not import that, se
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
+@dataclass(eq=False)
 class ApiError(Exception):
     """A request that did not succeed. The text holds neither integration key nor app key.
 
@@ -26,24 +28,16 @@ class ApiError(Exception):
     :ivar server_time: the server's clock, Unix seconds; None where it sent none.
     """
 
-    def __init__(
-        self,
-        message: str,
-        retry: bool,
-        status: int | None = None,
-        code: str | None = None,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        server_time: float | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.retry = retry
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.server_time = server_time
+    message: str
+    retry: bool
+    status: int | None = None
+    code: str | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    server_time: float | None = None
+
+    def __str__(self) -> str:
+        return self.message
 
     def to_dict(self) -> dict[str, Any]:
         """For another process or host."""

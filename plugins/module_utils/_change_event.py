@@ -92,13 +92,17 @@ def label_text(value: Any) -> str | None:
             raise ValueError("a list of lists or maps is not a label value, give a flat list")
         texts = [label_text(item) for item in items]
         return ",".join(text for text in texts if text) or None
-    if value is None:
-        return None
+    return None if value is None else plain_text(_scalar(value)).strip() or None
+
+
+def _scalar(value: Any) -> str:
+    """Text as YAML would write it.
+
+    :raises ValueError: for an integer of more digits than Python prints.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return plain_text(str(value)).strip() or None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 class ChangeEvent(NamedTuple):
@@ -187,12 +191,8 @@ def _text(value: Any, name: str, lines: bool = False) -> str:
         return ""
     if isinstance(value, (Mapping, list, tuple, Set)):
         raise InvalidEvent(name, f"must be text, got a {type(value).__name__}: {_shown(value)}")
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
     try:
-        return plain_text(str(value), lines)
+        return plain_text(_scalar(value), lines)
     except ValueError:
         raise InvalidEvent(name, f"must be text, got {_shown(value)}") from None
 
@@ -250,8 +250,7 @@ def _seconds(value: Any, name: str) -> int:
     if isinstance(value, datetime.datetime):
         value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        problem = f"must be Unix seconds or ISO 8601 with a time zone, got {_shown(value)}"
-        raise InvalidEvent(name, problem)
+        raise InvalidEvent(name, f"must be Unix seconds or ISO 8601 with a time zone, got {_shown(value)}")
     try:
         return int(float(value)) if not isinstance(value, int) else value
     except OverflowError:
@@ -260,16 +259,15 @@ def _seconds(value: Any, name: str) -> int:
         pass
     try:
         moment = _iso_8601(str(value).strip())
-        if moment.tzinfo is None:
-            raise InvalidEvent(name, f"has no time zone: {_shown(value)}. Append Z or an offset such as +08:00")
-        return int(moment.timestamp())
-    except InvalidEvent:
-        raise
+        seconds = None if moment.tzinfo is None else int(moment.timestamp())
     except (ValueError, OverflowError):
         raise InvalidEvent(
             name,
             f"must be Unix seconds or ISO 8601 with a time zone (2026-01-31T08:00:00+08:00), got {_shown(value)}",
         ) from None
+    if seconds is None:
+        raise InvalidEvent(name, f"has no time zone: {_shown(value)}. Append Z or an offset such as +08:00")
+    return seconds
 
 
 def _iso_8601(text: str) -> datetime.datetime:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any, Callable
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
@@ -102,10 +103,10 @@ class ChangeQuery:
     end_time: int
     change_key: str | None = None
     query: str | None = None
-    statuses: tuple[str, ...] = ()
+    statuses: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
-    integration_ids: tuple[int, ...] = ()
-    channel_ids: tuple[int, ...] = ()
+    integration_ids: Sequence[int] = ()
+    channel_ids: Sequence[int] = ()
     include_events: bool = False
     limit: int = PAGE_MAX
     order_by: str = "start_time"
@@ -130,7 +131,7 @@ class ChangeQuery:
             end_time=end,
             change_key=key or None,
             query=query or None,
-            statuses=tuple(options.get("change_status") or ()),
+            statuses=list(options.get("change_status") or ()),
             labels=_labels(options.get("labels") or {}),
             integration_ids=_numbers(options, "integration_ids"),
             channel_ids=_numbers(options, "channel_ids"),
@@ -148,17 +149,6 @@ class ChangeQuery:
         """
         end = int(max(now, ahead or 0.0)) + _KEY_AHEAD
         return cls(end - _KEY_WINDOW, end, change_key=change_key, include_events=True, order_by="last_time")
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> ChangeQuery:
-        """The question whose :meth:`to_dict` was sent."""
-        tuples = ("statuses", "integration_ids", "channel_ids")
-        plain: dict[str, Any] = {name: tuple(value) if name in tuples else value for name, value in values.items()}
-        return cls(**plain)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For the pipe to the process that asks."""
-        return asdict(self)
 
     def to_options(self) -> dict[str, Any]:
         """The options of a task that asks the same of one change."""
@@ -181,11 +171,10 @@ class ChangeQuery:
             "orderby": self.order_by,
             "asc": self.ascending,
         }
-        query = _literal(self.change_key) if self.change_key is not None else self.query
         optional = {
-            "query": query,
-            "integration_ids": list(self.integration_ids),
-            "channel_ids": list(self.channel_ids),
+            "query": self.query if self.change_key is None else _literal(self.change_key),
+            "integration_ids": self.integration_ids,
+            "channel_ids": self.channel_ids,
             "include_events": self.include_events,
         }
         return {**body, **{name: value for name, value in optional.items() if value}}
@@ -228,28 +217,22 @@ def find_changes(connection: Connection, query: ChangeQuery, budget: float) -> F
     from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
 
     deadline = time.monotonic() + budget
-    api = Api(connection)
+    found: dict[Any, dict[str, Any]] = {}
+    total, more = 0, False
     try:
-        return _find(api, connection, query, deadline)
+        with closing(Api(connection)) as api:
+            for page in range(1, _PAGES_MAX + 1):
+                items, total, more = _page(api, connection, query, page, deadline)
+                # A change that is reported meanwhile moves others to the next page.
+                found.update(
+                    (item.get("change_id") or (item.get("integration_id"), item.get("change_key")), item)
+                    for item in items
+                    if query.matches(item)
+                )
+                if len(found) > query.limit or not more:
+                    break
     except ApiError as error:
         raise ReadingFailed(error.message, error.status, error.code, error.request_id) from None
-    finally:
-        api.close()
-
-
-def _find(api: Any, connection: Connection, query: ChangeQuery, deadline: float) -> Found:
-    found: dict[Any, dict[str, Any]] = {}
-    total = 0
-    for page in range(1, _PAGES_MAX + 1):
-        items, total, more = _page(api, connection, query, page, deadline)
-        # A change that is reported meanwhile moves others to the next page.
-        found.update(
-            (item.get("change_id") or (item.get("integration_id"), item.get("change_key")), item)
-            for item in items
-            if query.matches(item)
-        )
-        if len(found) > query.limit or not more:
-            break
     changes = list(found.values())
     return Found(changes[: query.limit], total, more or len(changes) > query.limit)
 
@@ -269,9 +252,8 @@ def _page(
                 raise
             time.sleep(pause)
     data = answer.get("data")
-    items = data.get("items") if isinstance(data, Mapping) else None
-    items = [] if items is None and isinstance(data, Mapping) else items
-    if not isinstance(data, Mapping) or not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
+    items = (data.get("items") or []) if isinstance(data, Mapping) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ApiError("the answer contains no list of changes: check api_url", retry=False, status=200)
     total = data.get("total")
     more = data.get("has_next_page")
@@ -320,8 +302,8 @@ def _labels(labels: Mapping[Any, Any]) -> dict[str, str]:
     return wanted
 
 
-def _numbers(options: Mapping[str, Any], name: str) -> tuple[int, ...]:
-    numbers = tuple(options.get(name) or ())
+def _numbers(options: Mapping[str, Any], name: str) -> list[int]:
+    numbers = list(options.get(name) or ())
     if any(number < 1 for number in numbers):
         raise InvalidQuery(name, f"must be numbers above 0, got {', '.join(map(str, numbers))}")
     return numbers

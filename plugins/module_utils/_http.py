@@ -26,6 +26,7 @@ import time
 import traceback
 import urllib.parse
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
@@ -103,10 +104,8 @@ class _Deadline:
 
     def _shut(self) -> None:
         if self._socket is not None:
-            try:
+            with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 class _Exchange(threading.local):

@@ -4,5 +4,5 @@
 
 """The courier: a process beside ansible-playbook that delivers events, and the client that starts and wakes it.
 
-Private to this collection; may change in any release.
+All of it is private to this collection, and may change in any release.
 """

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The courier's client: starts the courier of one process and one integration, wakes it, and waits for it.
-
-Private to this collection; may change in any release.
-"""
+"""The courier's client: starts the courier of one process and one integration, wakes it, and waits for it."""
 
 from __future__ import annotations
 
@@ -195,7 +192,7 @@ class CourierClient:
                 pid = os.posix_spawn(
                     sys.executable,
                     entry.command("_courier.process"),
-                    entry.environment(with_libpq=config.outbox_url is not None),
+                    entry.environment(with_libpq=self._connection.outbox_url is not None),
                     file_actions=file_actions,
                     setsid=True,
                 )
@@ -292,15 +289,10 @@ def _above(descriptor: int) -> int:
 
 def _woken(path: str) -> bool:
     try:
-        fifo = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        with open(os.open(path, os.O_WRONLY | os.O_NONBLOCK), "wb", buffering=0) as fifo:
+            if not stat.S_ISFIFO(os.fstat(fifo.fileno()).st_mode):
+                return False
+            fifo.write(b"!")  # nothing where it is full, so that it has been woken often enough
     except OSError:
         return False
-    try:
-        if not stat.S_ISFIFO(os.fstat(fifo).st_mode):
-            return False
-        os.write(fifo, b"!")
-    except OSError:  # full, so it has been woken often enough
-        pass
-    finally:
-        os.close(fifo)
     return True

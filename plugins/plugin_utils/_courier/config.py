@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a courier gets from the client that starts it.
-
-Private to this collection; may change in any release.
-"""
+"""What a courier gets from the client that starts it."""
 
 from __future__ import annotations
 
@@ -47,11 +44,6 @@ class CourierConfig(NamedTuple):
     interrupted_text: str | None
     signals: bool
     import_path: list[str]
-
-    @property
-    def outbox_url(self) -> str | None:
-        """Address of the PostgreSQL that holds the shared outbox; None where there is none."""
-        return self.connection.outbox_url
 
     def to_json(self) -> str:
         """For the pipe to the courier; holds the integration key, and the password of the shared outbox."""

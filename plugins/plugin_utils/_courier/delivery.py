@@ -4,8 +4,6 @@
 
 """Delivery: takes events out of the outbox and sees them into Flashduty, in order, paced, with back-off.
 
-Private to this collection; may change in any release.
-
 Never to be used in the ansible-playbook process, whose forks could inherit a lock that a thread holds.
 """
 
@@ -41,7 +39,6 @@ class Delivery:
     :param store: where it waits.
     :param connection: where to, with which key.
     :param sharing: the shared outbox; None where this node's is the only one.
-    :raises OutboxError: where there is no outbox, or it cannot be used.
     """
 
     def __init__(self, store: Store, connection: Connection, sharing: Sharing | None = None) -> None:
@@ -49,8 +46,6 @@ class Delivery:
         self._store = store
         self._connection = connection
         self._owner = Process.of(os.getpid())
-        with store.opened_for_sending() as outbox:
-            outbox.claims.release_dead(store.integration)
         self._state = threading.Condition()
         self._senders = 0
         self._exchanging = 0
@@ -93,7 +88,9 @@ class Delivery:
                 with self._state:
                     calls = self._calls
                 try:
-                    outbox = self._store.opened_for_sending(outbox)
+                    before, outbox = outbox, self._store.opened_for_sending(outbox)
+                    if outbox is not before:
+                        outbox.claims.release_dead(self._store.integration)
                     until = self._send_from(outbox, exchange)
                     if until is not None and exchange.failing:
                         # Another process may know a better address or a way out: it tries first.

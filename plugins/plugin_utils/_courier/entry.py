@@ -4,8 +4,6 @@
 
 """Runs a module of plugin_utils in a plain Python process.
 
-Private to this collection; may change in any release.
-
 `python -I /path/to/entry.py MODULE ARGUMENT…` imports MODULE, such as `_courier.process`, which has
 `main(argv: list[str]) -> int`, and exits with what it returns; should it fail, its standard error ends with why, in
 one line. Nothing of ansible-core is imported.
@@ -75,16 +73,9 @@ def run(arguments: list[str]) -> int:
     if not arguments:
         print("usage: entry.py MODULE [ARGUMENT ...]", file=sys.stderr)
         return 2
-    make_importable(_collections_folder())
+    # The folder `ansible_collections` that holds this file.
+    make_importable(os.path.abspath(__file__).rsplit(os.sep, 6)[0])
     return int(importlib.import_module(f"{PACKAGE}.{arguments[0]}").main(arguments[1:]))
-
-
-def _collections_folder() -> str:
-    """The folder `ansible_collections` that holds this file."""
-    folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for _part in PACKAGE.split(".")[1:]:
-        folder = os.path.dirname(folder)
-    return folder
 
 
 if __name__ == "__main__":

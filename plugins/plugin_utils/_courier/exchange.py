@@ -4,8 +4,6 @@
 
 """What is done with one claimed event: it is pushed once, and what came of that is to be recorded in the outbox.
 
-Private to this collection; may change in any release.
-
 At least once: an event whose answer was lost is sent again, which is harmless, since Flashduty merges by change_key.
 """
 
@@ -66,25 +64,16 @@ class Exchange:
             if error.retry:
                 return partial(_try_again, claim, error)
             earlier = _by_the_clock_of(error, claim.body)
-            return partial(_refuse, claim, error) if earlier is None else partial(_correct, claim, earlier)
+            if earlier is not None:
+                return lambda outbox, _integration: outbox.claims.corrected(claim, earlier)
+            told = (error.message, error.code, error.status, error.request_id)
+            return lambda outbox, _integration: outbox.claims.refused(claim, *told)
         self.failing = False
-        return partial(_deliver, claim, request_id)
-
-
-def _deliver(claim: Claim, request_id: str, outbox: AnyOutbox, integration: str) -> None:
-    outbox.claims.delivered(claim, integration, request_id)
-
-
-def _refuse(claim: Claim, error: ApiError, outbox: AnyOutbox, _integration: str) -> None:
-    outbox.claims.refused(claim, error.message, error.code, error.status, error.request_id)
-
-
-def _correct(claim: Claim, event: ChangeEvent, outbox: AnyOutbox, _integration: str) -> None:
-    outbox.claims.corrected(claim, event)
+        return lambda outbox, integration: outbox.claims.delivered(claim, integration, request_id)
 
 
 def _try_again(claim: Claim, error: ApiError, outbox: AnyOutbox, integration: str) -> None:
-    now = outbox.claims.now()
+    now = outbox.now()
     if error.code is not None and error.status != TOO_MANY_REQUESTS:
         # Flashduty answers, but not well to this event: let the others pass.
         outbox.claims.failed(claim, integration, error.message, now + back_off(claim.tries), now, error.status)

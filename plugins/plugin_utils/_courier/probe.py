@@ -4,7 +4,6 @@
 
 """Asks the API what it thinks of our keys, by requests that cannot create a change.
 
-Private to this collection; may change in any release.
 Never to be used in the ansible-playbook process: see ``plugin_utils/_courier/reader.py``.
 """
 
@@ -13,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 import urllib.parse
+from contextlib import closing
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
@@ -26,7 +26,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Ap
 
 # It lacks every field that an event must have.
 _NO_EVENT = "{}"
-_ANSWER = ("message", "status", "code", "request_id", "retry", "server_time")
 
 
 def probe(connection: Connection) -> dict[str, Any]:
@@ -36,8 +35,7 @@ def probe(connection: Connection) -> dict[str, Any]:
         answer to a question for changes, None without an app key; ``seconds`` that the first took; ``skew``, how many
         seconds this machine is ahead, None where the API does not send it; ``proxy``, None where none is used.
     """
-    api = Api(connection)
-    try:
+    with closing(Api(connection)) as api:
         begun, begun_at = time.monotonic(), time.time()
         own = _answer(api, PUSH_PATH, "integration_key", connection.integration_key, connection.timeout)
         seconds = time.monotonic() - begun
@@ -49,8 +47,6 @@ def probe(connection: Connection) -> dict[str, Any]:
             other = _answer(api, PUSH_PATH, "integration_key", secrets.token_hex(16), connection.timeout)
             if connection.app_key is not None:
                 app = _answer(api, LIST_PATH, "app_key", connection.app_key, connection.timeout)
-    finally:
-        api.close()
     return {"own": own, "other": other, "app": app, "seconds": seconds, "skew": skew, "proxy": _proxy(connection)}
 
 
@@ -58,8 +54,8 @@ def _answer(api: Api, path: str, name: str, key: str, budget: float) -> dict[str
     try:
         answer = api.post(path, {name: key}, _NO_EVENT, budget)
     except ApiError as error:
-        return {name: getattr(error, name) for name in _ANSWER}
-    return dict(zip(_ANSWER, ("taken", 200, None, answer["request_id"], False, None), strict=True))
+        return error.to_dict()
+    return ApiError("taken", retry=False, status=200, request_id=answer["request_id"]).to_dict()
 
 
 def _outside(earliest: float, latest: float, first: float, last: float) -> float:

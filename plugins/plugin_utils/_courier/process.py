@@ -4,8 +4,6 @@
 
 """The courier: a small process beside ansible-playbook that delivers, and closes the run should it vanish.
 
-Private to this collection; may change in any release.
-
 Started through ``entry.py`` by ``client.py``, which writes a :class:`CourierConfig` to its standard input. It leaves
 when the process it stands beside has gone and everything is delivered.
 """
@@ -19,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
     COURIER_NAME,
@@ -39,6 +37,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.sharing import Sharing
 
 # Seconds.
@@ -65,12 +64,9 @@ class _Watch:
         self._poll = select.poll()
         self._poll.register(self._fifo, select.POLLIN)
         self._pidfd: int | None = None
-        if hasattr(os, "pidfd_open"):
-            try:
-                self._pidfd = os.pidfd_open(process.pid)
-                self._poll.register(self._pidfd, select.POLLIN)
-            except OSError:
-                self._pidfd = None
+        with suppress(AttributeError, OSError):  # not every system has it
+            self._pidfd = os.pidfd_open(process.pid)
+            self._poll.register(self._pidfd, select.POLLIN)
         self.gone = not process.is_alive()
 
     def wait(self, seconds: float) -> bool:
@@ -96,17 +92,16 @@ class _Watch:
             self._pidfd = None
 
     def _emptied(self) -> bool:
-        try:
+        with suppress(BlockingIOError):
             while os.read(self._fifo, 4096):
                 pass
-        except BlockingIOError:
-            pass
         return True
 
 
 def main(_arguments: list[str]) -> int:
     """Run the courier until its work is done."""
-    _take_name()
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(COURIER_NAME)
     config = CourierConfig.from_json(sys.stdin.read())
     # Nothing that ansible-playbook had inherited may be held open here; the pipe's first reader only until the
     # next line.
@@ -122,11 +117,6 @@ def main(_arguments: list[str]) -> int:
             _remove(config.fifo)
             raise
     return 0
-
-
-def _take_name() -> None:
-    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
-        name.write(COURIER_NAME)
 
 
 def _close_from(first: int) -> None:
@@ -157,19 +147,14 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
     if problem:
         sys.exit(problem)
     store = Store(config.state_dir, config.connection, config.process)
-    with ExitStack() as delivery:
+    with ExitStack() as until_left:
         sharing: Sharing | None = None
-        if config.outbox_url:
+        if config.connection.outbox_url:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.sharing import Sharing
 
-            sharing = delivery.enter_context(Sharing(config.outbox_url, config.connection, store))
-        courier = Courier(
-            config,
-            watch,
-            store,
-            lambda: delivery.enter_context(Delivery(store, config.connection, sharing)),
-            sharing,
-        )
+            sharing = until_left.enter_context(Sharing(config.connection.outbox_url, config.connection, store))
+        delivery = until_left.enter_context(Delivery(store, config.connection, sharing))
+        courier = Courier(config, watch, store, delivery, sharing)
         courier.attend()
     courier.retire()
     if watch.gone:
@@ -181,17 +166,12 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
 class Courier:
     """What a courier does while its process lives, and when it has gone.
 
-    :param start_delivery: begins to deliver from the store; it raises OutboxError where there is nothing yet.
+    :param delivery: delivers from the store.
     :param sharing: the shared outbox; None where this node's is the only one.
     """
 
     def __init__(
-        self,
-        config: CourierConfig,
-        watch: _Watch,
-        store: Store,
-        start_delivery: Callable[[], Any],
-        sharing: Sharing | None = None,
+        self, config: CourierConfig, watch: _Watch, store: Store, delivery: Delivery, sharing: Sharing | None = None
     ) -> None:
         self._sharing = sharing
         # Nodes that were killed whole are looked for more often than a sign of life is due.
@@ -199,8 +179,7 @@ class Courier:
         self._config = config
         self._watch = watch
         self._store = store
-        self._start_delivery = start_delivery
-        self._delivery: Any = None
+        self._delivery = delivery
         self._outbox: Outbox | None = None
         self._announced: set[str] = set()
         self._retired = False
@@ -286,10 +265,6 @@ class Courier:
 
     def _wake(self) -> None:
         self._announce()
-        try:
-            self._delivery = self._delivery or self._start_delivery()
-        except OutboxError:  # not there yet, or not usable now: the next call tries again
-            return
         self._delivery.wake()
 
     def _runs(self) -> list[str]:
@@ -360,7 +335,5 @@ def _size(folder: str) -> int:
 
 
 def _remove(path: str) -> None:
-    try:
+    with suppress(OSError):
         os.unlink(path)
-    except OSError:
-        pass

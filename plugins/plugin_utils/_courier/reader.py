@@ -4,8 +4,6 @@
 
 """Asks Flashduty something from the control node, in a short-lived process of its own.
 
-Private to this collection; may change in any release.
-
 The workers of ansible-playbook are forks: HTTP in one of them can hang for ever on a lock that was held at the fork,
 and each would pay for the import of ``requests``.
 """
@@ -39,7 +37,7 @@ def find_changes(connection: Connection, query: ChangeQuery) -> Found:
 
     :raises ReadingFailed: where it could not be asked within the connection's ``timeout``.
     """
-    return Found(**ask("find_changes", connection, query.to_dict()))
+    return Found(**ask("find_changes", connection, asdict(query)))
 
 
 def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,7 +121,7 @@ def main(_arguments: list[str]) -> int:
 
 
 def _find_changes(connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
-    return asdict(_change_query.find_changes(connection, ChangeQuery.from_dict(values), connection.timeout))
+    return asdict(_change_query.find_changes(connection, ChangeQuery(**values), connection.timeout))
 
 
 def _probe(connection: Connection, _values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a courier uses the shared outbox, and goes on without it while it cannot be used.
-
-Private to this collection; may change in any release.
-"""
+"""How a courier uses the shared outbox, and goes on without it while it cannot be used."""
 
 from __future__ import annotations
 
@@ -63,10 +60,6 @@ class Sharing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection."""
         with self._state:
             self._open = False
             shared, self._shared = self._shared, None

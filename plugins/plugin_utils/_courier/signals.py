@@ -4,8 +4,6 @@
 
 """Which signals reached ansible-playbook, without a handler that would change what they do.
 
-Private to this collection; may change in any release.
-
 Python writes the number of each signal that it handles into a socket. The holder of the other end, as the courier is,
 knows of a Ctrl-C also where a second one left ansible-playbook no time to say so.
 """

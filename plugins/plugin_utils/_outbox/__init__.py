@@ -4,7 +4,7 @@
 
 """The outbox: every event lies here, durable, from before its first delivery until long after.
 
-Private to this collection; may change in any release.
+All of it is private to this collection, and may change in any release.
 
 Whatever is true is in one SQLite file on the control node, which any number of processes share. An event's states:
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The labels of a change: its own, which stay, and at its end those that say how it ended.
-
-Private to this collection; may change in any release.
-"""
+"""The labels of a change: its own, which stay, and at its end those that say how it ended."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The way of the events out of the outbox: who may send which, when, what came of it, and what is forgotten afterwards.
-
-Private to this collection; may change in any release.
-"""
+"""The way of the events out of the outbox: who may send which, when, what came of it, and what is forgotten then."""
 
 from __future__ import annotations
 
@@ -78,10 +75,6 @@ class Claims:
         self._database = database
         self._now = now
         self._node = node
-
-    def now(self) -> float:
-        """The clock of this outbox, Unix seconds."""
-        return self._now()
 
     def claim(
         self, integration: str, owner: Process, lease: float, change_key: str | None = None

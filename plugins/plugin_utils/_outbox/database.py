@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The outbox's SQLite file: made, opened, opened again when it was replaced, and set aside when it is damaged.
-
-Private to this collection; may change in any release.
-"""
+"""The outbox's SQLite file: made, opened, opened again when it was replaced, and set aside when it is damaged."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar, cast
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
@@ -81,6 +78,18 @@ def again_when_damaged(method: Callable[..., _Answer]) -> Callable[..., _Answer]
     return called
 
 
+@contextmanager
+def committing(database: sqlite3.Connection) -> Iterator[None]:
+    """Commit the transaction that the caller has begun, or undo it where something fails."""
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
 def salt_of(folder: str, like: str | None = None) -> bytes:
     """What integration keys are hashed with in this folder; kept apart from the file, so that it outlives a damage.
 
@@ -89,11 +98,10 @@ def salt_of(folder: str, like: str | None = None) -> bytes:
     """
     path = os.path.join(folder, SALT_NAME)
     try:
-        check(folder)
-        try:
+        _refuse(folders.weakness(folder))
+        with suppress(FileNotFoundError):
             return _read_salt(path)
-        except FileNotFoundError:
-            _make(folder)
+        _refuse(folders.make(folder))
         # Linked into place when it is whole, so that nobody ever reads a part of it.
         draft = f"{path}.{secrets.token_hex(8)}"
         try:
@@ -121,39 +129,23 @@ def _read_salt(path: str) -> bytes:
 
 
 def _salt_like(folder: str | None) -> bytes:
-    try:
-        if folder is None:
-            return b""
-        check(folder)
-        return _read_salt(os.path.join(folder, SALT_NAME))
-    except (OSError, OutboxError):
-        return b""
+    with suppress(OSError, OutboxError):
+        if folder is not None:
+            _refuse(folders.weakness(folder))
+            return _read_salt(os.path.join(folder, SALT_NAME))
+    return b""
 
 
-def check(folder: str) -> None:
-    """Only where nobody else can change what is in the folder may anything there be opened.
-
-    :raises OutboxError: saying who can, and where.
-    :raises OSError: where the folder cannot be looked at.
-    """
-    if found := folders.weakness(folder):
-        raise OutboxError(found)
-
-
-def _make(folder: str) -> None:
-    if found := folders.make(folder):
-        raise OutboxError(found)
+def _refuse(weakness: str | None) -> None:
+    """Only where nobody else can change what is in a folder may anything there be opened."""
+    if weakness:
+        raise OutboxError(weakness)
 
 
 class Database:
     """An open outbox file. It follows the path: when another process has replaced the file, so does this object.
 
-    :param folder: the outbox's folder.
-    :param durable: whether each transaction survives a power cut.
-    :param patience: seconds to wait for other writers.
-    :param create: whether to make it where it is missing.
-    :param alone: only to read, while no other process has it open: then it needs no room on the disk.
-    :raises OutboxError: where the folder cannot be made or written, or the file not be read.
+    The parameters are those of ``Outbox``. Alone, it needs no room on the disk.
     """
 
     def __init__(self, folder: str, durable: bool, patience: float, create: bool, alone: bool = False) -> None:
@@ -175,14 +167,9 @@ class Database:
             self._database.close()
             self._database = None
 
+    @again_when_damaged
     def rows(self, statement: str, values: object = ()) -> list[sqlite3.Row]:
         """The result of a query."""
-        try:
-            return self._rows(statement, values)
-        except DamagedOutbox:
-            return self._rows(statement, values)
-
-    def _rows(self, statement: str, values: object) -> list[sqlite3.Row]:
         with self._errors():
             return self._current().execute(statement, values).fetchall()  # type: ignore[arg-type]
 
@@ -192,13 +179,8 @@ class Database:
         with self._errors():
             database = self._begin()
             changes = database.total_changes
-            try:
+            with committing(database):
                 yield database
-                database.execute("COMMIT")
-            except BaseException:
-                if database.in_transaction:
-                    database.execute("ROLLBACK")
-                raise
             if self._durable and self._has_log and database.total_changes != changes:
                 self._sync_log()
 
@@ -214,11 +196,8 @@ class Database:
     def _sync_log(self) -> None:
         """Bring the transaction to the disk: SQLite would let the next writer in only after that, now they share it."""
         try:
-            log = os.open(self.path + "-wal", os.O_RDONLY)
-            try:
+            with open(self.path + "-wal", "rb") as log:
                 getattr(os, "fdatasync", os.fsync)(log)
-            finally:
-                os.close(log)
         except OSError as error:
             raise OutboxError(f"{self.path}-wal: {error.strerror}") from None
 
@@ -268,12 +247,10 @@ class Database:
     def _connect(self) -> None:
         if not self._create_missing and not os.path.lexists(self.path):
             raise OutboxError(f"{self.path}: it was deleted")
-        _make(self.folder)
-        try:
+        _refuse(folders.make(self.folder))
+        # Where there is one, it is not opened here: closing it would drop the locks that SQLite holds in this process.
+        with suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            # Not opened here at all: closing it would drop the locks that SQLite holds on it in this process.
-            pass
         self._inode = _inode_of(self.path)
         database = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None)
         try:

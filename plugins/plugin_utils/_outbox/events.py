@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The events in the outbox: how one is stored, compared with the last one of its change, and what became of it.
-
-Private to this collection; may change in any release.
-"""
+"""The events in the outbox: how one is stored, compared with the last one of its change, and what became of it."""
 
 from __future__ import annotations
 
@@ -293,12 +290,6 @@ class Events:
         """Keep an end that is not sent, for the run that ends this change after it."""
         uid = self.insert(transaction, integration, event, run, uid=uid)
         transaction.execute("UPDATE events SET state = 'held', settled_at = ? WHERE uid = ?", (self._now(), uid))
-
-    def any_held(self, integration: str) -> bool:
-        """Whether an end of any change is held."""
-        return bool(
-            self._database.rows("SELECT 1 FROM events WHERE state = 'held' AND integration = ? LIMIT 1", (integration,))
-        )
 
     def held(self, integration: str, change_key: str) -> list[ChangeEvent]:
         """The ends of a change that are held."""

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The folder of an outbox: which one it is, whether it is safe from other users, and where its spool may lie.
-
-Private to this collection; may change in any release.
-"""
+"""The folder of an outbox: which one it is, whether it is safe from other users, and where its spool may lie."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 # The second one lies in memory, so that a full disk leaves it alone. TMPDIR differs between a shell, a timer and a job.
 _ROOTS = ("/tmp", "/dev/shm")
@@ -82,8 +80,7 @@ def weakness(folder: str) -> str | None:
     try:
         for path in _way_to(os.path.dirname(folder), set()):
             state = os.lstat(path)
-            found = _weakness_of(path, state, is_sticky=bool(state.st_mode & stat.S_ISVTX))
-            if found:
+            if found := _weakness_of(path, state, is_sticky=bool(state.st_mode & stat.S_ISVTX)):
                 return found
         return _weakness_of_folder(folder, os.lstat(folder))
     except FileNotFoundError:
@@ -121,15 +118,15 @@ def _weakness_of_folder(folder: str, state: os.stat_result) -> str | None:
         return f"{folder} is a symbolic link: name the folder itself"
     if not stat.S_ISDIR(state.st_mode):
         return f"{folder} is not a folder"
-    found = _weakness_of(folder, state)
+    if found := _weakness_of(folder, state):
+        return found
     with os.scandir(folder) as entries:
-        for entry in entries if found is None else ():
+        for entry in entries:
             if entry.name.startswith(_FILES) or os.path.basename(folder) == _COURIERS:
-                try:
-                    found = found or _weakness_of_entry(entry, entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
-                    continue
-    return found
+                with suppress(FileNotFoundError):
+                    if found := _weakness_of_entry(entry, entry.stat(follow_symlinks=False)):
+                        return found
+    return None
 
 
 def _weakness_of_entry(entry: os.DirEntry[str], state: os.stat_result) -> str | None:
@@ -182,13 +179,11 @@ def _is_private_group(group_id: int) -> bool:
 def forget_couriers(folder: str) -> None:
     """Remove the pipes and locks of couriers that were killed with all that was beside them, as a container's are."""
     before = time.time() - _COURIER_IS_GONE
-    try:
-        with os.scandir(os.path.join(folder, _COURIERS)) as entries:
-            for entry in entries:
-                if entry.stat(follow_symlinks=False).st_mtime < before and not _is_read(entry.path):
-                    os.unlink(entry.path)
-    except OSError:  # there is none, or another courier removes them now
-        pass
+    # There may be none, or another courier removes them now.
+    with suppress(OSError), os.scandir(os.path.join(folder, _COURIERS)) as entries:
+        for entry in entries:
+            if entry.stat(follow_symlinks=False).st_mtime < before and not _is_read(entry.path):
+                os.unlink(entry.path)
 
 
 def _is_read(path: str) -> bool:

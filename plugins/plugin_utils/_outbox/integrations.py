@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What lies in the outbox for other integrations: nobody delivers it once their key is no longer used.
-
-Private to this collection; may change in any release.
-"""
+"""What lies in the outbox for other integrations: nobody delivers it once their key is no longer used."""
 
 from __future__ import annotations
 
@@ -59,14 +56,13 @@ class LeftOver(NamedTuple):
 
         :param language: en or zh.
         """
+        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
         if language == "zh":
             found = {"个事件": self.events, "个意外结束的运行": self.runs}
             told = "、".join(f"{count} {name}" for name, count in found.items() if count)
-            at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
-            return f"自 {at} 起的 {told}{f'（{self.title}）' if self.title else ''}"
+            return f"自 {since} 起的 {told}{f'（{self.title}）' if self.title else ''}"
         counts = {"event": self.events, "vanished run": self.runs}
         what = " and ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count)
-        since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
         return f"{what} since {since}{f' ({self.title})' if self.title else ''}"
 
 
@@ -100,8 +96,8 @@ class Integrations:
             begun = [self._database.rows("SELECT opened_at FROM runs WHERE id = ?", (run,))[0][0] for run in vanished]
             times = [*([] if row["since"] is None else [row["since"]]), *begun]
             if times and min(times) <= self._now() - older_than:
-                same = self._address_of(other) == api_url
-                found.append(LeftOver(other, same, row["events"], len(vanished), min(times), self._title(other)))
+                same = self._database.rows("SELECT 1 FROM integrations WHERE id = ? AND api_url = ?", (other, api_url))
+                found.append(LeftOver(other, bool(same), row["events"], len(vanished), min(times), self._title(other)))
         return found
 
     def adopt(self, integration: str, others: Iterable[LeftOver]) -> int:
@@ -136,10 +132,6 @@ class Integrations:
                     (self._now(), other.integration),
                 ).rowcount
         return dropped
-
-    def _address_of(self, integration: str) -> str | None:
-        rows = self._database.rows("SELECT api_url FROM integrations WHERE id = ?", (integration,))
-        return str(rows[0]["api_url"]) if rows else None
 
     def _title(self, integration: str) -> str:
         rows = self._database.rows(

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The events of an outbox as a person reads them: what was sent, what waits, and what Flashduty refused and why.
-
-Private to this collection; may change in any release.
-"""
+"""The events of an outbox as a person reads them: what was sent, what waits, and what Flashduty refused and why."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A lock between processes: a file that one of them at a time holds, and that the kernel frees when it ends.
-
-Private to this collection; may change in any release.
-"""
+"""A lock between processes: a file that one of them at a time holds, and that the kernel frees when it ends."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The outbox, open: its events, its runs, and the claims of those who send.
-
-Private to this collection; may change in any release.
-"""
+"""The outbox, open: its events, its runs, and the claims of those who send."""
 
 from __future__ import annotations
 
@@ -159,6 +156,8 @@ class Outbox(AnyOutbox):
     :raises OutboxError: where the folder cannot be made or written, or the file not be read.
     """
 
+    database: Database
+
     def __init__(
         self,
         folder: str,
@@ -169,8 +168,7 @@ class Outbox(AnyOutbox):
         alone: bool = False,
     ) -> None:
         self.folder = folder
-        self._file = Database(folder, durable, patience, create, alone)
-        super().__init__(self._file, now)
+        super().__init__(Database(folder, durable, patience, create, alone), now)
 
     @staticmethod
     def exists(folder: str) -> bool:
@@ -186,12 +184,7 @@ class Outbox(AnyOutbox):
     @property
     def path(self) -> str:
         """The file."""
-        return self._file.path
-
-    @property
-    def set_aside(self) -> str | None:
-        """Where a damaged file has been put by this object; None where there was no damage."""
-        return self._file.set_aside
+        return self.database.path
 
     @property
     def salt(self) -> bytes:

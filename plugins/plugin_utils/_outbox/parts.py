@@ -2,19 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hosts that share one change: how each came through it, and what that makes of the change.
-
-Private to this collection; may change in any release.
-"""
+"""Hosts that share one change: how each came through it, and what that makes of the change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     DESCRIPTION_MAX,
     LABEL_VALUE_MAX,
+    ChangeEvent,
     plain_text,
     shortened,
 )
@@ -91,6 +89,21 @@ class Conclusion(NamedTuple):
             outcome["failed_task"] = shortened(plain_text(tasks), _TASKS_MAX)
         said = {name: value for name, value in outcome.items() if value}
         return cls(status, "\n".join(lines), max(part.at for part in parts), said)
+
+
+def concluded(
+    parts: Iterable[Part], event: ChangeEvent, moment: float, vanished_text: str
+) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """The fields of the event that ends a change of parts, in the language of ``vanished_text``, and its outcome.
+
+    :param event: the last one of that change.
+    :param moment: when that ends which did not come through, Unix seconds.
+    """
+    conclusion = Conclusion.of(parts, language_of(vanished_text))
+    moment = conclusion.at if conclusion.change_status == "Done" else moment
+    text = described(conclusion.text, event.description)
+    fields = {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}
+    return fields, conclusion.outcome
 
 
 def described(text: str, description: str | None) -> str:

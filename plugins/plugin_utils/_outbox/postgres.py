@@ -4,8 +4,6 @@
 
 """The database of the shared outbox: PostgreSQL, with the interface that SQLite's has here.
 
-Private to this collection; may change in any release.
-
 psycopg is imported when a connection is made: by couriers and by tasks that ask for it, never by a run.
 """
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A process, distinguished from a later one with the same PID, from those of other boots and other containers.
-
-Private to this collection; may change in any release.
-"""
+"""A process, distinguished from a later one with the same PID, from those of other boots and other containers."""
 
 from __future__ import annotations
 

@@ -2,29 +2,24 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What goes between the outbox of a node and the shared one: events and runs there, what became of them back.
-
-Private to this collection; may change in any release.
-"""
+"""What goes between the outbox of a node and the shared one: events and runs there, what became of them back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import upsert
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Row, Transaction
 
-# What the column ``shared`` of the node's outbox says: nothing yet, or that the shared outbox has the row, or that both
-# say how it ended.
-_ENTERED = "entered"
-_SETTLED = "settled"
-_CLOSED = "closed"
+# The column ``shared`` of the node's outbox is empty until the shared outbox has the row; then it says `entered`, and
+# once both say how it ended, `settled` of an event and `closed` of a run.
 _MOST_AT_ONCE = 500
 # Seconds before which what was settled here is of no interest to other nodes.
 _HISTORY = 86400.0
@@ -103,7 +98,7 @@ class Relay:
             for run in runs:
                 self._enter_run(transaction, run)
             for part in parts:
-                _upsert(transaction, "parts", "run, host", dict(part))
+                upsert(transaction, "parts", "run, host", dict(part))
             self._close_runs(transaction, closed)
             for event in events:
                 if not self._enter_event(transaction, event):
@@ -113,7 +108,7 @@ class Relay:
         with local.writing() as transaction:
             for event in events:
                 # It may have been changed meanwhile, and is entered again then.
-                done = _SETTLED if event["state"] in ("delivered", "refused") or event["uid"] in skipped else _ENTERED
+                done = "settled" if event["state"] in ("delivered", "refused") or event["uid"] in skipped else "entered"
                 transaction.execute(
                     "UPDATE events SET shared = ? WHERE uid = ? AND put_at = ? AND expires_at IS ? AND run IS ?",
                     (done, event["uid"], event["put_at"], event["expires_at"], event["run"]),
@@ -126,13 +121,13 @@ class Relay:
             for run in known:
                 transaction.execute("UPDATE runs SET shared = 'entered' WHERE id = ? AND shared = ''", (run,))
             for run in closed:
-                transaction.execute("UPDATE runs SET shared = ? WHERE id = ?", (_CLOSED, run))
+                transaction.execute("UPDATE runs SET shared = 'closed' WHERE id = ?", (run,))
         return len(events)
 
     def _enter_run(self, transaction: Transaction, run: Row) -> None:
         values = {name: run[name] for name in ("id", "process", "courier", "vanished_text", "vanished_result")}
         values.update(integration=self._shared.integration, opened_at=run["opened_at"], seen_at=self._shared.now())
-        _upsert(transaction, "runs", "id", values)
+        upsert(transaction, "runs", "id", values)
 
     def _enter_event(self, transaction: Transaction, row: Row) -> bool:
         """Enter one event; returns False where the shared outbox knows better how its change has ended."""
@@ -147,11 +142,15 @@ class Relay:
         event = ChangeEvent.from_json(row["body"])
         ends = row["closed_at"] is not None and event.is_terminal
         if row["state"] in ("delivered", "refused"):
-            was_closed_otherwise = ends and self._was_closed_otherwise(transaction, event, row["run"])
+            was_closed_otherwise = (
+                ends
+                and self._shared.runs.is_closed(row["run"])
+                and not self._shared.events.was_said(transaction, self._shared.integration, event)
+            )
             left_out = ("id", "closed_at", "last_of_run", "shared")
             values = {name: value for name, value in dict(row).items() if name not in left_out}
             values.update(integration=self._shared.integration, node=self._shared.node, claimed_by=None)
-            _upsert(transaction, "events", "uid", values)
+            upsert(transaction, "events", "uid", values)
             if row["state"] == "delivered" and was_closed_otherwise:
                 # Others have taken the run for vanished, and said so, after this node had said how it ended.
                 self._shared.events.insert(transaction, self._shared.integration, event, row["run"])
@@ -166,10 +165,6 @@ class Relay:
         )
         return entered
 
-    def _was_closed_otherwise(self, transaction: Transaction, event: ChangeEvent, run: str) -> bool:
-        events, integration = self._shared.events, self._shared.integration
-        return self._shared.runs.is_closed(run) and not events.was_said(transaction, integration, event)
-
     def _close_runs(self, transaction: Transaction, runs: Sequence[str]) -> None:
         for run in runs:
             transaction.execute(
@@ -178,58 +173,41 @@ class Relay:
 
     def _tell_settled(self) -> None:
         """Tell the shared outbox what was delivered, refused or given up without it."""
-        local = self._outbox.database
-        rows = local.rows(
+        rows = self._outbox.database.rows(
             f"SELECT uid, {_RESULT} FROM events WHERE integration = ? AND shared = 'entered'"
             " AND state IN ('delivered', 'refused', 'expired') LIMIT 500",
             (self._integration,),
         )
-        if rows:
-            with self._shared.database.writing() as transaction:
-                for row in rows:
-                    _settle(transaction, row)
-            self._settled([row["uid"] for row in rows])
+        self._settle(self._shared, rows)
 
     def _ask_settled(self) -> None:
         """Learn what became of events of this node that others have taken over."""
-        local = self._outbox.database
-        waiting = local.rows(
+        waiting = self._outbox.database.rows(
             "SELECT uid FROM events WHERE integration = ? AND shared = 'entered' AND state = 'waiting' LIMIT 500",
             (self._integration,),
         )
-        if not waiting:
+        if waiting:
+            uids = [row["uid"] for row in waiting]
+            found = self._shared.database.rows(
+                f"SELECT uid, {_RESULT} FROM events WHERE uid IN ({', '.join('?' * len(uids))})"
+                " AND state NOT IN ('waiting', 'sending')",
+                uids,
+            )
+            self._settle(self._outbox, found)
+
+    def _settle(self, outbox: AnyOutbox, rows: Sequence[Row]) -> None:
+        """Let one of the two know how events have ended, which the other one says."""
+        if not rows:
             return
-        uids = [row["uid"] for row in waiting]
-        found = self._shared.database.rows(
-            f"SELECT uid, {_RESULT} FROM events WHERE uid IN ({', '.join('?' * len(uids))})"
-            " AND state NOT IN ('waiting', 'sending')",
-            uids,
-        )
-        if found:
-            with local.writing() as transaction:
-                for row in found:
-                    _settle(transaction, row)
-            self._settled([row["uid"] for row in found])
-
-    def _settled(self, uids: Sequence[str]) -> None:
+        with outbox.database.writing() as transaction:
+            for row in rows:
+                # An end that is held goes out with that of another run.
+                state = "expired" if row["state"] == "held" else row["state"]
+                transaction.execute(
+                    "UPDATE events SET state = ?, settled_at = ?, request_id = ?, http_status = ?, error_code = ?,"
+                    " error = ?, claimed_by = NULL WHERE uid = ? AND state IN ('waiting', 'sending')",
+                    (state, *(row[name] for name in _RESULT.split(", ")[1:]), row["uid"]),
+                )
         with self._outbox.database.writing() as transaction:
-            for uid in uids:
-                transaction.execute("UPDATE events SET shared = ? WHERE uid = ?", (_SETTLED, uid))
-
-
-def _settle(transaction: Transaction, row: Row) -> None:
-    # An end that is held goes out with that of another run.
-    state = "expired" if row["state"] == "held" else row["state"]
-    transaction.execute(
-        "UPDATE events SET state = ?, settled_at = ?, request_id = ?, http_status = ?, error_code = ?, error = ?,"
-        " claimed_by = NULL WHERE uid = ? AND state IN ('waiting', 'sending')",
-        (state, *(row[name] for name in _RESULT.split(", ")[1:]), row["uid"]),
-    )
-
-
-def _upsert(transaction: Transaction, table: str, key: str, values: dict[str, Any]) -> None:
-    names, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
-    newer = ", ".join(f"{name} = excluded.{name}" for name in values)
-    transaction.execute(
-        f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {newer}", values
-    )
+            for row in rows:
+                transaction.execute("UPDATE events SET shared = 'settled' WHERE uid = ?", (row["uid"],))

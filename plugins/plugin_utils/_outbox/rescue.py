@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What can still be read of a damaged outbox goes on in the one that takes its place.
-
-Private to this collection; may change in any release.
-"""
+"""What can still be read of a damaged outbox goes on in the one that takes its place."""
 
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, suppress
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import committing
 
 # What matters of a damaged file: the runs, whatever is not settled, and all events of a run that is not closed.
 _WORTH_RESCUING = (
@@ -26,26 +26,13 @@ def rescue(damaged: str, database: sqlite3.Connection) -> None:
 
     Other processes may have put events into the new one by now; they come after those of the damaged file.
     """
-    try:
-        old = sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)
-    except sqlite3.Error:
-        return
-    try:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as old:
         # As one transaction: an event that is put between two rows would take the number of the second one.
         database.execute("BEGIN IMMEDIATE")
-        try:
+        with committing(database):
             _make_room(old, database)
             for table, condition in _WORTH_RESCUING:
                 _copy(old, database, table, condition)
-            database.execute("COMMIT")
-        except BaseException:
-            if database.in_transaction:
-                database.execute("ROLLBACK")
-            raise
-    except sqlite3.Error:
-        return
-    finally:
-        old.close()
 
 
 def _make_room(old: sqlite3.Connection, database: sqlite3.Connection) -> None:
@@ -63,12 +50,10 @@ def _make_room(old: sqlite3.Connection, database: sqlite3.Connection) -> None:
 
 
 def _copy(old: sqlite3.Connection, database: sqlite3.Connection, table: str, condition: str) -> None:
-    try:
+    with suppress(sqlite3.Error):  # what was read until then is kept
         rows = old.execute(f"SELECT * FROM {table} WHERE {condition}")
         # By name: a file that an earlier version made has fewer columns.
         names = ", ".join(column[0] for column in rows.description)
         marks = ", ".join("?" * len(rows.description))
         for row in rows:
             database.execute(f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({marks})", tuple(row))
-    except sqlite3.Error:  # what was read until then is kept
-        pass

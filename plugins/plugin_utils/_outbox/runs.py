@@ -4,8 +4,6 @@
 
 """The runs in the outbox: who closes the changes that a process has left open, and when.
 
-Private to this collection; may change in any release.
-
 A run is what is closed together: the changes that the callback reports for an ansible-playbook, or one change that a
 task has opened.
 """
@@ -14,7 +12,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Set
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import (
@@ -41,7 +39,11 @@ _ARE_OTHERS = (
     "runs.integration = :integration AND runs.closed_at IS NULL"
     " AND runs.process NOT IN (SELECT process FROM runs WHERE id = :run)"
 )
-_OTHERS = f"SELECT 1 FROM runs WHERE {_ARE_OTHERS} LIMIT 1"
+# Whose change may be that of a run, too.
+_OTHERS = (
+    f"SELECT 1 FROM runs WHERE {_ARE_OTHERS}"
+    " UNION ALL SELECT 1 FROM events WHERE state = 'held' AND integration = :integration LIMIT 1"
+)
 _STORE_PART = (
     "INSERT INTO parts (run, host, outcome, text, task, at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (run, host)"
     " DO UPDATE SET outcome = excluded.outcome, text = excluded.text, task = excluded.task, at = excluded.at"
@@ -78,15 +80,9 @@ class PartResult(NamedTuple):
 
 
 class Runs:
-    """The runs of an open outbox.
+    """The runs of an open outbox."""
 
-    :param silent_after: seconds without a sign of life after which a run of another machine or container is taken for
-        vanished.
-    """
-
-    def __init__(
-        self, database: SqlDatabase, events: Events, now: Callable[[], float], silent_after: float = SILENT_AFTER
-    ) -> None:
+    def __init__(self, database: SqlDatabase, events: Events, now: Callable[[], float], silent_after: float) -> None:
         self._database = database
         self._events = events
         self._now = now
@@ -158,8 +154,7 @@ class Runs:
 
     def _is_alone(self, run: str, integration: str) -> bool:
         """Whether no other process can have a change of the run."""
-        values = {"run": run, "integration": integration}
-        return not self._database.rows(_OTHERS, values) and not self._events.any_held(integration)
+        return not self._database.rows(_OTHERS, {"run": run, "integration": integration})
 
     def _end(
         self, transaction: Transaction, integration: str, event: ChangeEvent, run: str, uid: str | None = None
@@ -230,16 +225,17 @@ class Runs:
         for row in rows:
             # It was there when it said something last, whatever its sign of life.
             moment = max(row["seen_at"], min(row["event_time"], self._now())) if event_time is None else event_time
-            fields = ChangeEvent.from_json(row["body"]).to_dict()
+            event = ChangeEvent.from_json(row["body"])
+            fields = event.to_dict()
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
             outcome: Mapping[str, str] = {"result": "interrupted" if text else row["vanished_result"]}
             if parts:
-                concluded, outcome = _concluded(
-                    parts, ChangeEvent.from_json(row["body"]), moment, str(row["vanished_text"])
-                )
-                fields.update(concluded)
+                from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import concluded
+
+                fields_of_parts, outcome = concluded(parts, event, moment, str(row["vanished_text"]))
+                fields.update(fields_of_parts)
             if row["vanished_result"]:
-                fields["labels"] = with_outcome(fields.get("labels") or {}, outcome)
+                fields["labels"] = with_outcome(event.labels, outcome)
             canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
         return canceled
 
@@ -356,26 +352,5 @@ class Runs:
         )
 
     def _mark_closed(self, transaction: Transaction, run: str) -> bool:
-        return (
-            transaction.execute(
-                "UPDATE runs SET closed_at = ? WHERE id = ? AND closed_at IS NULL", (self._now(), run)
-            ).rowcount
-            == 1
-        )
-
-
-def _concluded(
-    parts: Iterable[Part], event: ChangeEvent, moment: float, vanished_text: str
-) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """The fields of the event that ends a change of parts, in the language of ``vanished_text``, and its outcome."""
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import (
-        Conclusion,
-        described,
-        language_of,
-    )
-
-    conclusion = Conclusion.of(parts, language_of(vanished_text))
-    moment = conclusion.at if conclusion.change_status == "Done" else moment
-    text = described(conclusion.text, event.description)
-    fields = {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}
-    return fields, conclusion.outcome
+        statement = "UPDATE runs SET closed_at = ? WHERE id = ? AND closed_at IS NULL"
+        return transaction.execute(statement, (self._now(), run)).rowcount == 1

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tables of the outbox, and how the file is made.
-
-Private to this collection; may change in any release.
-"""
+"""The tables of the outbox, and how the file is made."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import SCHEMA_VERSION
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import SCHEMA_VERSION, committing
 
 if TYPE_CHECKING:
     import sqlite3
@@ -96,17 +93,12 @@ def create(database: sqlite3.Connection, folder: str) -> None:
     database.execute("PRAGMA auto_vacuum = INCREMENTAL")
     if not is_on_network(folder):
         database.execute("PRAGMA journal_mode = WAL")
-    try:
-        database.execute("BEGIN IMMEDIATE")
+    database.execute("BEGIN IMMEDIATE")
+    with committing(database):
         if database.execute("PRAGMA user_version").fetchone()[0] == 0:
             for statement in SCHEMA.split(";"):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
 
 
 def is_on_network(folder: str, mounts: str = "/proc/self/mounts") -> bool:

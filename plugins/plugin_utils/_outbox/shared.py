@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The shared outbox: what all nodes report is in one PostgreSQL, by the rules of the outbox.
-
-Private to this collection; may change in any release.
-"""
+"""The shared outbox: what all nodes report is in one PostgreSQL, by the rules of the outbox."""
 
 from __future__ import annotations
 
@@ -90,12 +87,10 @@ class SharedOutbox(AnyOutbox):
 
         :param courier: who watches over these runs.
         """
-        marks = ", ".join("?" * len(runs))
         with self.database.writing() as transaction:
-            if runs:
+            for run in runs:
                 transaction.execute(
-                    f"UPDATE runs SET seen_at = ?, courier = ? WHERE id IN ({marks})",
-                    (self.now(), courier.to_text(), *runs),
+                    "UPDATE runs SET seen_at = ?, courier = ? WHERE id = ?", (self.now(), courier.to_text(), run)
                 )
             transaction.execute(
                 "UPDATE events SET reserved_until = ? WHERE integration = ? AND node = ? AND state = 'waiting'"

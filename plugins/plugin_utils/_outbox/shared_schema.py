@@ -2,16 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The tables of the shared outbox in PostgreSQL, and who may use them.
-
-Private to this collection; may change in any release.
-"""
+"""The tables of the shared outbox in PostgreSQL, and who may use them."""
 
 from __future__ import annotations
 
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import closing
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.postgres import NAMESPACE, PostgresDatabase
@@ -87,10 +85,9 @@ def migrate(url: str, grant_to: Sequence[str] = (), only_look: bool = False) -> 
     :returns: what was done, a sentence each; empty where nothing was to do.
     :raises OutboxError: where it cannot be done.
     """
-    database = PostgresDatabase(url)
-    database.serialize_by(_LOCK)
     done = []
-    try:
+    with closing(PostgresDatabase(url)) as database:
+        database.serialize_by(_LOCK)
         with database.writing() as transaction:
             found = version(database)
             if found is None:
@@ -114,8 +111,6 @@ def migrate(url: str, grant_to: Sequence[str] = (), only_look: bool = False) -> 
                         transaction.execute(f"GRANT USAGE ON SCHEMA {NAMESPACE} TO {name}")
                         transaction.execute(f"GRANT {_RIGHTS} ON ALL TABLES IN SCHEMA {NAMESPACE} TO {name}")
                         transaction.execute(f"REVOKE INSERT, UPDATE, DELETE ON {NAMESPACE}.settings FROM {name}")
-    finally:
-        database.close()
     return done
 
 
@@ -127,13 +122,10 @@ def _has_rights(database: PostgresDatabase, role: str) -> bool:
 def problem(url: str) -> str | None:
     """Why the shared outbox cannot be used; None where it can."""
     try:
-        database = PostgresDatabase(url)
-        try:
+        with closing(PostgresDatabase(url)) as database:
             check(database)
             if not _has_rights(database, str(database.rows("SELECT current_user")[0][0])):
                 return f"the role may not use the tables. Let it by: {PLAYBOOK} -e grant_to=ROLE"
-        finally:
-            database.close()
     except OutboxError as error:
         return str(error)
     return None

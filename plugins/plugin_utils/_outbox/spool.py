@@ -4,8 +4,6 @@
 
 """The spool: a private outbox in place of one that cannot be used, until a process can use that one and takes it in.
 
-Private to this collection; may change in any release.
-
 A disk that is full or read-only, a folder that cannot be made, a file that is locked or of a newer version: then events
 and runs go into a second outbox, in a folder for temporary files. It is an outbox like the other, so the same rules
 hold in it. What it shares with the first one (the runs of a process that began there) is the newer truth.
@@ -26,6 +24,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import is_private
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import upsert
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Transaction
@@ -33,7 +32,12 @@ if TYPE_CHECKING:
 # Seconds to wait for an outbox that is to be read, and for one that is to take the spool in.
 _PATIENCE = 5.0
 _PATIENCE_TAKING_IN = 0.1
-_TABLES = (("runs", "id"), ("events", "uid"), ("parts", "run, host"))
+# Each with its key, and which rows may be overwritten.
+_TABLES = (
+    ("runs", "id", " WHERE runs.closed_at IS NULL"),
+    ("events", "uid", " WHERE events.settled_at IS NULL"),
+    ("parts", "run, host", ""),
+)
 
 
 def make(folder: str, configured: str, connection: Connection, process: Process | None) -> None:
@@ -48,20 +52,18 @@ def make(folder: str, configured: str, connection: Connection, process: Process 
         raise OutboxError(f"{parent}: it belongs to another user, or other users can write to it")
     salt_of(folder, like=configured)
     with Outbox(folder, patience=_PATIENCE) as spool:
-        for alone in (False, True) if process is not None and Outbox.exists(configured) else ():
-            try:
-                with Outbox(configured, patience=_PATIENCE, create=False, alone=alone) as outbox:
-                    _bring_along(outbox, spool, connection, process)
+        if process is None or not Outbox.exists(configured):
+            return
+        own = connection.integration_id(spool.salt)
+        for alone in (False, True):
+            with (
+                contextlib.suppress(OutboxError),
+                Outbox(configured, patience=_PATIENCE, create=False, alone=alone) as outbox,
+                spool.database.writing() as target,
+            ):
+                known = connection.integration_id(outbox.salt)
+                _copy(outbox, target, {known: own}, outbox.runs.open_of(process, known))
                 break
-            except OutboxError:
-                continue
-
-
-def _bring_along(outbox: Outbox, spool: Outbox, connection: Connection, process: Process | None) -> None:
-    known = connection.integration_id(outbox.salt)
-    runs = [] if process is None else outbox.runs.open_of(process, known)
-    with spool.database.writing() as target:
-        _copy(outbox, target, {known: connection.integration_id(spool.salt)}, runs)
 
 
 def take_in(folder: str, configured: str, connection: Connection) -> None:
@@ -103,7 +105,7 @@ def _copy(
     :param integrations: only those of these integrations, and how the target knows each; None for all, as they are.
     :param runs: only these runs and their events; None for all.
     """
-    for table, key in _TABLES:
+    for table, key, older in _TABLES:
         for row in source.database.rows(f"SELECT * FROM {table} ORDER BY rowid"):
             values = dict(row)
             if runs is not None and values["id" if table == "runs" else "run"] not in runs:
@@ -114,11 +116,4 @@ def _copy(
                 values["integration"] = integrations[values["integration"]]
             if table == "events":
                 del values["id"]
-            columns, marks = ", ".join(values), ", ".join("?" * len(values))
-            newer = ", ".join(f"{column} = excluded.{column}" for column in values)
-            older = {"runs": " WHERE runs.closed_at IS NULL", "events": " WHERE events.settled_at IS NULL", "parts": ""}
-            target.execute(
-                f"INSERT INTO {table} ({columns}) VALUES ({marks})"
-                f" ON CONFLICT ({key}) DO UPDATE SET {newer}{older[table]}",
-                tuple(values.values()),
-            )
+            upsert(target, table, key, values, older)

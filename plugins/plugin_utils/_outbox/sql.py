@@ -4,14 +4,12 @@
 
 """What the rules of the outbox ask of a database: SQLite's and PostgreSQL's do it alike.
 
-Private to this collection; may change in any release.
-
 Statements are written in what both understand, with ``?`` or ``:name`` for values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -67,3 +65,15 @@ class SqlDatabase(Protocol):
 
     def vacuum(self) -> None:
         """Give back to the file system what is no longer used."""
+
+
+def upsert(transaction: Transaction, table: str, key: str, values: Mapping[str, Any], older: str = "") -> None:
+    """Insert a row, or let it have these values where the table has one of that key.
+
+    :param older: the condition, with its WHERE, of what may be overwritten; empty for everything.
+    """
+    names, marks = ", ".join(values), ", ".join(f":{name}" for name in values)
+    newer = ", ".join(f"{name} = excluded.{name}" for name in values)
+    transaction.execute(
+        f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({key}) DO UPDATE SET {newer}{older}", values
+    )

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The store of one integration on this control node: the outbox, or the spool while that cannot be used.
-
-Private to this collection; may change in any release.
-"""
+"""The store of one integration on this control node: the outbox, or the spool while that cannot be used."""
 
 from __future__ import annotations
 
@@ -86,9 +83,6 @@ class Store:
         taken, self._notices = self._notices, []
         return [chinese if language == "zh" else english for english, chinese in taken]
 
-    def _tell(self, english: str, chinese: str) -> None:
-        self._notices.append((english, chinese))
-
     def do(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
         """Do something with the outbox, or with the spool where that cannot be used; it is used from then on.
 
@@ -167,10 +161,8 @@ class Store:
         # The courier may have met the damage first, and has nobody to warn.
         for path in sorted(set_aside_in(self.folder) - known):
             known.add(path)
-            self._tell(
-                f"the outbox was damaged; it is kept as {path}, and what could be read of it is in a new one",
-                f"发件箱已损坏，保留为 {path}；其中可以读取的内容已转入新的发件箱",
-            )
+            english = f"the outbox was damaged; it is kept as {path}, and what could be read of it is in a new one"
+            self._notices.append((english, f"发件箱已损坏，保留为 {path}；其中可以读取的内容已转入新的发件箱"))
         return answer
 
     def _turn_to_the_spool(self, error: OutboxError) -> bool:
@@ -183,11 +175,14 @@ class Store:
             except (OSError, OutboxError):
                 continue
             self.folder = folder
-            self._tell(
+            english = (
                 f"the outbox cannot be used ({error}); {folder} is used instead, which may not survive a restart of"
-                " this machine. Repair it, or set state_dir to a folder of your own that can be written",
-                f"无法使用发件箱（{error}）；改用 {folder}，本机重启后它可能不再存在。"
-                "请修复，或者把 state_dir 设为自己可写的文件夹",
+                " this machine. Repair it, or set state_dir to a folder of your own that can be written"
             )
+            chinese = (
+                f"无法使用发件箱（{error}）；改用 {folder}，本机重启后它可能不再存在。"
+                "请修复，或者把 state_dir 设为自己可写的文件夹"
+            )
+            self._notices.append((english, chinese))
             return True
         return False

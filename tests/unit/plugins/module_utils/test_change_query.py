@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_a_question_that_cannot_be_asked_is_refused_before_the_network(options: 
 
 def test_a_question_survives_the_pipe() -> None:
     query = asked({"change_status": ["Done"], "labels": {"a": 1}, "integration_ids": [3], "limit": 7})
-    assert ChangeQuery.from_dict(json.loads(json.dumps(query.to_dict()))) == query
+    assert ChangeQuery(**json.loads(json.dumps(asdict(query)))) == query
 
 
 # ---- what is found

@@ -38,9 +38,9 @@ def test_the_integration_key_comes_along_and_the_app_key_does_not() -> None:
 
 def test_the_address_of_the_shared_outbox_comes_along_and_is_not_shown() -> None:
     config = CONFIG._replace(connection=CONNECTION._replace(outbox_url="postgresql://flash:s3cret@db"))
-    assert CourierConfig.from_json(config.to_json()).outbox_url == "postgresql://flash:s3cret@db"
+    assert CourierConfig.from_json(config.to_json()).connection.outbox_url == "postgresql://flash:s3cret@db"
     assert "s3cret" not in repr(config)
-    assert CONFIG.outbox_url is None
+    assert CONFIG.connection.outbox_url is None
 
 
 def test_no_key_is_shown_where_a_config_is() -> None:

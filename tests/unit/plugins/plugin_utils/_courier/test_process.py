@@ -60,12 +60,10 @@ class Rig:
         self.fifo = Path(store.configured).parent / "courier.fifo"
         os.mkfifo(self.fifo)
         self._watch = _Watch(str(self.fifo), beside)
-        self._delivery = ExitStack()
         own = Store(store.configured, connection, beside)
         config = CourierConfig(store.configured, connection, beside, str(self.fifo), run, None, False, [])
-        self.courier = Courier(
-            config, self._watch, own, lambda: self._delivery.enter_context(Delivery(own, connection))
-        )
+        self._delivery = Delivery(own, connection)
+        self.courier = Courier(config, self._watch, own, self._delivery)
 
     def call(self) -> None:
         """Wake it, as a client does."""

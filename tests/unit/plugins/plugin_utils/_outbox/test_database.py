@@ -39,18 +39,18 @@ def test_what_was_put_is_there_when_opened_again(tmp_path: Path) -> None:
     with Outbox(str(tmp_path)) as outbox:
         put, salt = outbox.put(ONE, event()), outbox.salt
     with Outbox(str(tmp_path)) as outbox:
-        assert (outcome(outbox, put.uid).state, outbox.salt, outbox.set_aside) == ("waiting", salt, None)
+        assert (outcome(outbox, put.uid).state, outbox.salt, outbox.database.set_aside) == ("waiting", salt, None)
 
 
 def test_a_corrupt_file_is_set_aside_and_kept(tmp_path: Path) -> None:
     rubbish = b"this is no database" * 400
     (tmp_path / FILE_NAME).write_bytes(rubbish)
     with Outbox(str(tmp_path)) as outbox:
-        assert outbox.set_aside is not None
-        assert Path(outbox.set_aside).read_bytes() == rubbish
+        assert outbox.database.set_aside is not None
+        assert Path(outbox.database.set_aside).read_bytes() == rubbish
         assert outbox.put(ONE, event()).changed
     with Outbox(str(tmp_path)) as outbox:
-        assert (outbox.set_aside, outbox.events.pending(ONE)) == (None, 1)
+        assert (outbox.database.set_aside, outbox.events.pending(ONE)) == (None, 1)
 
 
 def test_a_file_that_is_damaged_later_is_set_aside_and_what_can_be_read_goes_on(tmp_path: Path) -> None:
@@ -64,10 +64,10 @@ def test_a_file_that_is_damaged_later_is_set_aside_and_what_can_be_read_goes_on(
         claim = claimed(outbox)
         with pytest.raises(DamagedOutbox):
             outbox.claims.failed(claim, ONE, "late", START, START, None)
-        assert outbox.set_aside is not None
-        assert Path(outbox.set_aside).exists()
+        assert outbox.database.set_aside is not None
+        assert Path(outbox.database.set_aside).exists()
         assert other.events.pending(ONE) == 2
-        assert other.set_aside is None
+        assert other.database.set_aside is None
         assert outbox.salt == salt
         assert outcome(other, claim.uid).state == "sending"
         assert outbox.runs.is_closed("run")
@@ -91,7 +91,7 @@ def test_a_file_without_its_tables_is_set_aside(tmp_path: Path) -> None:
         database.execute("DROP TABLE events")
     with Outbox(str(tmp_path)) as outbox:
         assert outbox.put(ONE, event()).changed
-        assert outbox.set_aside is not None
+        assert outbox.database.set_aside is not None
 
 
 def test_an_outbox_that_was_deleted_is_made_again(outbox: Outbox) -> None:
@@ -140,7 +140,7 @@ def test_what_put_acknowledged_survives_the_death_of_the_writer(tmp_path: Path) 
             writer.kill()
             acknowledged += 3 + 7 * lives + len(writer.stdout.read().split())
     with Outbox(str(folder)) as outbox:
-        assert outbox.set_aside is None
+        assert outbox.database.set_aside is None
         assert acknowledged <= outbox.events.pending(ONE) <= acknowledged + 5
 
 
@@ -165,7 +165,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_many_may_open_a_new_outbox_at_once(tmp_path: Path) -> None:
     def salt(_number: int) -> bytes:
         with Outbox(str(tmp_path)) as outbox:
-            assert outbox.set_aside is None
+            assert outbox.database.set_aside is None
             return outbox.salt
 
     with ThreadPoolExecutor(8) as pool:
