@@ -15,7 +15,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_labels import guessed_env
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, found
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import Inventory
 
@@ -38,10 +37,7 @@ class ActionModule(TaskAction):
             elif settings[name] is not None and f"flashduty_{name}" in task_vars:
                 origins[name] = f"the variable flashduty_{name}"
         inventory = Inventory(self, given)
-        findings = [
-            *examine(settings, origins, {*task_vars}, inventory),
-            *guessed_env(self._task.get_play(), settings),
-        ]
+        findings = examine(settings, origins, {*task_vars}, inventory)
         language = language_of(str(settings["language"]), os.environ)
         return _told(findings, _redaction(settings, inventory.connections), language)
 
