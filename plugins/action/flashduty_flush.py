@@ -47,7 +47,6 @@ class ActionModule(TaskAction):
                 where.delivery(store),
                 where.find,
                 [each.connection for each in several if each is not where],
-                first.language,
             )
             flushes.append((names[integration_of(where.connection)], flush))
         both = SeveralFlushes(flushes, first.language)

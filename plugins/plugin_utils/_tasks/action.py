@@ -160,21 +160,22 @@ class TaskConnection:
             raise NotReported(notice(self.language, "not-reported-off"))
         self.preview = bool(self._options["preview"])
         self.outcome_labels = bool(self._options["outcome_labels"])
-        self._key_file = str(options.get(_KEY_FILE) or "") if action.runs_elsewhere else ""
+        # The file of the key, where the other host is to read it.
+        self._key_file = ""
         try:
-            self.connection = self._connection_of(reading)
+            self.connection = self._connection_of(str(options.get(_KEY_FILE) or ""), reading)
         except InvalidConnection as error:
             if self.language == "zh":
                 error.args = (in_chinese(error),)
             raise
 
-    def _connection_of(self, reading: bool) -> Connection:
+    def _connection_of(self, key_file: str, reading: bool) -> Connection:
         options = self._options
         if self._action.runs_elsewhere:
             options = {**options, **dict.fromkeys(_FILES_THERE)}
-        if self._key_file and not options.get("push_url") and not options.get("integration_key"):
-            return Connection.with_key_file_of(self._action._task.delegate_to, options, self._key_file)
-        self._key_file = ""
+            if key_file and not options.get("push_url") and not options.get("integration_key"):
+                self._key_file = key_file
+                return Connection.with_key_file_of(self._action._task.delegate_to, options, key_file)
         return Connection.for_reading(options) if reading else _options.connection_of(options)
 
     @property

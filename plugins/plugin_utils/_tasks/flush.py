@@ -65,13 +65,12 @@ class _Others(NamedTuple):
 class Flush:
     """One flush.
 
-    :param options: the task's options.
+    :param options: the task's options; also ``language``, of what is said, and ``outcome_labels``.
     :param connection: where to deliver to.
     :param store: what is flushed.
     :param delivery: delivers it.
     :param find: asks Flashduty.
     :param beside: other integrations that are flushed as well, so that nothing lies there without a key for them.
-    :param language: of what is said, en or zh.
     :raises InvalidQuery: naming the option and what is wrong with it.
     """
 
@@ -83,12 +82,10 @@ class Flush:
         delivery: TaskDelivery,
         find: Find,
         beside: Sequence[Connection] = (),
-        language: str = "en",
     ) -> None:
         self._connection = connection
         self._beside = beside
-        self._language = language
-        self._api_url = connection.api_url
+        self._language = str(options.get("language") or "en")
         self._store = store
         self._delivery = delivery
         self._find = find
@@ -185,7 +182,9 @@ class Flush:
         """What lies there for other integrations, and what is to become of it."""
         ours = {each.integration_id(self._store.salt) for each in self._beside}
         left = [
-            each for each in outbox.integrations.left_over(integration, self._api_url) if each.integration not in ours
+            each
+            for each in outbox.integrations.left_over(integration, self._connection.api_url)
+            if each.integration not in ours
         ]
         adopted = [each for each in left if each.same_address and _is_chosen(each, self._adopt)]
         dropped = [each for each in left if each not in adopted and _is_chosen(each, self._drop)]
