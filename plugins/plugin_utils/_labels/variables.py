@@ -70,13 +70,13 @@ def targets(
     hosts = list(hosts)
     compared = tuple(compared)
     names = tuple(dict.fromkeys([*names, *compared]))
-    written = frozenset([*written, *compared])
+    wanted = Wanted(names, frozenset([*written, *compared]), frozenset(compared))
     try:
-        found = _Play(play, names, written, notices, limit, frozenset(compared)).targets(hosts)
+        found = _Play(play, wanted, notices, limit).targets(hosts)
     except Exception as error:
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_by_host import host_by_host
 
-        found = host_by_host(play, hosts, names, written, notices, limit, frozenset(compared), error)
+        found = host_by_host(play, hosts, wanted, notices, limit, error)
     return _parted(found, compared)
 
 
@@ -97,6 +97,14 @@ class _FilesPerHost(Exception):
 
     def __str__(self) -> str:
         return "vars_files of the play depend on the host"
+
+
+class Wanted(NamedTuple):
+    """The variables that are asked for; ``written`` and ``compared`` as those of :func:`targets`."""
+
+    names: Sequence[str]
+    written: frozenset[str]
+    compared: frozenset[str]
 
 
 class _Templated(NamedTuple):
@@ -144,33 +152,29 @@ class _Play:
     def __init__(
         self,
         play: Any,
-        names: Sequence[str],
-        written: frozenset[str],
+        wanted: Wanted,
         notices: Notices,
         limit: int,
-        compared: frozenset[str],
         known_files: files.Files | None = None,
         given: _Layer | None = None,
     ) -> None:
-        self._arguments = (play, names, written, notices, limit, compared)
+        self._arguments = (play, wanted, notices, limit)
         self._given = given or {}
         self._play = play
-        self._names = names
-        self._only_names = frozenset(names)
-        self._written = written
-        self._not_written = self._only_names - written
-        self._compared = compared
+        self._names, self._written, self._compared = wanted
+        self._only_names = frozenset(self._names)
+        self._not_written = self._only_names - self._written
         self._manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
         # Other vars plugins than Ansible's own are not asked where the variable is wanted alone that nobody may have.
-        asks_all = self._only_names - compared != {LABELS_VARIABLE}
+        asks_all = self._only_names - self._compared != {LABELS_VARIABLE}
         self._files = known_files or files.files_of(play.get_loader(), self._manager, notices, asks_all)
         self._renderer = Renderer(
             play.get_loader(),
             lambda host: self._manager.get_vars(play=play, host=host),
             limit,
             notices,
-            written,
+            self._written,
             asked_privately(play),
         )
         self._fact_hosts = self._hosts_with_facts()
