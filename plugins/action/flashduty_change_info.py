@@ -4,43 +4,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, QUERY_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
-    InvalidQuery,
-    ReadingFailed,
-    changes_found,
-)
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import QUERY_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import changes_found
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import current_runs
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
-    TaskAction,
-    TaskConnection,
-    failure,
-)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, TaskConnection
 
 
 class ActionModule(TaskAction):
     """Reads from the control node; from another host only where the task is delegated to it."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    OPTIONS = QUERY_OPTIONS
+
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Ask, and return what was found."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _unused, options = self.validate_argument_spec({**QUERY_OPTIONS, **CONNECTION_OPTIONS})
-        try:
-            where = TaskConnection(self, options, task_vars or {}, reading=True)
-            if self.runs_elsewhere:
-                result.update(where.query_there({name: options[name] for name in QUERY_OPTIONS}))
-            else:
-                result.update(changes_found(options, where.find))
-            if not options["include_own"] and "changes" in result:
-                own = _own_keys()
-                result["changes"] = [change for change in result["changes"] if change["change_key"] not in own]
-        except (ReadingFailed, InvalidQuery, InvalidConnection, OutboxError) as error:
-            result.update(failure(error))
-        return result
+        where = TaskConnection(self, options, task_vars, reading=True)
+        if self.runs_elsewhere:
+            found = where.query_there({name: options[name] for name in QUERY_OPTIONS})
+        else:
+            found = changes_found(options, where.find)
+        if not options["include_own"] and "changes" in found:
+            own = _own_keys()
+            found["changes"] = [change for change in found["changes"] if change["change_key"] not in own]
+        return found
 
 
 def _own_keys() -> set[str]:

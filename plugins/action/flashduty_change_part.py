@@ -5,91 +5,58 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, PART_OPTIONS
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import PART_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
-    REPORT_ERRORS,
-    TaskAction,
-    TaskConnection,
-    TurnedOff,
-    ansible_playbook,
-    failure,
-)
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, TaskConnection
 
 
 class ActionModule(TaskAction):
     """Keeps account of the hosts on the control node, which alone knows them all."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    OPTIONS = PART_OPTIONS
+    REQUIRED_IF = (("state", "started", ["title"]),)
+
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Store the host's part, and with the last one the end of the change; deliver."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        variables = task_vars or {}
-        _unused, options = self.validate_argument_spec(
-            {**PART_OPTIONS, **CONNECTION_OPTIONS}, required_if=[("state", "started", ["title"])]
-        )
-        try:
-            where = TaskConnection(self, options, variables, reporting=True)
-            if self.runs_elsewhere:
-                raise InvalidConnection("delegate_to", "this module runs on the control node only, leave it out")
-            host = task_host(variables)
-            fields = {**options, "title": options["title"] or "-", "change_status": "Processing"}
-            fields["cancel_on_exit"] = True
-            store, run = where.store, _reported_run(where)
-            change = None if run is None else run.change_of(host)
-            if run is not None and (change is None or change.change_key != options["change_key"]):
-                run = None
-            if run is not None and change is not None:
-                # It is the change of the run, which closes it.
-                fields.update(cancel_on_exit=False, title=change.title, link=options["link"] or change.link)
-                fields["labels"] = {**(options["labels"] or {}), **change.labels}
-                store = run.store or store
-                if options["state"] != "started":
-                    return {**result, "changed": False, "change_key": change.change_key, "change_status": "Processing"}
-            elif change is not None:
-                if fields["title"] == change.title:
-                    fields["title"] = f"{fields['title']} ({options['change_key']})"
-                part_of = where.messages.part_of(change.title, change.change_key)
-                fields["description"] = "\n".join(filter(None, [options["description"], part_of]))
-            report = Report(
-                fields,
-                where.connection,
-                store,
-                where.delivery(store),
-                ansible_playbook(),
-                None if run is None else run.run,
-                outcome_labels=where.outcome_labels,
-                language=where.language,
-            )
-            if self._task.check_mode or where.preview:
-                preview: dict[str, Any] = report.preview() if options["state"] == "started" else {"changed": False}
-                if where.preview and preview["changed"]:
-                    show(self._display, preview["event"], where.language)
-                result.update(preview)
-            elif run is not None:
-                result.update(report.send())
-            elif options["state"] == "started":
-                result.update(report.start(host))
-            else:
-                part = Part(
-                    host, options["state"], _reason(options, where.language), options["failed_task"] or "", time.time()
-                )
-                result.update(report.end(part, _pending_hosts(options, variables)))
-            result["warnings"] = report.warnings
-        except TurnedOff as off:
-            result.update(changed=False, msg=str(off))
-        except REPORT_ERRORS as error:
-            result.update(failure(error))
-        if not self._task.diff:
-            result.pop("diff", None)
-        return result
+        where = TaskConnection(self, options, task_vars, reporting=True)
+        if self.runs_elsewhere:
+            raise InvalidConnection("delegate_to", "this module runs on the control node only, leave it out")
+        host, starts = task_host(task_vars), options["state"] == "started"
+        fields = {**options, "title": options["title"] or "-", "change_status": "Processing", "cancel_on_exit": True}
+        run = _reported_run(where)
+        change = None if run is None else run.change_of(host)
+        if change is None or change.change_key != options["change_key"]:
+            run = None
+        if change is not None and run is not None:
+            # It is the change of the run, which closes it.
+            if not starts:
+                return {"changed": False, "change_key": change.change_key, "change_status": "Processing"}
+            fields.update(cancel_on_exit=False, title=change.title, link=options["link"] or change.link)
+            fields["labels"] = {**(options["labels"] or {}), **change.labels}
+        elif change is not None:
+            if fields["title"] == change.title:
+                fields["title"] = f"{fields['title']} ({options['change_key']})"
+            part_of = where.messages.part_of(change.title, change.change_key)
+            fields["description"] = "\n".join(filter(None, [options["description"], part_of]))
+        report = where.report(fields, run)
+        if where.only_look:
+            result = where.previewed(report) if starts else {"changed": False}
+        elif run is not None:
+            result = report.send()
+        elif starts:
+            result = report.start(host)
+        else:
+            reason = _reason(options, where.language)
+            part = Part(host, options["state"], reason, options["failed_task"] or "", time.time())
+            result = report.end(part, _pending_hosts(options, task_vars))
+        return {**result, "warnings": report.warnings}
 
 
 def _reason(options: dict[str, Any], language: str) -> str:
@@ -118,7 +85,7 @@ def _reported_run(where: TaskConnection) -> CurrentRun | None:
     return None
 
 
-def _pending_hosts(options: dict[str, Any], variables: dict[str, Any]) -> frozenset[str]:
+def _pending_hosts(options: dict[str, Any], variables: Mapping[str, Any]) -> frozenset[str]:
     """The hosts of the change that can still run tasks."""
     hosts = options["hosts"] or variables.get("ansible_play_hosts_all") or ()
     return frozenset(hosts) & frozenset(variables.get("ansible_play_hosts") or ())

@@ -10,13 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_labels import guessed_env
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, found
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import Inventory
 
@@ -24,28 +22,24 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventor
 class ActionModule(TaskAction):
     """Looks at the control node, for that is what reports."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Look at everything, and say what to do."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _unused, given = self.validate_argument_spec(CONNECTION_OPTIONS)
         try:
-            options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
+            settings = _options.with_task_options(_options.of_task(self, task_vars), options)
         except InvalidConnection as error:
             # The rest hangs on this one.
-            return {**result, **_told([found("setting-invalid", problem=error).said(_language())], str, _language())}
+            return _told([found("setting-invalid", problem=error).said(_language())], str, _language())
+        given = {name: value for name, value in options.items() if value is not None}
         origins = dict(_options.origins())
-        for name in options:
-            if given.get(name) is not None:
+        for name in settings:
+            if name in given:
                 origins[name] = "the task"
-            elif options[name] is not None and f"flashduty_{name}" in (task_vars or {}):
+            elif settings[name] is not None and f"flashduty_{name}" in task_vars:
                 origins[name] = f"the variable flashduty_{name}"
-        inventory = Inventory(self, {name: value for name, value in given.items() if value is not None})
-        findings = [
-            *examine(options, origins, {*(task_vars or {})}, inventory),
-            *guessed_env(self._task.get_play(), options),
-        ]
-        language = language_of(str(options["language"]), os.environ)
-        return {**result, **_told(findings, _redaction(options, inventory.connections), language)}
+        inventory = Inventory(self, given)
+        findings = examine(settings, origins, {*task_vars}, inventory)
+        language = language_of(str(settings["language"]), os.environ)
+        return _told(findings, _redaction(settings, inventory.connections), language)
 
 
 def _language() -> str:

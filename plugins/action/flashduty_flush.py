@@ -4,17 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, FLUSH_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import InvalidQuery
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection, MissingKey
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
-    TaskAction,
-    TaskConnection,
-    failure,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import MissingKey
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, TaskConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.flush import Flush, SeveralFlushes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import (
     Inventory,
@@ -26,45 +22,37 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventor
 class ActionModule(TaskAction):
     """Flushes the outbox of the control node; where the task is delegated to another host, that one sends."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Close what vanished, deliver what waits."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _unused, options = self.validate_argument_spec({**FLUSH_OPTIONS, **CONNECTION_OPTIONS})
-        try:
-            several = self._integrations(options, task_vars or {})
-            first = several[0]
-            if len(several) > 1:
-                for option in ("adopt", "stale_after"):
-                    if options.get(option):
-                        raise InvalidQuery(
-                            option,
-                            "is for one integration, and the inventory names several: say which by"
-                            " -e flashduty_push_url=PUSH_URL",
-                        )
-            names = names_of(first.state_dir, [each.connection for each in several])
-            flushes = []
-            for where in several:
-                store = where.store
-                given = {**options, "outcome_labels": where.outcome_labels, "language": first.language}
-                beside = [each.connection for each in several if each is not where]
-                flush = Flush(
-                    given if where is first else {**given, "drop": None},
-                    where.connection,
-                    store,
-                    where.delivery(store),
-                    where.find,
-                    beside,
-                    first.language,
-                )
-                flushes.append((names[integration_of(where.connection)], flush))
-            both = SeveralFlushes(flushes, first.language)
-            only_look = self._task.check_mode or first.preview
-            result.update(both.preview() if only_look else both.flush(float(options["wait"])))
-        except (InvalidQuery, InvalidConnection, OutboxError, OSError) as error:
-            result.update(failure(error))
-        return result
+    OPTIONS = FLUSH_OPTIONS
 
-    def _integrations(self, options: dict[str, Any], task_vars: dict[str, Any]) -> list[TaskConnection]:
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Close what vanished, deliver what waits."""
+        several = self._integrations(options, task_vars)
+        first = several[0]
+        for option in ("adopt", "stale_after") if len(several) > 1 else ():
+            if options.get(option):
+                raise InvalidQuery(
+                    option,
+                    "is for one integration, and the inventory names several: say which by"
+                    " -e flashduty_push_url=PUSH_URL",
+                )
+        names = names_of(first.state_dir, [each.connection for each in several])
+        flushes = []
+        for where in several:
+            store = where.store
+            given = {**options, "outcome_labels": where.outcome_labels, "language": first.language}
+            flush = Flush(
+                given if where is first else {**given, "drop": None},
+                where.connection,
+                store,
+                where.delivery(store),
+                where.find,
+                [each.connection for each in several if each is not where],
+            )
+            flushes.append((names[integration_of(where.connection)], flush))
+        both = SeveralFlushes(flushes, first.language)
+        return both.preview() if first.only_look else both.flush(float(options["wait"]))
+
+    def _integrations(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> list[TaskConnection]:
         """That of the task, and those that variables of the inventory's hosts name.
 
         :raises MissingKey: where there is none.

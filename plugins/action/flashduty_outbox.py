@@ -5,29 +5,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, OUTBOX_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import OUTBOX_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, failure
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.outbox_listing import listing
 
 
 class ActionModule(TaskAction):
     """Shows the outbox of the control node, of all integrations: no key is needed for it."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    OPTIONS = OUTBOX_OPTIONS
+
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """List the events, and resend or drop refused ones."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _unused, given = self.validate_argument_spec({**OUTBOX_OPTIONS, **CONNECTION_OPTIONS})
-        options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
-        try:
-            language = language_of(str(options["language"]), os.environ)
-            only_look = bool(self._task.check_mode)
-            result.update(listing(_options.state_dir(options), given, only_look, _options.outbox_of(options), language))
-        except (InvalidConnection, OutboxError, OSError) as error:
-            result.update(failure(error))
-        return result
+        settings = _options.with_task_options(_options.of_task(self, task_vars), options)
+        language = language_of(str(settings["language"]), os.environ)
+        only_look = bool(self._task.check_mode)
+        return listing(_options.state_dir(settings), options, only_look, _options.outbox_of(settings), language)

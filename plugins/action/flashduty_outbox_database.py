@@ -4,39 +4,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import (
-    CONNECTION_OPTIONS,
-    OUTBOX_DATABASE_OPTIONS,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import OUTBOX_DATABASE_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, failure
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 
 
 class ActionModule(TaskAction):
     """Makes the tables of the shared outbox, from the control node: no key is needed for it."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    OPTIONS = OUTBOX_DATABASE_OPTIONS
+
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Make the tables, and let roles use them."""
         # psycopg is imported where somebody asks for it.
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import shared_schema
 
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _unused, given = self.validate_argument_spec({**OUTBOX_DATABASE_OPTIONS, **CONNECTION_OPTIONS})
-        try:
-            options = _options.with_task_options(_options.of_task(self, task_vars or {}), given)
-            url = _options.outbox_of(options).outbox_url
-            if url is None:
-                raise InvalidConnection(
-                    "outbox_url",
-                    "is not set, and names the PostgreSQL in which to make the tables. Set it, for example by the"
-                    " environment variable FLASHDUTY_OUTBOX_URL",
-                )
-            done = shared_schema.migrate(url, given["grant_to"], only_look=bool(self._task.check_mode))
-            result.update(changed=bool(done), done=done)
-        except (InvalidConnection, OutboxError) as error:
-            result.update(failure(error))
-        return result
+        settings = _options.with_task_options(_options.of_task(self, task_vars), options)
+        url = _options.outbox_of(settings).outbox_url
+        if url is None:
+            raise InvalidConnection(
+                "outbox_url",
+                "is not set, and names the PostgreSQL in which to make the tables. Set it, for example by the"
+                " environment variable FLASHDUTY_OUTBOX_URL",
+            )
+        done = shared_schema.migrate(url, options["grant_to"], only_look=bool(self._task.check_mode))
+        return {"changed": bool(done), "done": done}

@@ -36,13 +36,19 @@ class _NoFacts(dict[str, Any]):
 
 def manager_without_answers(manager: Any) -> Any:
     """A copy of ansible-core's variable manager without facts, registered results and ``set_fact`` values."""
-    copied = object.__new__(type(manager))
-    copied.__dict__.update(manager.__dict__)
-    copied._fact_cache = _NoFacts()
-    copied._nonpersistent_fact_cache = {}
+    changed = copied(manager)
+    changed._fact_cache = _NoFacts()
+    changed._nonpersistent_fact_cache = {}
     # Makes itself the `hostvars` of the copy.
-    HostVars(manager._inventory, copied, manager._loader)
-    return copied
+    HostVars(manager._inventory, changed, manager._loader)
+    return changed
+
+
+def copied(found: Any) -> Any:
+    """A shallow copy; ansible-core's own way to copy a variable manager is made for workers."""
+    copy = object.__new__(type(found))
+    copy.__dict__.update(found.__dict__)
+    return copy
 
 
 def task_host(task_vars: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from ansible_collections.flashcat.flashduty import plugins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import BUILT_IN
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import HEADING
 from flashduty_sandbox import correlation
+from flashduty_sandbox.rules import CorrelateQuery
 
 pytestmark = pytest.mark.slow
 
@@ -137,8 +138,8 @@ class Reader:
     def meets(self, labels: dict[str, str]) -> None:
         """An alert after the run meets the change that the page says, by all labels that it says."""
         self.compared += 1
-        alert = correlation.Alert(labels, max(change["last_time"] for change in self.changes) + 60)
-        best = correlation.rank(self.changes, alert, window=600).matches[0]
+        alert = CorrelateQuery(labels, max(change["last_time"] for change in self.changes) + 60, window=600)
+        best = correlation.rank(self.changes, alert).matches[0]
         by = {"env", "region", "service"}
         assert set(best.shared) == (by | {"host"} if len(self.changes) > 1 else by)
         assert [difference.resemblance for difference in best.differences] == (

@@ -17,16 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from flashduty_sandbox.rules import CorrelateQuery
+
 Moment = Literal["before", "during", "after"]
 Resemblance = Literal["listed", "case", "other"]
-
-
-@dataclass(frozen=True)
-class Alert:
-    """An alert's labels and its time, in Unix seconds."""
-
-    labels: Mapping[str, str]
-    time: int
 
 
 @dataclass(frozen=True)
@@ -66,9 +60,9 @@ class Ranking:
     near_misses: Sequence[Match]
 
 
-def rank(changes: Sequence[Mapping[str, Any]], alert: Alert, window: int) -> Ranking:
-    """Rank `changes`, items of /change/list, for an alert; those farther than `window` seconds are left out."""
-    met = [match for change in changes if (match := _meet(change, alert)).gap <= window]
+def rank(changes: Sequence[Mapping[str, Any]], alert: CorrelateQuery) -> Ranking:
+    """Rank `changes`, items of /change/list, for an alert; those farther than its window are left out."""
+    met = [match for change in changes if (match := _meet(change, alert)).gap <= alert.window]
 
     def order(match: Match) -> tuple[int, int, int, str]:
         since_start = abs(alert.time - match.change["start_time"])
@@ -80,7 +74,7 @@ def rank(changes: Sequence[Mapping[str, Any]], alert: Alert, window: int) -> Ran
     )
 
 
-def _meet(change: Mapping[str, Any], alert: Alert) -> Match:
+def _meet(change: Mapping[str, Any], alert: CorrelateQuery) -> Match:
     labels = change["labels"]
     common = sorted(alert.labels.keys() & labels.keys())
     moment, gap = _distance(change, alert.time)

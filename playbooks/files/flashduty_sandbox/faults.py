@@ -33,37 +33,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_MATCHING = frozenset({"times", "key", "endpoint"})
-_REQUIRED: Mapping[str, frozenset[str]] = {
-    "delay": frozenset({"seconds"}),
-    "hang": frozenset(),
-    "drip": frozenset(),
-    "refuse": frozenset({"seconds"}),
-    "reset": frozenset(),
-    "lost_answer": frozenset(),
-    "status": frozenset({"status"}),
-    "html": frozenset(),
-    "portal": frozenset(),
-    "empty": frozenset(),
-    "redirect": frozenset({"location"}),
+_MATCHING = ("times", "key", "endpoint")
+# The options that each kind needs, and those that it takes beside them.
+_KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "delay": (("seconds",), ()),
+    "hang": ((), ()),
+    "drip": ((), ("seconds",)),
+    "refuse": (("seconds",), ()),
+    "reset": ((), ()),
+    "lost_answer": ((), ()),
+    "status": (("status",), ("retry_after", "error_code", "message")),
+    "html": ((), ("status",)),
+    "portal": ((), ()),
+    "empty": ((), ()),
+    "redirect": (("location",), ("status",)),
 }
-_OPTIONAL: Mapping[str, frozenset[str]] = {
-    "drip": frozenset({"seconds"}),
-    "status": frozenset({"retry_after", "error_code", "message"}),
-    "html": frozenset({"status"}),
-    "redirect": frozenset({"status"}),
-}
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "times": (int,),
-    "key": (str,),
-    "endpoint": (str,),
-    "seconds": (int, float),
-    "status": (int,),
-    "retry_after": (int, str),
-    "error_code": (str,),
-    "message": (str,),
-    "location": (str,),
-}
+_NUMBERS = {"times": (int,), "seconds": (int, float), "status": (int,), "retry_after": (int, str)}
 _CODE_OF_STATUS = {
     400: "InvalidParameter",
     401: "Unauthorized",
@@ -97,15 +82,16 @@ class Fault:
         """
         given = dict(options)
         kind = given.pop("kind", None)
-        if not isinstance(kind, str) or kind not in _REQUIRED:
-            raise ValueError(f"kind must be one of {', '.join(_REQUIRED)}")
-        allowed = _REQUIRED[kind] | _OPTIONAL.get(kind, frozenset()) | (_MATCHING if kind != "refuse" else frozenset())
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise ValueError(f"kind must be one of {', '.join(_KINDS)}")
+        needed, possible = _KINDS[kind]
+        allowed = {*needed, *possible, *(_MATCHING if kind != "refuse" else ())}
         for name, value in given.items():
             if name not in allowed:
                 raise ValueError(f"{kind} takes no option {name!r}, only {', '.join(sorted(allowed)) or 'none'}")
-            if not isinstance(value, _TYPES[name]) or isinstance(value, bool):
+            if not isinstance(value, _NUMBERS.get(name, (str,))) or isinstance(value, bool):
                 raise ValueError(f"{name} has a value of the wrong type")
-        for name in sorted(_REQUIRED[kind] - given.keys()):
+        for name in sorted(set(needed) - given.keys()):
             raise ValueError(f"{kind} needs the option {name}")
         fault = cls(kind=kind, **given)
         if fault.status == 0:

@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -192,14 +191,6 @@ class _Drip(io.BufferedIOBase):
         return len(data)
 
 
-@dataclass
-class _Open:
-    """A connection's thread, and whether it does more than wait for a request."""
-
-    thread: threading.Thread
-    busy: bool = False
-
-
 class HttpServer(socketserver.ThreadingTCPServer):
     """Listens on 127.0.0.1 between listen() and end()."""
 
@@ -231,7 +222,8 @@ class HttpServer(socketserver.ThreadingTCPServer):
         self.accepting = False
         self._tls = tls
         self._lock = threading.Lock()
-        self._open: dict[Any, _Open] = {}
+        # Whether a connection does more than wait for a request.
+        self._open: dict[Any, bool] = {}
         self._workers: set[threading.Thread] = set()
         self._port_lock = threading.RLock()
         self._refusal: threading.Timer | None = None
@@ -324,15 +316,13 @@ class HttpServer(socketserver.ThreadingTCPServer):
     def mark(self, connection: socket.socket, *, busy: bool) -> None:
         """Note whether a connection does more than wait. One that waits may be closed at any time."""
         with self._lock:
-            known = self._open.pop(connection, None)
-            if known:
-                known.busy = busy
+            if self._open.pop(connection, None) is not None:
                 # The one that waits longest comes first.
-                self._open[connection] = known
+                self._open[connection] = busy
 
     def _shut_connections(self, *, busy: bool) -> None:
         with self._lock:
-            chosen = [connection for connection, known in self._open.items() if busy or not known.busy]
+            chosen = [connection for connection, is_busy in self._open.items() if busy or not is_busy]
         for connection in chosen:
             _shut(connection)
 
@@ -355,14 +345,14 @@ class HttpServer(socketserver.ThreadingTCPServer):
         with self._lock:
             if len(self._open) >= CONNECTIONS:
                 self._make_room()
-            self._open[request] = _Open(thread)
+            self._open[request] = False
             self._workers = {known for known in self._workers if known.is_alive()} | {thread}
             thread.start()
 
     def _make_room(self) -> None:
-        for connection, known in self._open.items():
-            if not known.busy:
-                known.busy = True
+        for connection, busy in self._open.items():
+            if not busy:
+                self._open[connection] = True
                 _shut(connection)
                 return
         raise ConnectionRefusedError("every connection is busy")

@@ -11,10 +11,10 @@ import secrets
 import ssl
 import threading
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from flashduty_sandbox import rules
@@ -29,19 +29,12 @@ from flashduty_sandbox.rules import Refused, Request
 from flashduty_sandbox.sandbox_api import SANDBOX_PATH, STREAM_PATH, SandboxApi, check_origin, query
 from flashduty_sandbox.store import Store
 
+if TYPE_CHECKING:
+    from flashduty_sandbox.state import State
+
 PRODUCT = "flashcat.flashduty"
 INTEGRATIONS = 20
 _HTML = b"<!DOCTYPE html><html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
-
-
-class Home(Protocol):
-    """What a sandbox that runs as a program has beside its database."""
-
-    def keep(self, receiver: Receiver) -> None:
-        """Write the keys down, which have changed."""
-
-    def settings(self, receiver: Receiver) -> Mapping[str, str]:
-        """What a person needs to use the sandbox and to start it again."""
 
 
 class Receiver:
@@ -64,7 +57,7 @@ class Receiver:
         merge: Mode = "first",
         route_label: str | None = None,
         tls: tuple[Path | str, Path | str] | None = None,
-        home: Home | None = None,
+        home: State | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         """Prepare a sandbox.

@@ -139,7 +139,7 @@ class ListQuery:
 
 @dataclass(frozen=True)
 class CorrelateQuery:
-    """An accepted question which changes an alert would bring up. Time and window are in seconds."""
+    """An accepted question which changes an alert with these labels would bring up. Time and window are in seconds."""
 
     labels: Mapping[str, str]
     time: int

@@ -116,10 +116,9 @@ class SandboxApi:
         return found
 
     def _correlate(self, request: Request) -> object:
-        question = rules.judge_correlate(request, time.time())
-        alert = correlation.Alert(question.labels, question.time)
-        near = self._store.overlapping(alert.time - question.window, alert.time + question.window)
-        ranking = correlation.rank(near, alert, question.window)
+        alert = rules.judge_correlate(request, time.time())
+        near = self._store.overlapping(alert.time - alert.window, alert.time + alert.window)
+        ranking = correlation.rank(near, alert)
         answer: dict[str, object] = {
             name: {"total": len(matches), "items": [dataclasses.asdict(match) for match in matches[:MATCHES]]}
             for name, matches in vars(ranking).items()

@@ -23,7 +23,7 @@ import os
 import shlex
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,17 +78,13 @@ class State:
 
     # ---- what runs
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self) -> AbstractContextManager[None]:
         """Let one start or stop at a time into this folder."""
-        with _locked(self._changing, block=True):
-            yield
+        return _locked(self._changing, block=True)
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> AbstractContextManager[None]:
         """Hold the lock that says that this sandbox runs. Raises SandboxError where another one does."""
-        with _locked(self._running, block=False):
-            yield
+        return _locked(self._running, block=False)
 
     def is_running(self) -> bool:
         """Whether a process holds that lock, whatever files were left behind."""

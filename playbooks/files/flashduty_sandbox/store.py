@@ -16,7 +16,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +192,7 @@ class Store(History):
         """Keep a request that brought no event."""
         with self._transaction() as connection:
             change = None if received.verdict == ACCEPTED else _meant(connection, received)
-            number = _insert_request(connection, received, change)
+            number = _insert(connection, "requests", vars(received) | {"change": change})
             if change is not None:
                 connection.execute(
                     "UPDATE changes SET refused_count = refused_count + 1, revision = ? WHERE id = ?", (number, change)
@@ -204,23 +204,20 @@ class Store(History):
         with self._transaction() as connection:
             channel_id = self._channel(connection, event)
             change, merged, discarded = self._take(connection, integration_id, channel_id, event, event_time)
-            number = _insert_request(connection, received, change)
+            number = _insert(connection, "requests", vars(received) | {"change": change})
             connection.execute("UPDATE changes SET revision = ? WHERE id = ?", (number, change))
             ignored = json.dumps([] if discarded else merged.ignored(event))
-            connection.execute(
-                "INSERT INTO events (change, received, request_id, change_status, event_time, discarded, ignored, body)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    change,
-                    received.received,
-                    received.request_id,
-                    event.change_status,
-                    event_time,
-                    discarded,
-                    ignored,
-                    json.dumps(dict(event.body)),
-                ),
-            )
+            event_row = {
+                "change": change,
+                "received": received.received,
+                "request_id": received.request_id,
+                "change_status": event.change_status,
+                "event_time": event_time,
+                "discarded": discarded,
+                "ignored": ignored,
+                "body": json.dumps(dict(event.body)),
+            }
+            _insert(connection, "events", event_row)
 
     def _channel(self, connection: sqlite3.Connection, event: Event) -> int:
         if self._route_label is None:
@@ -239,19 +236,15 @@ class Store(History):
         ).fetchone()
         if row is None:
             merged = Merged.begin(event, event_time)
-            cursor = connection.execute(
-                "INSERT INTO changes (change_id, integration_id, change_key, channel_id, change_status, title, "
-                "description, link, labels, start_time, last_time, started, event_count) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
-                (
-                    f"{int(time.time()):08x}{secrets.token_hex(8)}",
-                    integration_id,
-                    event.change_key,
-                    channel_id,
-                    *_columns(merged),
-                ),
-            )
-            change = int(cursor.lastrowid or 0)
+            row = {
+                "change_id": f"{int(time.time()):08x}{secrets.token_hex(8)}",
+                "integration_id": integration_id,
+                "change_key": event.change_key,
+                "channel_id": channel_id,
+                "event_count": 1,
+                **_columns(merged),
+            }
+            change = _insert(connection, "changes", row)
             _adopt(connection, change, integration_id, event.change_key)
             return change, merged, None
         change, merged = int(row["id"]), _merged(row)
@@ -259,10 +252,10 @@ class Store(History):
             connection.execute("UPDATE changes SET discarded_count = discarded_count + 1 WHERE id = ?", (change,))
             return change, merged, DISCARDED
         merged = merged.take(event, event_time, self._merge)
+        columns = _columns(merged)
+        changed = ", ".join(f"{name} = ?" for name in columns)
         connection.execute(
-            "UPDATE changes SET change_status = ?, title = ?, description = ?, link = ?, labels = ?, start_time = ?, "
-            "last_time = ?, started = ?, event_count = event_count + 1 WHERE id = ?",
-            (*_columns(merged), change),
+            f"UPDATE changes SET {changed}, event_count = event_count + 1 WHERE id = ?", (*columns.values(), change)
         )
         return change, merged, None
 
@@ -309,10 +302,10 @@ def remove(database: Path) -> None:
         Path(f"{database}{suffix}").unlink(missing_ok=True)
 
 
-def _insert_request(connection: sqlite3.Connection, received: Received, change: int | None) -> int:
-    values = vars(received) | {"change": change}
-    marks = ", ".join("?" * len(values))
-    cursor = connection.execute(f"INSERT INTO requests ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))
+def _insert(connection: sqlite3.Connection, table: str, row: Mapping[str, object]) -> int:
+    """Return the number of the new row."""
+    marks = ", ".join("?" * len(row))
+    cursor = connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
     return int(cursor.lastrowid or 0)
 
 
@@ -341,9 +334,8 @@ def _merged(row: sqlite3.Row) -> Merged:
     return Merged(**values | {"labels": json.loads(row["labels"]), "started": bool(row["started"])})
 
 
-def _columns(merged: Merged) -> tuple[Any, ...]:
-    values = dataclasses.asdict(merged) | {"labels": json.dumps(dict(merged.labels))}
-    return tuple(values.values())
+def _columns(merged: Merged) -> dict[str, Any]:
+    return dataclasses.asdict(merged) | {"labels": json.dumps(dict(merged.labels))}
 
 
 def _is_recorded(connection: sqlite3.Connection, change: int, change_status: str, event_time: int) -> bool:

@@ -21,12 +21,12 @@ from ansible.errors import AnsibleError
 from ansible.inventory.host import Host
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import unreadable
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import copied, unreadable
 
 try:
     from ansible.inventory.helpers import sort_groups
     from ansible.plugins.loader import vars_loader
-    from ansible.utils.vars import combine_vars
+    from ansible.utils.vars import combine_vars as combine_vars  # re-exported
     from ansible.vars.plugins import _plugin_should_run, _prime_vars_loader, get_vars_from_path
 except ImportError as _error:
     _import_error: ImportError | None = _error
@@ -233,18 +233,11 @@ class ReadOnce:
 
     def _without_vars_plugins(self, play: Any, host: Any) -> tuple[Any, Any]:
         with_files = _HostWithFiles(host, files_of(play.get_loader(), self._manager, self._notices))
-        manager = _copied(self._manager)
+        manager = copied(self._manager)
         manager.safe_basedir = False
-        manager._inventory = _copied(manager._inventory)
+        manager._inventory = copied(manager._inventory)
         manager._inventory._sources = []
         return manager, with_files
-
-
-def _copied(found: Any) -> Any:
-    # ansible-core's own way to copy a variable manager is made for workers.
-    copied = object.__new__(type(found))
-    copied.__dict__.update(found.__dict__)
-    return copied
 
 
 class _HostWithFiles(Host):

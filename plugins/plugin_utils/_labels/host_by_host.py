@@ -16,6 +16,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.renderi
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import (
     OPERATOR_ONLY,
+    Wanted,
     asked_privately,
     group_names,
     without_roles,
@@ -28,14 +29,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_varia
 
 
 def host_by_host(
-    play: Any,
-    hosts: Sequence[Any],
-    names: Sequence[str],
-    written: frozenset[str],
-    notices: Notices,
-    limit: int,
-    compared: frozenset[str],
-    reason: Exception,
+    play: Any, hosts: Sequence[Any], wanted: Wanted, notices: Notices, limit: int, reason: Exception
 ) -> list[TargetHost]:
     """Asks ansible-core for all variables of at most ``limit`` hosts, of as many different groups as possible."""
     seen: set[tuple[str, ...]] = set()
@@ -58,24 +52,18 @@ def host_by_host(
     values: dict[str, Mapping[str, Any]] = {}
     for host in asked:
         try:
-            values[host.name] = _of_one_host(play, host, names, written, notices, compared)
+            values[host.name] = _of_one_host(play, host, wanted, notices)
         except Exception as error:
             unreadable(notices, host.name, error)
     # Of hosts that were not asked, those in the same groups are taken for alike.
-    unknown = {group_names(host): dict.fromkeys(compared, group_names(host)) for host in hosts}
+    unknown = {group_names(host): dict.fromkeys(wanted.compared, group_names(host)) for host in hosts}
     return [
         TargetHost(host.name, group_names(host), values.get(host.name, unknown[group_names(host)])) for host in hosts
     ]
 
 
-def _of_one_host(
-    play: Any,
-    host: Any,
-    names: Sequence[str],
-    written: frozenset[str],
-    notices: Notices,
-    compared: frozenset[str],
-) -> Mapping[str, Any]:
+def _of_one_host(play: Any, host: Any, wanted: Wanted, notices: Notices) -> Mapping[str, Any]:
+    names, written, compared = wanted
     variables = play.get_variable_manager().get_vars(play=play, host=host)
     renderer = Renderer(play.get_loader(), lambda host: variables, 1, notices, written, asked_privately(play))
 

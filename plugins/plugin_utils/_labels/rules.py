@@ -291,11 +291,6 @@ class LabelRules(NamedTuple):
         return labels
 
 
-class _WorkedOut(NamedTuple):
-    variables: Mapping[str, Any]
-    labels: dict[str, _Items]
-
-
 class RunLabels:
     """Collects the labels of one change over its plays.
 
@@ -342,7 +337,7 @@ class RunLabels:
         of_all = {**self._built_in, "playbook": _one(playbook)} if playbook else self._built_in
         # Hosts that share their values share the very map, so each map is worked out once, and each combination of
         # it with groups.
-        by_variables: dict[int, _WorkedOut] = {}
+        by_variables: dict[int, dict[str, _Items]] = {}
         worked_out: dict[tuple[int, tuple[str, ...]], dict[str, _Items]] = {}
         names: set[str] = set()
         groups: set[tuple[str, ...]] = set()
@@ -351,21 +346,19 @@ class RunLabels:
             labels = worked_out.get(key)
             if labels is None:
                 if key[0] not in by_variables:
-                    by_variables[key[0]] = _WorkedOut(
-                        host.variables, self._rules.of_variables(host.variables, self._notices)
-                    )
-                labels = worked_out[key] = {**self._rules.groups.of(host.groups), **by_variables[key[0]].labels}
+                    by_variables[key[0]] = self._rules.of_variables(host.variables, self._notices)
+                labels = worked_out[key] = {**self._rules.groups.of(host.groups), **by_variables[key[0]]}
             if "host" not in labels:
                 names.add(host.name)
             if "group" not in labels and "group" not in self._built_in:
                 groups.add(host.groups)
         for map_id, of_host in worked_out:
-            if "env" not in by_variables[map_id].labels:
+            if "env" not in by_variables[map_id]:
                 givers = self._rules.groups.givers("env", of_host)
                 self._env_groups.update(givers)
                 self._env_from_path |= not givers and "env" in self._built_in
         for found in by_variables.values():
-            self._from_variables.update(found.labels)
+            self._from_variables.update(found)
         for labels in worked_out.values():
             self._by_rules.update(labels)
             for label, items in labels.items():

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from ansible import constants as C  # noqa: N812
 from ansible.module_utils.parsing.convert_bool import BOOLEANS_FALSE
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import Files, files_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import files
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import (
     MISSING,
     TRUST_IS_TAGGED,
@@ -30,13 +30,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.renderi
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LABELS_VARIABLE, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-
-try:
-    from ansible.utils.vars import combine_vars
-except ImportError as _error:
-    _import_error: ImportError | None = _error
-else:
-    _import_error = None
 
 # How many hosts may be asked for all their variables, at 1 to 5 ms each.
 PER_HOST_LIMIT = 200
@@ -77,15 +70,13 @@ def targets(
     hosts = list(hosts)
     compared = tuple(compared)
     names = tuple(dict.fromkeys([*names, *compared]))
-    written = frozenset([*written, *compared])
+    wanted = Wanted(names, frozenset([*written, *compared]), frozenset(compared))
     try:
-        if _import_error:
-            raise _import_error
-        found = _Play(play, names, written, notices, limit, frozenset(compared)).targets(hosts)
+        found = _Play(play, wanted, notices, limit).targets(hosts)
     except Exception as error:
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_by_host import host_by_host
 
-        found = host_by_host(play, hosts, names, written, notices, limit, frozenset(compared), error)
+        found = host_by_host(play, hosts, wanted, notices, limit, error)
     return _parted(found, compared)
 
 
@@ -106,6 +97,14 @@ class _FilesPerHost(Exception):
 
     def __str__(self) -> str:
         return "vars_files of the play depend on the host"
+
+
+class Wanted(NamedTuple):
+    """The variables that are asked for; ``written`` and ``compared`` as those of :func:`targets`."""
+
+    names: Sequence[str]
+    written: frozenset[str]
+    compared: frozenset[str]
 
 
 class _Templated(NamedTuple):
@@ -146,40 +145,36 @@ class _GroupSet:
 class _Play:
     """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``.
 
-    :param files: as they were read before.
+    :param known_files: as they were read before.
     :param given: what the hosts have that decides which of the play's vars_files they get: the same for all of them.
     """
 
     def __init__(
         self,
         play: Any,
-        names: Sequence[str],
-        written: frozenset[str],
+        wanted: Wanted,
         notices: Notices,
         limit: int,
-        compared: frozenset[str],
-        files: Files | None = None,
+        known_files: files.Files | None = None,
         given: _Layer | None = None,
     ) -> None:
-        self._arguments = (play, names, written, notices, limit, compared)
+        self._arguments = (play, wanted, notices, limit)
         self._given = given or {}
         self._play = play
-        self._names = names
-        self._only_names = frozenset(names)
-        self._written = written
-        self._not_written = self._only_names - written
-        self._compared = compared
+        self._names, self._written, self._compared = wanted
+        self._only_names = frozenset(self._names)
+        self._not_written = self._only_names - self._written
         self._manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
         # Other vars plugins than Ansible's own are not asked where the variable is wanted alone that nobody may have.
-        asks_all = self._only_names - compared != {LABELS_VARIABLE}
-        self._files = files or files_of(play.get_loader(), self._manager, notices, asks_all)
+        asks_all = self._only_names - self._compared != {LABELS_VARIABLE}
+        self._files = known_files or files.files_of(play.get_loader(), self._manager, notices, asks_all)
         self._renderer = Renderer(
             play.get_loader(),
             lambda host: self._manager.get_vars(play=play, host=host),
             limit,
             notices,
-            written,
+            self._written,
             asked_privately(play),
         )
         self._fact_hosts = self._hosts_with_facts()
@@ -207,14 +202,14 @@ class _Play:
 
     def _given_to_files(self, host: Any) -> _Layer:
         """What of the host's own variables decides which of the play's vars_files it gets."""
-        files, group_set = self._play.get_vars_files(), self._group_set(host)
+        vars_files, group_set = self._play.get_vars_files(), self._group_set(host)
         if group_set.inputs_of_files is None:
             without_host = _HostView(self, host, group_set, _Own([], {}, []))
-            inputs = self._renderer.inputs(files, without_host.get, trust_lookups=True)
+            inputs = self._renderer.inputs(vars_files, without_host.get, trust_lookups=True)
             group_set.inputs_of_files = group_set.relevant.union(inputs or ())
         names = None if group_set.needs_all else group_set.inputs_of_files
         view = _HostView(self, host, group_set, self._own(host, names))
-        inputs = self._renderer.inputs(files, view.get, trust_lookups=True)
+        inputs = self._renderer.inputs(vars_files, view.get, trust_lookups=True)
         if inputs is None:
             raise _FilesPerHost
         of_play = (*self.above_hosts, self.exports, *self.above_all)
@@ -376,7 +371,9 @@ class _Play:
         exports = _combined(role.get_vars(include_params=False, only_exports=True) for role in roles)
         extra = self._manager.extra_vars
         known = _combined([defaults, play_vars, exports, extra])
-        everything = self._manager.get_vars(play=_with_vars(self._play, self._given))
+        play = copy.copy(self._play)
+        play.vars = {**self._given, **play_vars}
+        everything = self._manager.get_vars(play=play)
         # What is not known by now comes from vars_files, or is one of Ansible's own variables.
         rest = {
             name: value
@@ -417,9 +414,9 @@ class _Play:
         def lookup(name: str) -> Any:
             return next((layer[name] for layer in reversed(layers) if name in layer), MISSING)
 
-        files = self._play.get_vars_files()
-        inputs = self._renderer.inputs(files, lookup, trust_lookups=True)
-        if files and (self.merge or inputs is None):
+        vars_files = self._play.get_vars_files()
+        inputs = self._renderer.inputs(vars_files, lookup, trust_lookups=True)
+        if vars_files and (self.merge or inputs is None):
             raise _FilesPerHost
         return MISSING in (inputs or {}).values()
 
@@ -456,9 +453,9 @@ class _HostView:
             part: dict[str, Any] = {}
             for layer in entry:
                 if name in layer:
-                    part = combine_vars(part, {name: layer[name]})
+                    part = files.combine_vars(part, {name: layer[name]})
             if part:
-                result = combine_vars(result, part)
+                result = files.combine_vars(result, part)
         return result.get(name, MISSING)
 
 
@@ -472,7 +469,7 @@ def _of_answers(layer: _Layer) -> _Layer:
 def _combined(layers: Iterable[_Layer]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for layer in layers:
-        data = combine_vars(data, layer) if layer else data
+        data = files.combine_vars(data, layer) if layer else data
     return data
 
 
@@ -484,15 +481,6 @@ def _with_magic(host: Any, own: list[_Layer]) -> list[_Layer]:
 
 def _nothing(name: str) -> Any:
     return MISSING
-
-
-def _with_vars(play: Any, variables: _Layer) -> Any:
-    """The play as it would be with these variables below its own."""
-    if not variables:
-        return play
-    copied = copy.copy(play)
-    copied.vars = {**variables, **play.get_vars()}
-    return copied
 
 
 def without_roles(play: Any) -> Any:

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from ansible import constants as C  # noqa: N812
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     ChangeQuery,
     Found,
+    InvalidQuery,
     ReadingFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
@@ -33,20 +36,22 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of, messages_in
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import (
     CourierDelivery,
     DelegatedDelivery,
     TaskDelivery,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import ReportFailed
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report, ReportFailed
 
-# What keeps an event from being reported, and what :func:`failure` makes the task say.
-REPORT_ERRORS = (ReportFailed, InvalidEvent, InvalidConnection, OutboxError, OSError)
+# What a task fails with, and :func:`failure` makes it say.
+_ERRORS = (ReportFailed, ReadingFailed, InvalidEvent, InvalidQuery, InvalidConnection, OutboxError, OSError)
 _INFO_MODULE = "flashcat.flashduty.flashduty_change_info"
 # Where a task is delegated to another host, these name files of that host.
 _FILES_THERE = ("ca_path", "client_cert", "client_key")
@@ -54,10 +59,43 @@ _KEY_FILE = "integration_key_file"
 _FOR_MODULE = ("validate_certs", "timeout", "plain_http_hosts", *_FILES_THERE)
 
 
-class TaskAction(ActionBase):
-    """An action that works on the control node, so that no other host has to be reached for it."""
+class NotReported(Exception):
+    """The task is to report nothing; the text says why, in the language that is set."""
 
+
+class TaskAction(ActionBase):
+    """An action that works on the control node, so that no other host has to be reached for it.
+
+    :cvar OPTIONS: its options beside those of the connection.
+    :cvar REQUIRED_IF: as that of an argument spec.
+    """
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = {}
+    REQUIRED_IF: ClassVar[Sequence[Sequence[Any]]] = ()
     _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What :meth:`work` returns, or why it fails."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        spec = {**self.OPTIONS, **CONNECTION_OPTIONS}
+        _unused, options = self.validate_argument_spec(spec, required_if=self.REQUIRED_IF)
+        try:
+            result.update(self.work(dict(options), task_vars or {}))
+        except NotReported as reason:
+            result.update(changed=False, msg=str(reason))
+        except _ERRORS as error:
+            result.update(failure(error))
+        if not self._task.diff:
+            result.pop("diff", None)
+        return result
+
+    @abstractmethod
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what the task is for, and return its result.
+
+        :param options: those of the task, None where they are not given.
+        :param task_vars: as ansible-core gives them to the action.
+        """
 
     @property
     def runs_elsewhere(self) -> bool:
@@ -89,10 +127,6 @@ ansible_playbook()
 _options.prepare()
 
 
-class TurnedOff(Exception):
-    """Reports are turned off by the option ``enabled``; the text says so in the language that is set."""
-
-
 class TaskConnection:
     """Where a task delivers to, and how.
 
@@ -104,7 +138,7 @@ class TaskConnection:
     :param task_vars: as ansible-core gives them to the action.
     :param reading: whether it only reads, which needs no integration key.
     :param reporting: whether it reports a change.
-    :raises TurnedOff: where it reports a change and is not to.
+    :raises NotReported: where it reports a change and is not to.
     :raises InvalidConnection: naming the option and what is wrong with it.
     """
 
@@ -123,24 +157,25 @@ class TaskConnection:
             options = {**options, **{name: action._task.args.get(name) for name in (_KEY_FILE, *_FILES_THERE)}}
         self._options = _options.with_task_options(_options.of_task(action, task_vars), options)
         if reporting and not self._options["enabled"]:
-            raise TurnedOff(notice(self.language, "not-reported-off"))
+            raise NotReported(notice(self.language, "not-reported-off"))
         self.preview = bool(self._options["preview"])
         self.outcome_labels = bool(self._options["outcome_labels"])
-        self._key_file = str(options.get(_KEY_FILE) or "") if action.runs_elsewhere else ""
+        # The file of the key, where the other host is to read it.
+        self._key_file = ""
         try:
-            self.connection = self._connection_of(reading)
+            self.connection = self._connection_of(str(options.get(_KEY_FILE) or ""), reading)
         except InvalidConnection as error:
             if self.language == "zh":
                 error.args = (in_chinese(error),)
             raise
 
-    def _connection_of(self, reading: bool) -> Connection:
+    def _connection_of(self, key_file: str, reading: bool) -> Connection:
         options = self._options
         if self._action.runs_elsewhere:
             options = {**options, **dict.fromkeys(_FILES_THERE)}
-        if self._key_file and not options.get("push_url") and not options.get("integration_key"):
-            return Connection.with_key_file_of(self._action._task.delegate_to, options, self._key_file)
-        self._key_file = ""
+            if key_file and not options.get("push_url") and not options.get("integration_key"):
+                self._key_file = key_file
+                return Connection.with_key_file_of(self._action._task.delegate_to, options, key_file)
         return Connection.for_reading(options) if reading else _options.connection_of(options)
 
     @property
@@ -159,6 +194,11 @@ class TaskConnection:
         return messages_in(str(self._options["language"]), os.environ)
 
     @property
+    def only_look(self) -> bool:
+        """Whether nothing is to be stored or sent."""
+        return self.preview or bool(self._action._task.check_mode)
+
+    @property
     def store(self) -> Store:
         """The outbox of this control node.
 
@@ -166,14 +206,39 @@ class TaskConnection:
         """
         if not self.preview:
             require_sqlite()
-        only_look = self.preview or bool(self._action._task.check_mode)
-        return Store(self.state_dir, self.connection, ansible_playbook(), only_look)
+        return Store(self.state_dir, self.connection, ansible_playbook(), self.only_look)
 
     def delivery(self, store: Store) -> TaskDelivery:
         """How events get from the store to Flashduty."""
         if self._action.runs_elsewhere:
             return DelegatedDelivery(store, self.connection, self._execute, self._for_module())
         return CourierDelivery(store, self.connection, ansible_playbook())
+
+    def report(self, options: Mapping[str, Any], run: CurrentRun | None, remote: RemoteState | None = None) -> Report:
+        """The event that the options describe.
+
+        :param run: the run that it belongs to, where it is part of a change of one.
+        :raises InvalidEvent: naming the field, the limit and the value.
+        """
+        store = self.store if run is None or run.store is None else run.store
+        return Report(
+            options,
+            self.connection,
+            store,
+            self.delivery(store),
+            ansible_playbook(),
+            None if run is None else run.run,
+            remote,
+            self.outcome_labels,
+            self.language,
+        )
+
+    def previewed(self, report: Report) -> dict[str, Any]:
+        """What the report would change; printed as well, where events are only shown."""
+        result = report.preview()
+        if self.preview and result["changed"]:
+            show(self._action._display, result["event"], self.language)
+        return result
 
     def find(self, query: ChangeQuery) -> Found:
         """Ask Flashduty for changes, from a process of its own or from the host that the task is delegated to.

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from ansible.errors import AnsibleError
 
@@ -39,34 +40,8 @@ _POLL = 0.05
 Done = Callable[[Outbox, str], bool]
 
 
-class TaskDelivery(Protocol):
+class TaskDelivery(ABC):
     """Sees what a task has stored delivered."""
-
-    def put(
-        self,
-        outbox: Outbox,
-        integration: str,
-        event: ChangeEvent,
-        run: str | None,
-        force: bool,
-        expires_at: float | None,
-        watch: Watch,
-    ) -> PutResult:
-        """Store an event as :meth:`Outbox.put` does."""
-
-    def wait(self, done: Done, seconds: float) -> None:
-        """Wait until ``done`` says so of the outbox, at most so many seconds.
-
-        :raises OSError: where nobody can deliver.
-        :raises OutboxError: where the outbox cannot be used.
-        """
-
-
-class CourierDelivery:
-    """Delivery by the courier of ansible-playbook."""
-
-    def __init__(self, store: Store, connection: Connection, process: Process) -> None:
-        self._client = CourierClient(store, connection, process)
 
     def put(
         self,
@@ -81,6 +56,21 @@ class CourierDelivery:
         """Store an event as :meth:`Outbox.put` does."""
         return outbox.put(integration, event, run, force, expires_at, watch)
 
+    @abstractmethod
+    def wait(self, done: Done, seconds: float) -> None:
+        """Wait until ``done`` says so of the outbox, at most so many seconds.
+
+        :raises OSError: where nobody can deliver.
+        :raises OutboxError: where the outbox cannot be used.
+        """
+
+
+class CourierDelivery(TaskDelivery):
+    """Delivery by the courier of ansible-playbook."""
+
+    def __init__(self, store: Store, connection: Connection, process: Process) -> None:
+        self._client = CourierClient(store, connection, process)
+
     def wait(self, done: Done, seconds: float) -> None:
         """Wait for the courier."""
         problem = requests_is_missing()
@@ -90,7 +80,7 @@ class CourierDelivery:
         self._client.wait(done, seconds)
 
 
-class DelegatedDelivery:
+class DelegatedDelivery(TaskDelivery):
     """Delivery by the module on the host that a task is delegated to, which sends the bodies that it is given.
 
     :param execute: runs a module there with arguments, and returns its result.

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C  # noqa: N812
+from ansible import context
 from ansible.release import __version__ as core_version
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ReadingFailed
@@ -39,7 +40,10 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
     requests_is_missing,
     try_fifo,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.inventory_path import labels_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, RunLabels
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     FILE_NAME,
     NO_SQLITE,
@@ -115,6 +119,8 @@ def examine(
     if connections and can_look:
         findings += _of_others(state_dir, connections)
     findings += _shared_outboxes(options, connections)
+    if inventory is not None:
+        findings += _guessed_env(inventory.play, options)
     language = language_of(str(options.get("language") or "en"), os.environ)
     # Several integrations have most of what was asked in common.
     return [*dict.fromkeys(each.said(language) for each in findings)]
@@ -137,6 +143,24 @@ def _of_hosts(inventory: Inventory, names: Mapping[Any, str]) -> Iterator[Found]
     without = [host for each in inventory.alike if each.connection is None and not each.problem for host in each.hosts]
     if without and inventory.connections:
         yield found("hosts-without-key", hosts=_hosts(without))
+
+
+def _guessed_env(play: Any, options: Mapping[str, Any]) -> Iterator[Found]:
+    """From what the label ``env`` is guessed, for all hosts of the inventory."""
+    notices = Notices()
+    rules = LabelRules.from_options(
+        options["label_groups"] or (),
+        options["label_vars"] or (),
+        options["labels"] or {},
+        notices,
+        vars_by_default=_options.is_default("label_vars", options),
+    )
+    labels = RunLabels(rules, labels_of(context.CLIARGS.get("inventory") or (), os.getcwd()), notices)
+    hosts = play.get_variable_manager()._inventory.get_hosts(ignore_restrictions=True, ignore_limits=True)
+    if hosts:
+        labels.add_play(targets(play, hosts, rules.variable_names, notices, written=rules.written_names))
+        if origin := labels.env_origin():
+            yield found("env-guessed", env=labels.labels().get("env"), hosts=len(hosts), origin=origin)
 
 
 def _hosts(names: Sequence[str]) -> Counted:

@@ -10,7 +10,7 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,13 +65,12 @@ class _Others(NamedTuple):
 class Flush:
     """One flush.
 
-    :param options: the task's options.
+    :param options: the task's options; also ``language``, of what is said, and ``outcome_labels``.
     :param connection: where to deliver to.
     :param store: what is flushed.
     :param delivery: delivers it.
     :param find: asks Flashduty.
     :param beside: other integrations that are flushed as well, so that nothing lies there without a key for them.
-    :param language: of what is said, en or zh.
     :raises InvalidQuery: naming the option and what is wrong with it.
     """
 
@@ -83,12 +82,10 @@ class Flush:
         delivery: TaskDelivery,
         find: Find,
         beside: Sequence[Connection] = (),
-        language: str = "en",
     ) -> None:
         self._connection = connection
         self._beside = beside
-        self._language = language
-        self._api_url = connection.api_url
+        self._language = str(options.get("language") or "en")
         self._store = store
         self._delivery = delivery
         self._find = find
@@ -99,11 +96,7 @@ class Flush:
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`flush` would find; writes and sends nothing."""
-        shared = self._opened_shared()
-        if shared is None:
-            return self._previewed(None)
-        with closing(shared):
-            return self._told(shared, self._previewed(shared))
+        return self._beside_shared(self._previewed)
 
     def flush(self, seconds: float | None = None) -> dict[str, Any]:
         """Close, deliver, and report what has become of it.
@@ -113,22 +106,17 @@ class Flush:
         :raises OSError: where nobody can deliver.
         """
         end = time.monotonic() + (self._wait if seconds is None else seconds)
-        shared = self._opened_shared()
-        if shared is None:
-            return self._flushed(None, end)
-        with closing(shared):
-            return self._told(shared, self._flushed(shared, end))
+        return self._beside_shared(lambda shared: self._flushed(shared, end))
 
-    def _opened_shared(self) -> SharedFlush | None:
+    def _beside_shared(self, work: Callable[[SharedFlush | None], dict[str, Any]]) -> dict[str, Any]:
+        """What the work returns, with the shared outbox where there is one, and that only a part was done if so."""
         # A host that a task is delegated to sends what it is given, and no courier is asked.
         if not self._store.outbox_url or isinstance(self._delivery, DelegatedDelivery):
-            return None
+            return work(None)
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.shared_flush import SharedFlush
 
-        return SharedFlush(self._store.outbox_url, self._connection)
-
-    def _told(self, shared: SharedFlush, result: dict[str, Any]) -> dict[str, Any]:
-        """The result, and that only a part was flushed where that is so."""
+        with closing(SharedFlush(self._store.outbox_url, self._connection)) as shared:
+            result = work(shared)
         if shared.problem is None:
             return result
         problem = notice(self._language, "flush-not-shared", problem=shared.problem)
@@ -146,8 +134,7 @@ class Flush:
             waiting |= shared.pending()
         stale, problem = self._stale_events(shared)
         changed = bool(vanished or stale or waiting or others.adopted or others.dropped)
-        result = {**self._result(changed, len(vanished), stale, 0, len(waiting)), **others.as_result(self._language)}
-        return {**result, "failed": True, "msg": problem} if problem else result
+        return self._result(changed, len(vanished), stale, others, problem, waiting=len(waiting))
 
     def _flushed(self, shared: SharedFlush | None, end: float) -> dict[str, Any]:
         others = self._store.do(self._settle_others) if self._store.exists else _Others()
@@ -160,8 +147,7 @@ class Flush:
             self._store.do(shared.begin)
             vanished += shared.closed
         if not self._store.exists:
-            result = {**self._result(False, vanished, stale, 0, 0), **others.as_result(self._language)}
-            return {**result, "failed": True, "msg": problem} if problem else result
+            return self._result(False, vanished, stale, others, problem)
         own = self._store.do(_try_again_now)
         waited = own if shared is None else own | shared.waited
 
@@ -179,11 +165,6 @@ class Flush:
         waiting = self._store.look(_waiting)
         folder = self._store.folder if waiting or shared is None else shared.where
         waiting |= set() if shared is None else shared.waiting()
-        changed = bool(waited or others.dropped)
-        result = {
-            **self._result(changed, vanished, stale, len(waited & delivered), len(waiting), refused),
-            **others.as_result(self._language),
-        }
         if waiting:
             reason = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
             reason = reason or (None if shared is None else shared.last_error())
@@ -194,13 +175,16 @@ class Flush:
                 folder=folder,
                 reason=reason or notice(self._language, "no-answer-yet"),
             )
-        return {**result, "failed": True, "msg": problem} if problem else result
+        changed = bool(waited or others.dropped)
+        return self._result(changed, vanished, stale, others, problem, len(waited & delivered), len(waiting), refused)
 
     def _others(self, outbox: Outbox, integration: str) -> _Others:
         """What lies there for other integrations, and what is to become of it."""
         ours = {each.integration_id(self._store.salt) for each in self._beside}
         left = [
-            each for each in outbox.integrations.left_over(integration, self._api_url) if each.integration not in ours
+            each
+            for each in outbox.integrations.left_over(integration, self._connection.api_url)
+            if each.integration not in ours
         ]
         adopted = [each for each in left if each.same_address and _is_chosen(each, self._adopt)]
         dropped = [each for each in left if each not in adopted and _is_chosen(each, self._drop)]
@@ -226,23 +210,27 @@ class Flush:
         except ReadingFailed as error:
             return [], notice(self._language, "stale-unknown", reason=error)
 
-    @staticmethod
     def _result(
+        self,
         changed: bool,
         vanished: int,
         stale: list[ChangeEvent],
-        delivered: int,
-        waiting: int,
+        others: _Others,
+        problem: str | None,
+        delivered: int = 0,
+        waiting: int = 0,
         refused: Sequence[Refusal] = (),
     ) -> dict[str, Any]:
-        return {
+        result = {
             "changed": changed,
             "closed": vanished + len(stale),
             "stale": [event.change_key for event in stale],
             "delivered": delivered,
             "waiting": waiting,
             "refused": [refusal._asdict() for refusal in refused],
+            **others.as_result(self._language),
         }
+        return {**result, "failed": True, "msg": problem} if problem else result
 
 
 class SeveralFlushes:

@@ -50,6 +50,7 @@ class HostsAlike(NamedTuple):
 class Inventory:
     """What the inventory's hosts have, as far as the operator has written it there.
 
+    :ivar play: that of the task.
     :ivar alike: its hosts, by their settings; empty where none has any.
     :ivar unreadable: why variables could not be read.
     :param action: the action plugin of the task.
@@ -60,7 +61,8 @@ class Inventory:
         self.alike: list[HostsAlike] = []
         self.unreadable: list[str] = []
         # The task's own variables are those of a playbook that is no change to report.
-        play = copy.copy(action._task.get_play())
+        self.play = action._task.get_play()
+        play = copy.copy(self.play)
         play.vars = {}
         manager = manager_without_answers(play.get_variable_manager())
         play._variable_manager = manager

@@ -16,7 +16,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
@@ -42,11 +42,11 @@ class RemoteState:
     """What Flashduty shows of a change.
 
     :param find: asks Flashduty.
-    :param folder: where answers are kept for the tasks that run at the same time; None keeps none.
+    :param folder: where answers are kept for the tasks that run at the same time.
     :param language: of warnings, en or zh.
     """
 
-    def __init__(self, connection: Connection, find: Find, folder: str | None, language: str = "en") -> None:
+    def __init__(self, connection: Connection, find: Find, folder: str, language: str = "en") -> None:
         self._connection = connection
         self._find = find
         self._folder = folder
@@ -57,13 +57,9 @@ class RemoteState:
     def alone(self, event: ChangeEvent) -> Iterator[None]:
         """Nobody else compares or stores an event of that change meanwhile, as far as they share the folder."""
         with ExitStack() as lock:
-            if self._folder is not None:
-                try:
-                    os.makedirs(self._folder, mode=0o700, exist_ok=True)
-                    path = self._path(event.change_key) + ".lock"
-                    lock.enter_context(locked(path, self._connection.timeout + _FRESH))
-                except OSError:  # then all of them ask Flashduty themselves
-                    pass
+            with suppress(OSError):  # then all of them ask Flashduty themselves
+                os.makedirs(self._folder, mode=0o700, exist_ok=True)
+                lock.enter_context(locked(self._path(event.change_key) + ".lock", self._connection.timeout + _FRESH))
             yield
 
     def compare(self, event: ChangeEvent, last: LastEvent | None) -> tuple[bool, ChangeEvent | None] | None:
@@ -99,14 +95,11 @@ class RemoteState:
         return changes, now
 
     def _path(self, key: str) -> str:
-        folder = self._folder or ""
-        known_as = self._connection.integration_id(os.path.basename(folder).encode())
+        known_as = self._connection.integration_id(os.path.basename(self._folder).encode())
         name = hashlib.sha256(f"{self._connection.api_url} {known_as} {key}".encode("utf-8", "replace")).hexdigest()
-        return os.path.join(folder, name[:32])
+        return os.path.join(self._folder, name[:32])
 
     def _kept(self, key: str) -> Mapping[str, Any]:
-        if self._folder is None:
-            return {}
         try:
             with open(self._path(key), encoding="utf-8") as file:
                 kept: Mapping[str, Any] = json.load(file)
@@ -115,19 +108,15 @@ class RemoteState:
             return {}
 
     def _keep(self, key: str, changes: list[dict[str, Any]] | None, asked_at: float) -> None:
-        if self._folder is None:
-            return
         path = self._path(key)
         draft = f"{path}.{os.getpid()}"
-        try:
+        with suppress(OSError):  # then the next task asks Flashduty itself
             with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
                 json.dump({"at": asked_at, "changes": changes}, file)
             os.replace(draft, path)
             for entry in os.scandir(self._folder):
                 if entry.stat().st_mtime < asked_at - _KEPT_MOST:
                     os.unlink(entry.path)
-        except OSError:  # then the next task asks Flashduty itself
-            pass
 
 
 def _is_equal(change: Mapping[str, Any], event: ChangeEvent, last: LastEvent | None) -> bool:

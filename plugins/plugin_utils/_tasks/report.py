@@ -139,22 +139,19 @@ class Report:
                 differs, before = self._compared(self._remote, self._last()) or (None, None)
             if differs is False:
                 return self._result(False, before, delivered=True, queued=False), ""
-            now = time.time()
-            put = self._store.do(self._put(now, self._force or differs is True))
+            now, force = time.time(), self._force or differs is True
+            # What opens or updates a change is not worth sending after its task has failed: nobody would close it.
+            expires_at = None if self._queue or self._event.is_terminal else now + self._connection.timeout
+            put = self._store.do(
+                lambda outbox, integration: self._delivery.put(
+                    outbox, integration, self._event, self._run, force, expires_at, self._watch
+                )
+            )
         self.warnings += self._store.take_notices(self._language)
         # As it was stored: that may have been in the next second.
         stored = self._store.look(lambda outbox, _integration: outbox.events.get(put.uid)) if put.changed else None
         self._event = stored or self._event.at(now)
         return self._delivered(put, before or put.before), put.uid
-
-    def _put(self, now: float, force: bool) -> Callable[[Outbox, str], PutResult]:
-        # What opens or updates a change is not worth sending after its task has failed: nobody would close it.
-        expires_at = None if self._queue or self._event.is_terminal else now + self._connection.timeout
-
-        def put(outbox: Outbox, integration: str) -> PutResult:
-            return self._delivery.put(outbox, integration, self._event, self._run, force, expires_at, self._watch)
-
-        return put
 
     def _delivered(self, put: PutResult, before: ChangeEvent | None) -> dict[str, Any]:
         """What the task returns, once the event is delivered or the budget is used up."""

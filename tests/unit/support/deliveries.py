@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PutResult
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import TaskDelivery
 from flashduty_sandbox.receiver import Receiver
 
 KEY = "8f3c0ad5e1b24c67"
@@ -60,26 +58,13 @@ def statuses(receiver: Receiver, key: str = "a") -> list[str]:
     return [each["change_status"] for each in receiver.events() if each["change_key"] == key]
 
 
-class DirectDelivery:
+class DirectDelivery(TaskDelivery):
     """What a task's delivery promises, by the threads of a courier in this process."""
 
     def __init__(self, store: Store, connection: Connection) -> None:
         self._store = store
         self._connection = connection
         self.waited = 0
-
-    def put(
-        self,
-        outbox: Outbox,
-        integration: str,
-        event: ChangeEvent,
-        run: str | None,
-        force: bool,
-        expires_at: float | None,
-        watch: Watch,
-    ) -> PutResult:
-        """Store an event."""
-        return outbox.put(integration, event, run, force, expires_at, watch)
 
     def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> None:
         """Deliver until ``done`` says so, at most so many seconds."""

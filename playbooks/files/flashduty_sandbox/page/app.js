@@ -788,7 +788,7 @@ function parseLabels(text) {
 
 let asked = 0;
 let askTimer = 0;
-const lastAnswer = { revision: "", found: null, labels: {} };
+const lastAnswer = { found: null, labels: {} };
 
 function correlateSoon() {
   clearTimeout(askTimer);
@@ -1090,15 +1090,7 @@ list.addEventListener("focusin", (event) => {
     for (const [id, other] of rows) other.title.tabIndex = id === active ? 0 : -1;
   }
 });
-let drawing = false;
-window.addEventListener("scroll", () => {
-  if (drawing) return;
-  drawing = true;
-  requestAnimationFrame(() => {
-    drawing = false;
-    drawRows();
-  });
-}, { passive: true });
+window.addEventListener("scroll", drawRows, { passive: true });
 window.addEventListener("resize", () => {
   rowHeight = measureRow();
   layOut();

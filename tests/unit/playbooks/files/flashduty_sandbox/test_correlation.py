@@ -16,8 +16,9 @@ from sandbox_client import (
     push,
 )
 
-from flashduty_sandbox.correlation import Alert, rank
+from flashduty_sandbox.correlation import rank
 from flashduty_sandbox.receiver import Receiver
+from flashduty_sandbox.rules import CorrelateQuery
 
 
 def change(
@@ -27,7 +28,7 @@ def change(
 
 
 def ranked(changes: list[dict[str, Any]], labels: dict[str, str], time: int = 1000, window: int = 10**6) -> list[str]:
-    return [match.change["change_key"] for match in rank(changes, Alert(labels, time), window).matches]
+    return [match.change["change_key"] for match in rank(changes, CorrelateQuery(labels, time, window)).matches]
 
 
 def test_more_shared_labels_come_first_then_the_closer_change() -> None:
@@ -50,7 +51,7 @@ def test_a_change_after_the_alert_and_one_outside_the_window() -> None:
         change("before", labels, 700, 800),
         change("long ago", labels, 1, 2),
     ]
-    ranking = rank(changes, Alert(labels, 1000), 500)
+    ranking = rank(changes, CorrelateQuery(labels, 1000, 500))
     assert [(match.change["change_key"], match.moment, match.gap) for match in ranking.matches] == [
         ("after", "after", 100),
         ("before", "before", 200),
@@ -60,7 +61,8 @@ def test_a_change_after_the_alert_and_one_outside_the_window() -> None:
 def test_labels_are_shared_when_they_are_equal_to_the_letter() -> None:
     labels = {"host": "web1,web2", "env": "Prod", "team": "a", "region": "cn"}
     (match,) = rank(
-        [change("c", labels)], Alert({"host": "web2", "env": "prod", "team": "b", "region": "cn", "x": "y"}, 1000), 9
+        [change("c", labels)],
+        CorrelateQuery({"host": "web2", "env": "prod", "team": "b", "region": "cn", "x": "y"}, 1000, 9),
     ).matches
     assert match.shared == ("region",)
     assert [(item.key, item.resemblance) for item in match.differences] == [
@@ -72,7 +74,7 @@ def test_labels_are_shared_when_they_are_equal_to_the_letter() -> None:
 
 def test_a_change_that_only_nearly_shares_a_label_is_told_apart() -> None:
     changes = [change("list", {"host": "a, b"}), change("case", {"host": "B "}), change("other", {"host": "bb"})]
-    ranking = rank(changes, Alert({"host": "b"}, 1000), 9)
+    ranking = rank(changes, CorrelateQuery({"host": "b"}, 1000, 9))
     assert ranking.matches == []
     assert sorted(match.change["change_key"] for match in ranking.near_misses) == ["case", "list"]
 
@@ -93,7 +95,7 @@ def test_the_ranking_keeps_its_promises(
         change(str(number), own, start, start + length, status)
         for number, (own, start, length, status) in enumerate(given_changes)
     ]
-    ranking = rank(changes, Alert(labels, time), window)
+    ranking = rank(changes, CorrelateQuery(labels, time, window))
     ranks = [(-len(match.shared), match.gap) for match in ranking.matches]
     assert ranks == sorted(ranks)
     assert all(match.gap <= window for match in (*ranking.matches, *ranking.near_misses))

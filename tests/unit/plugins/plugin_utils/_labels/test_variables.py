@@ -666,7 +666,7 @@ def test_variables_that_are_only_compared_part_the_hosts_and_are_worked_out_for_
         group_vars__vaulted=f"key: !vault |\n  {secret}\n",
     )
     if breaks:
-        monkeypatch.setattr(variables, "_import_error", ImportError("gone"))
+        monkeypatch.setattr(files, "_import_error", ImportError("gone"))
     run = Run(tmp_path)
     hosts = run.inventory.get_hosts("all")
     parts: dict[object, list[str]] = {}

@@ -27,9 +27,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
+    NotReported,
     TaskAction,
     TaskConnection,
-    TurnedOff,
     ansible_playbook,
     failure,
 )
@@ -48,7 +48,7 @@ FOUND = {"changes": [{"change_key": "a"}], "total": 1, "truncated": False}
 class Doing(TaskAction):
     """An action; what a module returns on the other host is played."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+    def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         return {}
 
     def _execute_module(self, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def test_without_a_key_only_what_reads_can_do(made: Makes, monkeypatch: pytest.M
 
 def test_who_turned_reports_off_can_still_flush_and_read(made: Makes) -> None:
     variables = {"flashduty_enabled": False}
-    with pytest.raises(TurnedOff, match="flashduty_enabled is false"):
+    with pytest.raises(NotReported, match="flashduty_enabled is false"):
         made({"integration_key": "k"}, variables=variables, reporting=True)
     assert made({"integration_key": "k"}, variables=variables).connection.integration_key == "k"
 

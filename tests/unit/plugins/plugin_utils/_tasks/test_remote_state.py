@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -24,6 +25,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_s
 
 CONNECTION = Connection("http://127.0.0.1:1", "key", timeout=20.0, app_key="app")
 DAY = 86400
+# One in which nothing can be kept.
+NO_FOLDER = os.devnull
 LONG_AGO = int(time.time()) - DAY
 
 
@@ -58,7 +61,7 @@ def known(same: bool, at: int = LONG_AGO, pending: bool = False) -> LastEvent:
 
 
 def differs(shown: Flashduty, wanted: ChangeEvent, before: LastEvent | None = None) -> bool | None:
-    compared = RemoteState(CONNECTION, shown.find, None).compare(wanted, before)
+    compared = RemoteState(CONNECTION, shown.find, NO_FOLDER).compare(wanted, before)
     return None if compared is None else compared[0]
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +120,7 @@ class Shown:
 
     @property
     def remote(self) -> RemoteState:
-        return RemoteState(self._connection, self, None)
+        return RemoteState(self._connection, self, os.devnull)
 
 
 def change(**fields: Any) -> dict[str, Any]:
