@@ -19,7 +19,6 @@ from control_node import ControlNode
 
 from ansible_collections.flashcat.flashduty import plugins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import BUILT_IN
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import HEADING
 from flashduty_sandbox import correlation
 
 PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
@@ -106,7 +105,7 @@ class Reader:
         assert "label" not in "".join(re.findall(r"\[WARNING\].*", output))
         if "FLASHDUTY_PREVIEW" in assignments:
             assert self.control.receiver.requests() == []
-            shown = re.match(r"(?:.*\n)*?labels:\n(?:  .*\n)+", output.partition(HEADING)[2])
+            shown = re.match(r"(?:.*\n)*?labels:\n(?:  .*\n)+", output.partition("--- # Flashduty preview")[2])
             assert shown
             self.previewed = yaml.safe_load(shown[0])
         self.changes = self.control.receiver.changes()
