@@ -33,8 +33,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of, messages_in
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import (
@@ -156,7 +156,7 @@ class TaskConnection:
     @property
     def messages(self) -> Messages:
         """What events say, in the language that is set."""
-        return messages_in(str(self._options["language"]), os.environ)
+        return Messages(self.language)
 
     @property
     def store(self) -> Store:
