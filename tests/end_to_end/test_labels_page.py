@@ -21,6 +21,7 @@ from ansible_collections.flashcat.flashduty import plugins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import BUILT_IN
 from flashduty_sandbox import correlation
 
+HEADING = "--- # Flashduty preview: this would be sent now; nothing is sent, nothing is stored"
 PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:^`(?P<file>[\w./]+)`\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 WORKED_EXAMPLE = "From an inventory to an alert"
@@ -105,7 +106,7 @@ class Reader:
         assert "label" not in "".join(re.findall(r"\[WARNING\].*", output))
         if "FLASHDUTY_PREVIEW" in assignments:
             assert self.control.receiver.requests() == []
-            shown = re.match(r"(?:.*\n)*?labels:\n(?:  .*\n)+", output.partition("--- # Flashduty preview")[2])
+            shown = re.match(r"(?:.*\n)*?labels:\n(?:  .*\n)+", output.partition(HEADING)[2])
             assert shown
             self.previewed = yaml.safe_load(shown[0])
         self.changes = self.control.receiver.changes()
