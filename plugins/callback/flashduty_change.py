@@ -406,16 +406,18 @@ if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import Run
 
 
-def _never_fails_the_run(method: Callable[..., None]) -> Callable[..., None]:
-    """An error of ours must not fail the run: it is one warning, and what comes after it is reported all the same."""
+def _heard_by_the_run(method: Callable[..., None]) -> Callable[..., None]:
+    """An error of ours must not fail the run: it is one warning, and what comes after it is heard all the same."""
 
     @functools.wraps(method)
     def guarded(self: CallbackModule, *args: Any, **kwargs: Any) -> None:
+        if self._run is None:
+            return
         try:
-            method(self, *args, **kwargs)
+            method(self, self._run, *args, **kwargs)
         except Exception as error:
-            self.failed(method.__name__, error)
-        self._awaits_change = self._run is not None and self._run.awaits_change
+            self._run.failed(method.__name__, error)
+        self._awaits_change = self._run.awaits_change
 
     return guarded
 
@@ -439,65 +441,56 @@ class CallbackModule(CallbackBase):
         ansible-core would not load this callback where one with choices is set to nothing.
         """
 
-    def failed(self, method: str, error: Exception) -> None:
-        """Tell what went wrong, and what that means."""
-        if self._run is not None:
-            self._run.failed(method, error)
-        else:
-            self._display.warning(f"flashduty_change: this run is not reported: {type(error).__name__}: {error}")
-
-    @_never_fails_the_run
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        if playbook._file_name == "__adhoc_playbook__":
-            self.disabled = True
-            return
-        if self._run is None:
-            # Not at the top: there an error would end the run, and who only asks for the options would wait for it.
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import Run
+        try:
+            if playbook._file_name == "__adhoc_playbook__":
+                self.disabled = True
+            elif self._run is None:
+                # Not at the top: there an error would end the run, and who only asks for the options would wait for it.
+                from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import Run
 
-            self._run = Run(self._display)
-        self._run.playbook_starts(str(playbook._file_name), playbook.get_plays())
+                self._run = Run(self._display)
+        except Exception as error:
+            self._display.warning(f"flashduty_change: this run is not reported: {type(error).__name__}: {error}")
+        self._playbook_starts(playbook)
 
-    @_never_fails_the_run
-    def v2_playbook_on_play_start(self, play: Any) -> None:
-        if self._run is not None:
-            self._run.play_starts(play)
+    @_heard_by_the_run
+    def _playbook_starts(self, run: Run, playbook: Any) -> None:
+        run.playbook_starts(str(playbook._file_name), playbook.get_plays())
 
-    @_never_fails_the_run
-    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        if self._run is not None:
-            self._run.task_starts()
+    @_heard_by_the_run
+    def v2_playbook_on_play_start(self, run: Run, play: Any) -> None:
+        run.play_starts(play)
 
-    @_never_fails_the_run
-    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
-        if self._run is not None:
-            self._run.task_starts()
+    @_heard_by_the_run
+    def v2_playbook_on_task_start(self, run: Run, task: Any, is_conditional: bool) -> None:
+        run.task_starts()
+
+    @_heard_by_the_run
+    def v2_playbook_on_handler_task_start(self, run: Run, task: Any) -> None:
+        run.task_starts()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         # Between any two forks of ansible-playbook: each object that is touched here is a page that the kernel copies.
         if self._awaits_change:
             self._task_ended(result)
 
-    @_never_fails_the_run
-    def _task_ended(self, result: Any) -> None:
-        if self._run is not None and self._run.awaits_change and result.is_changed():
-            self._run.task_changed(result)
+    @_heard_by_the_run
+    def _task_ended(self, run: Run, result: Any) -> None:
+        if run.awaits_change and result.is_changed():
+            run.task_changed(result)
 
-    @_never_fails_the_run
-    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
-        if self._run is None:
-            return
+    @_heard_by_the_run
+    def v2_runner_on_failed(self, run: Run, result: Any, ignore_errors: bool = False) -> None:
         if not ignore_errors:
-            self._run.host_failed(result)
+            run.host_failed(result)
         # A task that changed something before it failed says so.
         self._task_ended(result)
 
-    @_never_fails_the_run
-    def v2_runner_on_unreachable(self, result: Any) -> None:
-        if self._run is not None:
-            self._run.host_failed(result)
+    @_heard_by_the_run
+    def v2_runner_on_unreachable(self, run: Run, result: Any) -> None:
+        run.host_failed(result)
 
-    @_never_fails_the_run
-    def v2_playbook_on_stats(self, stats: Any) -> None:
-        if self._run is not None:
-            self._run.playbook_ends(stats)
+    @_heard_by_the_run
+    def v2_playbook_on_stats(self, run: Run, stats: Any) -> None:
+        run.playbook_ends(stats)

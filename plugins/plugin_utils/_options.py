@@ -47,6 +47,8 @@ _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.fla
 # the documentation's `vars`, for ansible-core 2.21 would work them out, from extra variables alone, and refuse to load
 # the callback where that fails.
 TEMPLATES = {name: f"flashduty_{name}" for name in ("change_key", "title", "description", "link")}
+# The variables that say which integration is meant.
+INTEGRATION_VARIABLES = ("flashduty_push_url", "flashduty_integration_key", "flashduty_api_url")
 _SECRETS = frozenset({"push_url", "integration_key", "app_key", "outbox_url"})
 # Of several ways to name the same, the one that stands nearest decides alone.
 _ALTERNATIVES = (KEY_OPTIONS, OUTBOX_URL_OPTIONS)
@@ -102,11 +104,6 @@ def of_task(action: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:
 def _variable_names() -> Set[str]:
     found = {entry["name"] for definition in _definitions().values() for entry in definition.get("vars", ())}
     return found.union(TEMPLATES.values())
-
-
-def integration_variables() -> tuple[str, ...]:
-    """The variables that say which integration is meant."""
-    return ("flashduty_push_url", "flashduty_integration_key", "flashduty_api_url")
 
 
 class SettingNames(NamedTuple):

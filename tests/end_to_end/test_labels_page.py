@@ -19,12 +19,12 @@ from control_node import ControlNode
 
 from ansible_collections.flashcat.flashduty import plugins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import BUILT_IN
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import HEADING
 from flashduty_sandbox import correlation
 from flashduty_sandbox.rules import CorrelateQuery
 
 pytestmark = pytest.mark.slow
 
+HEADING = "--- # Flashduty preview: this would be sent now; nothing is sent, nothing is stored"
 PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:^`(?P<file>[\w./]+)`\n\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 WORKED_EXAMPLE = "From an inventory to an alert"

@@ -163,27 +163,15 @@ class Changes:
         if self.scope == "host":
             return {target.name: [target] for target in targets}
         parts: dict[str, list[TargetHost]] = {}
-        named = _Named(patterns)
+        is_named = names_group(patterns)
         for host, target in zip(hosts, targets, strict=True):
-            for group in named.groups_of(host, target) or [UNGROUPED]:
+            named = [name for name in target.groups if is_named(name)]
+            for group in named or _listing(host) or [UNGROUPED]:
                 parts.setdefault(group, []).append(target)
         return parts
 
 
-class _Named:
-    """The groups that a play's pattern names."""
-
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self._names = names_group(patterns)
-        self._members: dict[str, frozenset[str]] = {}
-
-    def groups_of(self, host: Any, target: TargetHost) -> list[str]:
-        """The groups whose changes the host has a part in."""
-        return [name for name in target.groups if self._names(name)] or [
-            group.name for group in host.get_groups() if group.name not in _EVERY_HOST and self._lists(group, host)
-        ]
-
-    def _lists(self, group: Any, host: Any) -> bool:
-        if group.name not in self._members:
-            self._members[group.name] = frozenset(member.name for member in group.hosts)
-        return host.name in self._members[group.name]
+def _listing(host: Any) -> list[str]:
+    """The groups that list a host themselves."""
+    groups = (group for group in host.get_groups() if group.name not in _EVERY_HOST)
+    return [group.name for group in groups if host.name in group.host_names]

@@ -11,19 +11,11 @@ A forked worker inherits them; an ansible-playbook that a task starts does not, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-
-
-class JoinedChange(NamedTuple):
-    """What a task without a ``change_key`` reports to."""
-
-    change_key: str
-    title: str
-    link: str | None
-    labels: Mapping[str, str]
 
 
 class CurrentRun(NamedTuple):
@@ -31,12 +23,13 @@ class CurrentRun(NamedTuple):
 
     :ivar run: its id in the outbox.
     :ivar store: where its events are; None where the run is only previewed.
-    :ivar change_of: the change that a task of a host joins; None where none of that host has begun.
+    :ivar change_of: the change that a task of a host without a ``change_key`` joins, as an event of it; None where none
+        of that host has begun.
     """
 
     run: str
     store: Store | None
-    change_of: Callable[[str], JoinedChange | None]
+    change_of: Callable[[str], ChangeEvent | None]
 
 
 _current: tuple[CurrentRun, ...] = ()

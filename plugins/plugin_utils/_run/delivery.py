@@ -169,13 +169,11 @@ class RunDelivery:
             return None
 
     def _is_over(self, before: RetryState | None, until: float) -> Callable[[Outbox, str], bool]:
-        def is_over(outbox: Outbox, integration: str) -> bool:
-            if not outbox.events.pending(integration, self._run):
-                return True
-            # The courier goes on trying when the run has gone.
-            return outbox.claims.is_stuck(integration, self._run, before, until)
-
-        return is_over
+        # Where nothing gets on, the courier goes on trying when the run has gone.
+        return lambda outbox, integration: (
+            not outbox.events.pending(integration, self._run)
+            or outbox.claims.is_stuck(integration, self._run, before, until)
+        )
 
     def _tell_what_became_of_it(self, outbox: Outbox, integration: str) -> None:
         told = outbox.events.take_refusals(integration)

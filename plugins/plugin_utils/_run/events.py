@@ -21,7 +21,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import with_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress, host_counts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Progress, host_counts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,
@@ -87,7 +87,7 @@ class Events:
             settings.where,
         )
         if settings.with_progress and not failed:
-            text = f"{settings.messages.complete()}\n{text}"
+            text = f"{settings.messages.said('complete')}\n{text}"
         labels = self._outcome_labels(failed, result, hosts)
         return self._event(change, "Canceled" if failed else "Done", text, ended_at, result, labels)
 
@@ -123,7 +123,7 @@ class Events:
         title = play.rendered("title", run, change.variables) or settings.messages.title(
             settings.subject, settings.scope, change.target
         )
-        title = settings.messages.check_mode(title) if settings.is_check else title
+        title = settings.messages.said("check-mode", title=title) if settings.is_check else title
         description = play.rendered("description", run, change.variables) or text
         own = change.labels_now(settings.keeps_labels)
         all_labels = with_outcome(own, labels or {}) if settings.with_outcome else own

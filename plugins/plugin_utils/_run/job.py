@@ -15,13 +15,14 @@ their own. AWX makes a new job, and so a new change, of a relaunch.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text, shortened
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext, Texts
@@ -42,10 +43,11 @@ _JOB_FOLDERS = (
 
 def of_job(context: RunContext, env: Texts, variables: Texts) -> RunContext:
     """The context with what the job tells that the run is a part of, if there is one."""
-    for applies, read in _SYSTEMS:
-        if applies(env, variables):
-            return _cleaned(read(context, env, variables))
-    return context
+    # AWX may run on a machine that is an agent of another system.
+    if variables.first("awx_job_id", "tower_job_id") or (env["JOB_ID"] and env["AWX_HOST"]):
+        return _cleaned(_awx(context, env, variables))
+    read = next((read for names, read in _SYSTEMS.items() if all(env[name] for name in names)), None)
+    return context if read is None else _cleaned(read(context, env))
 
 
 def key_within_job(
@@ -91,11 +93,8 @@ def _below(path: str, roots: Iterable[str]) -> str:
 
 def _cleaned(context: RunContext) -> RunContext:
     url = context.job_url or ""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
-    except ValueError:
-        usable = False
+    parts = _split(url)
+    usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
     return context._replace(
         job_url=url if usable else None,
         job_name=context.job_name or None,
@@ -103,6 +102,14 @@ def _cleaned(context: RunContext) -> RunContext:
         revision=context.revision or None,
         labels={name: value for name, value in context.labels.items() if value},
     )
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of an address; of what is none, nothing."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def _key(system: str, parts: Iterable[str]) -> str | None:
@@ -125,42 +132,31 @@ def _awx(context: RunContext, env: Texts, variables: Texts) -> RunContext:
         actor=value("user_name") or value("schedule_name") or context.actor,
         job_url=f"{host}/#/jobs/playbook/{job}",
         job_name=template or f"job {job}",
-        change_key=_key("awx", (urlsplit(host).hostname or "job", job)) if _parses(host) else _key("awx", ("job", job)),
+        change_key=_key("awx", (_split(host).hostname or "job", job)),
         branch=value("job_scm_branch") or value("project_scm_branch"),
         revision=value("project_revision") or env["PROJECT_REVISION"],
         labels={"job": template, "job_id": job, "inventory": value("inventory_name")},
     )
 
 
-def _parses(url: str) -> bool:
-    try:
-        urlsplit(url)
-    except ValueError:
-        return False
-    return True
+def _actions(context: RunContext, env: Texts, system: str, run_in_url: str = "GITHUB_RUN_ID") -> RunContext:
+    """https://docs.github.com/en/actions/reference/workflows-and-actions/variables
+
+    https://docs.gitea.com/usage/actions/actions-variables
+    """
+    repository, run, job = env["GITHUB_REPOSITORY"], env["GITHUB_RUN_ID"], env["GITHUB_JOB"]
+    return context._replace(
+        system=system,
+        actor=env.first("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR") or context.actor,
+        job_url=f"{env['GITHUB_SERVER_URL'].rstrip('/')}/{repository}/actions/runs/{env[run_in_url]}",
+        job_name=" / ".join(part for part in (env["GITHUB_WORKFLOW"], job) if part),
+        change_key=_key(system, (repository, run, job)),
+        branch=env.first("GITHUB_HEAD_REF", "GITHUB_REF_NAME"),
+        revision=env["GITHUB_SHA"],
+    )
 
 
-def _actions(system: str, run_in_url: str) -> Callable[[RunContext, Texts, Texts], RunContext]:
-    def read(context: RunContext, env: Texts, variables: Texts) -> RunContext:
-        """https://docs.github.com/en/actions/reference/workflows-and-actions/variables
-
-        https://docs.gitea.com/usage/actions/actions-variables
-        """
-        repository, run, job = env["GITHUB_REPOSITORY"], env["GITHUB_RUN_ID"], env["GITHUB_JOB"]
-        return context._replace(
-            system=system,
-            actor=env.first("GITHUB_TRIGGERING_ACTOR", "GITHUB_ACTOR") or context.actor,
-            job_url=f"{env['GITHUB_SERVER_URL'].rstrip('/')}/{repository}/actions/runs/{env[run_in_url]}",
-            job_name=" / ".join(part for part in (env["GITHUB_WORKFLOW"], job) if part),
-            change_key=_key(system, (repository, run, job)),
-            branch=env.first("GITHUB_HEAD_REF", "GITHUB_REF_NAME"),
-            revision=env["GITHUB_SHA"],
-        )
-
-    return read
-
-
-def _gitlab(context: RunContext, env: Texts, variables: Texts) -> RunContext:
+def _gitlab(context: RunContext, env: Texts) -> RunContext:
     """https://docs.gitlab.com/ci/variables/predefined_variables/"""
     job = env["CI_JOB_NAME"]
     return context._replace(
@@ -174,7 +170,7 @@ def _gitlab(context: RunContext, env: Texts, variables: Texts) -> RunContext:
     )
 
 
-def _azure(context: RunContext, env: Texts, variables: Texts) -> RunContext:
+def _azure(context: RunContext, env: Texts) -> RunContext:
     """https://learn.microsoft.com/en-us/azure/devops/pipelines/build/variables"""
     collection = env.first("SYSTEM_COLLECTIONURI", "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI").rstrip("/")
     project, build = env["SYSTEM_TEAMPROJECT"], env["BUILD_BUILDID"]
@@ -193,7 +189,7 @@ def _azure(context: RunContext, env: Texts, variables: Texts) -> RunContext:
     )
 
 
-def _buildkite(context: RunContext, env: Texts, variables: Texts) -> RunContext:
+def _buildkite(context: RunContext, env: Texts) -> RunContext:
     """https://buildkite.com/docs/pipelines/configure/environment-variables"""
     job = env["BUILDKITE_JOB_ID"]
     pipeline = "/".join(part for part in (env["BUILDKITE_ORGANIZATION_SLUG"], env["BUILDKITE_PIPELINE_SLUG"]) if part)
@@ -216,7 +212,7 @@ def _buildkite(context: RunContext, env: Texts, variables: Texts) -> RunContext:
     )
 
 
-def _jenkins(context: RunContext, env: Texts, variables: Texts) -> RunContext:
+def _jenkins(context: RunContext, env: Texts) -> RunContext:
     """https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables"""
     # BUILD_USER_ID comes from the plugin build-user-vars.
     return context._replace(
@@ -230,24 +226,14 @@ def _jenkins(context: RunContext, env: Texts, variables: Texts) -> RunContext:
     )
 
 
-# The first that applies decides: AWX may run on a machine that is an agent of another system; Gitea and Forgejo set the
-# variables of GitHub as well.
-_SYSTEMS: tuple[
-    tuple[Callable[[Texts, Texts], bool], Callable[[RunContext, Texts, Texts], RunContext]],
-    ...,
-] = (
-    (
-        lambda env, variables: bool(
-            variables.first("awx_job_id", "tower_job_id") or (env["JOB_ID"] and env["AWX_HOST"])
-        ),
-        _awx,
-    ),
+# What is set in a job of which system. The first counts: Gitea and Forgejo set the variables of GitHub as well.
+_SYSTEMS: Mapping[tuple[str, ...], Callable[[RunContext, Texts], RunContext]] = {
     # Forgejo addresses a run by its number in the repository, Gitea since 1.26 by its id, as GitHub does.
-    (lambda env, variables: bool(env["FORGEJO_ACTIONS"]), _actions("forgejo", "GITHUB_RUN_NUMBER")),
-    (lambda env, variables: bool(env["GITEA_ACTIONS"]), _actions("gitea", "GITHUB_RUN_ID")),
-    (lambda env, variables: bool(env["GITHUB_ACTIONS"]), _actions("github", "GITHUB_RUN_ID")),
-    (lambda env, variables: bool(env["GITLAB_CI"]), _gitlab),
-    (lambda env, variables: bool(env["TF_BUILD"]), _azure),
-    (lambda env, variables: bool(env["BUILDKITE"]), _buildkite),
-    (lambda env, variables: bool(env["JENKINS_URL"] and env["BUILD_NUMBER"]), _jenkins),
-)
+    ("FORGEJO_ACTIONS",): functools.partial(_actions, system="forgejo", run_in_url="GITHUB_RUN_NUMBER"),
+    ("GITEA_ACTIONS",): functools.partial(_actions, system="gitea"),
+    ("GITHUB_ACTIONS",): functools.partial(_actions, system="github"),
+    ("GITLAB_CI",): _gitlab,
+    ("TF_BUILD",): _azure,
+    ("BUILDKITE",): _buildkite,
+    ("JENKINS_URL", "BUILD_NUMBER"): _jenkins,
+}

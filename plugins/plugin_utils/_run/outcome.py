@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -150,8 +150,7 @@ class Outcome:
 
     def play_starts(self, name: str, hosts: Iterable[str]) -> None:
         """A play that targets these hosts begins; its batches are still to come."""
-        frame = _executor_frame()
-        self._manager = None if frame is None else getattr(frame.f_locals["self"], "_tqm", None)
+        self._manager = _manager_of(_executor_frame())
         targeted = frozenset(hosts)
         self._plays.append(targeted)
         self.pending_hosts.update(dict.fromkeys(targeted, name))
@@ -179,10 +178,14 @@ class Outcome:
     def result(self, stats: Any) -> RunResult:
         """How the run has ended for each host, as ``v2_playbook_on_stats`` tells it."""
         ran = frozenset(stats.processed)
-        account = _Account.of_executor()
-        failed = bool(stats.failures or stats.dark) if account.failed is None else account.failed
         at_fault = set(stats.failures) | set(stats.dark)
-        given_up = at_fault if account.given_up is None else account.given_up
+        # The executor's own account, where it can be asked. The statistics still count what ``meta: clear_host_errors``
+        # has forgiven and do not count hosts that ``any_errors_fatal`` stopped.
+        frame = _executor_frame()
+        code = None if frame is None else frame.f_locals.get("result")
+        failed = bool(code) if isinstance(code, int) else bool(at_fault)
+        lists: list[Any] = [getattr(_manager_of(frame), name, None) for name in ("_failed_hosts", "_unreachable_hosts")]
+        given_up = at_fault if None in lists else {*lists[0], *lists[1]}
         statuses = {}
         for host in ran.union(*self._plays):
             if host in given_up and host in at_fault:
@@ -197,31 +200,6 @@ class Outcome:
         return RunResult(failed, statuses, frozenset(stats.changed), ran, stats)
 
 
-class _Account(NamedTuple):
-    """The executor's own account of the playbook that is ending; None where it cannot be asked.
-
-    The statistics still count what ``meta: clear_host_errors`` has forgiven and do not count hosts that
-    ``any_errors_fatal`` stopped; these do.
-
-    :ivar failed: whether the exit code will be other than 0.
-    :ivar given_up: hosts that the run has given up on.
-    """
-
-    failed: bool | None = None
-    given_up: Set[str] | None = None
-
-    @classmethod
-    def of_executor(cls) -> _Account:
-        frame = _executor_frame()
-        if frame is None:
-            return cls()
-        result = frame.f_locals.get("result")
-        manager = getattr(frame.f_locals["self"], "_tqm", None)
-        hosts = [getattr(manager, name, None) for name in ("_failed_hosts", "_unreachable_hosts")]
-        given_up = None if None in hosts else frozenset().union(*hosts)  # type: ignore[arg-type]
-        return cls(bool(result) if isinstance(result, int) else None, given_up)
-
-
 def _executor_frame() -> Any:
     """Where the executor runs the playbook; None where it is not to be found."""
     frame: Any = sys._getframe(1)
@@ -230,3 +208,8 @@ def _executor_frame() -> Any:
             return frame
         frame = frame.f_back
     return None
+
+
+def _manager_of(frame: Any) -> Any:
+    """The task queue manager of the executor; None where it cannot be asked."""
+    return None if frame is None else getattr(frame.f_locals["self"], "_tqm", None)

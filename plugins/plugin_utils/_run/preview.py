@@ -38,14 +38,6 @@ def _text(dumper: yaml.SafeDumper, text: str) -> Any:
 _Dumper.add_representer(str, _text)
 
 
-def heading(language: str = "en") -> str:
-    """The line above each event."""
-    return f"--- # {notice(language, 'preview-heading')}"
-
-
-HEADING = heading()
-
-
 def document(event: Mapping[str, Any], language: str = "en") -> str:
     """A whole event as a YAML document under a heading.
 
@@ -54,7 +46,7 @@ def document(event: Mapping[str, Any], language: str = "en") -> str:
     body = yaml.dump(dict(event), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10**6)
     if mask_secrets is not None and mask_secrets(body) != body:
         body = f"# {notice(language, 'preview-masked')}\n{body}"
-    return f"{heading(language)}\n{body}"
+    return f"--- # {notice(language, 'preview-heading')}\n{body}"
 
 
 def show(display: Any, event: Mapping[str, Any], language: str = "en") -> None:

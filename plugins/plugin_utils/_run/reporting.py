@@ -16,10 +16,10 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, JoinedChange
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Progress
 
 
 class Reporting:
@@ -105,13 +105,9 @@ class Reporting:
 
         return (0, 0) if self.sink.store is None else self.sink.store.look(counted)
 
-    def _joined_by(self, host: str) -> JoinedChange | None:
-        """What a task of a host without a ``change_key`` reports to; None where none of its changes is open."""
+    def _joined_by(self, host: str) -> ChangeEvent | None:
         change = next((change for change in self.changes.of_host(host) if change.reported), None)
-        if change is None:
-            return None
-        event = self._events.joined(change)
-        return JoinedChange(event.change_key, event.title, event.link, event.labels)
+        return None if change is None else self._events.joined(change)
 
 
 def _mark(changes: Iterable[Change], reported: bool) -> None:

@@ -53,7 +53,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_ru
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages, Progress
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     Outcome,
@@ -250,10 +250,7 @@ class Run:
     # Plays
 
     def _new_play(self, play: Any, hosts: list[Any]) -> None:
-        manager = play.get_variable_manager()
-        without_answers = ReadOnce(_operator_variables.manager_without_answers(manager), self._notices)
-        variables = _operator_variables.of_play(play, hosts, without_answers, self._notices)
-        template = Templar(loader=play.get_loader(), variables=variables).template
+        variables, template = self._operators_view(play, hosts)
         options = self._resolved(variables, template)
         if options is None or not options["enabled"]:
             return
@@ -266,7 +263,11 @@ class Run:
             if problem:
                 self._refuse(problem)
                 return
-            self._settings = self._new_settings(play, options, variables, template)
+            extra_vars = play.get_variable_manager().extra_vars
+            subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
+            self._settings = Settings.of(
+                options, template, extra_vars, subject, self._path, play.hosts, self._started, self._notices
+            )
         if self._settings is not None:
             self._add_play(self._settings, play, hosts, options)
 
@@ -284,12 +285,11 @@ class Run:
             self._notices.warning(self._said("settings-kept", problem=error))
         return self._options
 
-    def _new_settings(
-        self, play: Any, options: Mapping[str, Any], variables: Mapping[str, Any], template: Callable[[Any], Any]
-    ) -> Settings:
-        extra_vars = play.get_variable_manager().extra_vars
-        subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
-        return Settings.of(options, template, extra_vars, subject, self._path, play.hosts, self._started, self._notices)
+    def _operators_view(self, play: Any, hosts: Sequence[Any]) -> tuple[Mapping[str, Any], Callable[[Any], Any]]:
+        """The variables of a play that the operator has written, as these hosts see them, and what renders one."""
+        manager = ReadOnce(_operator_variables.manager_without_answers(play.get_variable_manager()), self._notices)
+        variables = _operator_variables.of_play(play, hosts, manager, self._notices)
+        return variables, Templar(loader=play.get_loader(), variables=variables).template
 
     def _refuse(self, problem: str, hosts: Sequence[Any] = ()) -> None:
         """Tell that nothing is reported, or nothing of these hosts."""
@@ -317,14 +317,16 @@ class Run:
         is_whole = len(alike) == 1
         parts: dict[Reporting, tuple[list[Any], list[TargetHost]]] = {}
         for part_hosts, part_targets in alike.values():
-            named = zip(_options.integration_variables(), part_targets[0].alike, strict=True)
+            named = zip(_options.INTEGRATION_VARIABLES, part_targets[0].alike, strict=True)
             names = [name for name, value in named if value is not None]
             if names and self._flush_arguments is None:
                 self._flush_arguments = functools.partial(_flush_arguments, play, names)
             try:
                 reporting = None if names else self._without_variables
                 if reporting is None:
-                    own = options if options is not None and is_whole else self._options_of(play, part_hosts)
+                    own = options if is_whole else None
+                    if own is None:
+                        own = _options.resolved(*self._operators_view(play, part_hosts))
                     reporting = self._reporting_of(own, part_hosts, begin=options is not None)
                     if not names and not _are_local(part_hosts):
                         self._without_variables = reporting
@@ -340,12 +342,6 @@ class Run:
                 known[1].extend(part_targets)
         self._is_parted = self._is_parted or len(self._reportings) > 1
         return parts
-
-    def _options_of(self, play: Any, hosts: Sequence[Any]) -> Mapping[str, Any]:
-        """The options as hosts see them for which the same variables say where they report to."""
-        manager = ReadOnce(_operator_variables.manager_without_answers(play.get_variable_manager()), self._notices)
-        variables = _operator_variables.of_play(play, hosts, manager, self._notices)
-        return _options.resolved(variables, Templar(loader=play.get_loader(), variables=variables).template)
 
     def _reporting_of(self, options: Mapping[str, Any], hosts: Sequence[Any], begin: bool) -> Reporting | None:
         """What goes to the integration that the options name; None where that has not begun and is not to."""
@@ -384,8 +380,8 @@ class Run:
             Process.of(self._pid),
             run,
             self._signals,
-            settings.described(settings.messages.vanished()),
-            settings.described(settings.messages.interrupted()),
+            settings.described(settings.messages.said("vanished")),
+            settings.described(settings.messages.said("interrupted")),
             "killed" if settings.with_outcome else "",
             self._notices,
             self._integrations,
@@ -449,7 +445,7 @@ class Run:
             (*rules.variable_names, *names),
             self._notices,
             written=rules.written_names,
-            compared=_options.integration_variables(),
+            compared=_options.INTEGRATION_VARIABLES,
         )
 
     def _expect(self, settings: Settings, play: Any, playbook: str, changes: Mapping[Reporting, Change]) -> None:
@@ -510,7 +506,7 @@ class Run:
             self._cancel(self._reason, _WAIT_INTERRUPTED)
         elif broken_output and not end.result.failed:
             # Of this, ansible-playbook makes the exit code 120, and has skipped each task that it could not print.
-            self._cancel(lambda messages: Reason("stopped", messages.output_broke(broken_output)))
+            self._cancel(lambda messages: Reason("stopped", messages.said("output-broke", reason=broken_output)))
         else:
             self._close(lambda events, change: events.ended(change, end.result, end.at, not self._is_parted))
 

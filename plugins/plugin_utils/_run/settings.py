@@ -28,10 +28,10 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context im
     RunContext,
     generated_change_key,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import messages_in
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import first_line
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import template_failed
 
 
 class Settings(NamedTuple):
@@ -126,7 +126,7 @@ class Settings(NamedTuple):
             label_names_max=options["label_names_max"],
             where=where,
             subject=subject,
-            messages=messages_in(options["language"], os.environ),
+            messages=Messages(language_of(options["language"], os.environ)),
             rules=LabelRules.from_options(
                 options["label_groups"] or (),
                 options["label_vars"] or (),
@@ -142,9 +142,5 @@ def _rendered_key(given: Any, template: Callable[[Any], Any], notices: Notices) 
     try:
         return plain_text(str(template(given))).strip() if given else ""
     except Exception as error:  # a template can raise anything
-        reason = first_line(error)
-        notices.warning(
-            f"change_key has its default value, because its template failed: {reason}",
-            chinese=f"change_key 使用默认值，其模板求值失败：{reason}",
-        )
+        template_failed("change_key", error, notices)
         return ""

@@ -82,18 +82,19 @@ class PlayTexts:
         try:
             value = plain(self._templar.template(template))
         except Exception as error:  # a template can raise anything
-            self._notices.warning(
-                f"{text} has its default value, because its template failed: {first_line(error)}",
-                subject=text,
-                chinese=f"{text} 使用默认值，其模板求值失败：{first_line(error)}",
-            )
+            template_failed(text, error, self._notices)
             return ""
         return "" if value is None else plain_text(str(value), lines=text == "description").strip()
 
 
-def first_line(error: Exception) -> str:
-    """The part of an error that is shown."""
-    return f"{error}".strip().partition("\n")[0]
+def template_failed(option: str, error: Exception, notices: Notices) -> None:
+    """Warn, once, that an option has its default value."""
+    reason = f"{error}".strip().partition("\n")[0]
+    notices.warning(
+        f"{option} has its default value, because its template failed: {reason}",
+        subject=option,
+        chinese=f"{option} 使用默认值，其模板求值失败：{reason}",
+    )
 
 
 def _never_a_template(value: Any) -> Any:

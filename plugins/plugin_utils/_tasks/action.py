@@ -37,8 +37,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of, messages_in
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
@@ -191,7 +191,7 @@ class TaskConnection:
     @property
     def messages(self) -> Messages:
         """What events say, in the language that is set."""
-        return messages_in(str(self._options["language"]), os.environ)
+        return Messages(self.language)
 
     @property
     def only_look(self) -> bool:

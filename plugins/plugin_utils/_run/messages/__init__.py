@@ -10,30 +10,30 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Messages
+
+class Text(NamedTuple):
+    """One text in each language."""
+
+    en: str
+    zh: str
+
+    def filled(self, language: str, values: Mapping[str, Any]) -> str:
+        """The text in a language, with these values.
+
+        :param language: en or zh.
+        """
+        return (self.zh if language == "zh" else self.en).format_map(values)
 
 
 def language_of(language: str, environ: Mapping[str, str]) -> str:
-    """``en`` or ``zh``, as :func:`messages_in` takes it."""
-    if language == "auto":
-        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
-        language = "zh" if locale.lower().startswith("zh") else "en"
-    return language
-
-
-def messages_in(language: str, environ: Mapping[str, str]) -> Messages:
-    """The messages in a language, of which a run loads one.
+    """The language that is meant, ``en`` or ``zh``.
 
     :param language: ``en``, ``zh``, or ``auto`` for that of the terminal.
     :param environ: the environment, where the first of LC_ALL, LC_MESSAGES and LANG that is set tells that.
     """
-    if language_of(language, environ) == "zh":
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
-
-        return Chinese()
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.en import English
-
-    return English()
+    if language == "auto":
+        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
+        language = "zh" if locale.lower().startswith("zh") else "en"
+    return language

@@ -10,15 +10,9 @@ Private to this collection; may change in any release.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-
-class Text(NamedTuple):
-    """One text in each language."""
-
-    en: str
-    zh: str
-
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Text
 
 NOTICES: Mapping[str, Text] = {
     "flush-counts": Text(
@@ -218,9 +212,8 @@ def notice(language: str, name: str, **values: Any) -> str:
     :param language: en or zh.
     :param name: one of :data:`NOTICES`.
     """
-    text = NOTICES[name]
-    if language != "zh":
-        return text.en.format_map(values)
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
+    if language == "zh":
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 
-    return text.zh.format_map({**values, **{why: in_chinese(values[why]) for why in _REASONS if why in values}})
+        values = {**values, **{why: in_chinese(values[why]) for why in _REASONS if why in values}}
+    return NOTICES[name].filled(language, values)

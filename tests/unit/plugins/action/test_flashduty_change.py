@@ -15,16 +15,15 @@ from deliveries import KEY, statuses
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action.flashduty_change import ActionModule
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
-    CurrentRun,
-    JoinedChange,
-    set_current_runs,
-)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, set_current_runs
 from flashduty_sandbox.receiver import Receiver
 
-OF_THE_RUN = JoinedChange("CHG-7/web1", "of the run", "https://job/1", {"service": "shop", "team": "a"})
+OF_THE_RUN = ChangeEvent(
+    "Processing", "CHG-7/web1", "of the run", link="https://job/1", labels={"service": "shop", "team": "a"}
+)
 Runs = Callable[..., dict[str, Any]]
 
 
@@ -55,7 +54,7 @@ def ran(tmp_path: Path, receiver: Receiver, store: Store) -> Runs:
 def join(store: Store) -> Iterator[Callable[..., None]]:
     """Lets the task's process be one of a run that has this change open for web1."""
 
-    def current(change: JoinedChange | None = OF_THE_RUN, store: Store = store) -> None:
+    def current(change: ChangeEvent | None = OF_THE_RUN, store: Store = store) -> None:
         store.do(lambda outbox, integration: None)
         set_current_runs([CurrentRun("run", store, {"web1": change}.get)])
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import (
     CurrentRun,
-    JoinedChange,
     current_runs,
     set_current_runs,
 )
 
-CHANGE = JoinedChange("CHG-7/web1", "t", None, {})
+CHANGE = ChangeEvent("Processing", "CHG-7/web1", "t", labels={})
 
 
 @pytest.fixture(autouse=True)

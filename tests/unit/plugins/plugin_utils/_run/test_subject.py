@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.en import English
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 
 
@@ -29,7 +28,7 @@ class Play:
 
 
 def title(path: str, plays: Sequence[Play], **arguments: Any) -> str:
-    return English().title(Subject.of(path, plays, plays[0], arguments), "run", "")
+    return Messages("en").title(Subject.of(path, plays, plays[0], arguments), "run", "")
 
 
 @pytest.mark.parametrize(
@@ -79,16 +78,16 @@ def test_the_description_of_the_start_stays_true() -> None:
     plays = [Play(["web"], "Prepare"), Play(["db"], "Migrate {{ version }}"), Play(["web"], "Deploy"), Play(["web"])]
     arguments = {"subset": "web1", "tags": ("all", "deploy"), "skip_tags": ("slow", "docs")}
     subject = Subject.of("deploy.yml", plays, plays[0], arguments)
-    assert English().what(subject) == "Playbook deploy.yml, plays: Prepare, Deploy."
-    assert English().on_hosts(["web1"]) == "1 host at the start: web1."
-    assert English().narrowed(subject) == "Limit: web1. Tags: deploy. Skipped tags: docs,slow."
-    assert Chinese().what(subject) == "Playbook deploy.yml，play：Prepare、Deploy。"
-    assert Chinese().narrowed(subject) == "限定：web1。tags：deploy。跳过的 tags：docs,slow。"
+    assert Messages("en").what(subject) == "Playbook deploy.yml, plays: Prepare, Deploy."
+    assert Messages("en").on_hosts(["web1"]) == "1 host at the start: web1."
+    assert Messages("en").narrowed(subject) == "Limit: web1. Tags: deploy. Skipped tags: docs,slow."
+    assert Messages("zh").what(subject) == "Playbook deploy.yml，play：Prepare、Deploy。"
+    assert Messages("zh").narrowed(subject) == "限定：web1。tags：deploy。跳过的 tags：docs,slow。"
 
 
 def test_the_part_of_a_host_or_group_says_so_first() -> None:
     subject = Subject("site.yml", "Deploy", target="web")
-    assert English().title(subject, "host", "web1") == "web1: Deploy · site.yml"
-    assert English().title(subject, "group", "web") == "group web: Deploy · site.yml"
-    assert Chinese().title(subject, "group", "web") == "主机组 web：Deploy · site.yml"
-    assert Chinese().title(subject, "run", "") == "Deploy · site.yml（web）"
+    assert Messages("en").title(subject, "host", "web1") == "web1: Deploy · site.yml"
+    assert Messages("en").title(subject, "group", "web") == "group web: Deploy · site.yml"
+    assert Messages("zh").title(subject, "group", "web") == "主机组 web：Deploy · site.yml"
+    assert Messages("zh").title(subject, "run", "") == "Deploy · site.yml（web）"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import string
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,10 +15,8 @@ import pytest
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import messages_in
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.base import Progress
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.en import English
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.zh import Chinese
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import TEXTS, Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,
@@ -53,12 +52,12 @@ def _outcome(failures: Any = None) -> Outcome:
     return outcome
 
 
-def _end(messages: English | Chinese, result: RunResult = RESULT, failures: Any = None) -> list[str]:
+def _end(messages: Messages, result: RunResult = RESULT, failures: Any = None) -> list[str]:
     return messages.end("run", result, result.hosts, (), _outcome(failures), 134, WHERE).splitlines()
 
 
 def test_the_end_in_english() -> None:
-    assert _end(English()) == [
+    assert _end(Messages("en")) == [
         "Failed: web2, web3 at task 'Migrate' (ansible.builtin.command, site.yml:12).",
         "Unreachable: web10 at a task with no_log (ansible.builtin.setup): refused",
         "Stopped because other hosts failed: web4.",
@@ -70,7 +69,7 @@ def test_the_end_in_english() -> None:
 
 
 def test_the_end_in_chinese() -> None:
-    assert _end(Chinese()) == [
+    assert _end(Messages("zh")) == [
         "失败：web2、web3，任务「Migrate」（ansible.builtin.command，site.yml:12）。",
         "不可达：web10，启用了 no_log 的任务（ansible.builtin.setup）：refused",
         "因其他主机失败而中止：web4。",
@@ -81,8 +80,8 @@ def test_the_end_in_chinese() -> None:
     ]
 
 
-@pytest.mark.parametrize("messages", [English(), Chinese()])
-def test_counts_and_duration_stay_however_much_failed(messages: English | Chinese) -> None:
+@pytest.mark.parametrize("messages", [Messages("en"), Messages("zh")])
+def test_counts_and_duration_stay_however_much_failed(messages: Messages) -> None:
     hosts = {f"host{number}": HostStatus.FAILED for number in range(500)}
     result = RunResult(True, hosts, frozenset(), frozenset(hosts))
     failures = {host: FailedTask(f"Task of {host}", "ansible.builtin.command", "site.yml:1", "") for host in hosts}
@@ -95,10 +94,18 @@ def test_counts_and_duration_stay_however_much_failed(messages: English | Chines
     assert str(500 - shown_failures) in lines[-3]
 
 
+@pytest.mark.parametrize("name", TEXTS)
+def test_both_languages_say_what_there_is_to_say(name: str) -> None:
+    english, chinese = ({field for _, field, _, _ in string.Formatter().parse(text) if field} for text in TEXTS[name])
+    assert english ^ chinese <= {"more", "count"}
+
+
 def test_many_hosts_that_failed_alike_are_one_line() -> None:
     hosts = {f"host{number}": HostStatus.FAILED for number in range(30)}
     result = RunResult(True, hosts, frozenset(), frozenset(hosts))
-    english, chinese = (_end(messages, result, dict.fromkeys(hosts, MIGRATE))[0] for messages in (English(), Chinese()))
+    english, chinese = (
+        _end(messages, result, dict.fromkeys(hosts, MIGRATE))[0] for messages in (Messages("en"), Messages("zh"))
+    )
     assert english.startswith("Failed: host0, host1, host2, ")
     assert "host9 and 20 more at task 'Migrate'" in english
     assert "host9 等 30 台，任务「Migrate」" in chinese
@@ -107,25 +114,25 @@ def test_many_hosts_that_failed_alike_are_one_line() -> None:
 def test_one_host_tells_of_its_tasks() -> None:
     statistics = SimpleNamespace(summarize=lambda host: {"ok": 12, "changed": 3, "failures": 0})
     result = RunResult(False, {"web1": HostStatus.OK}, frozenset({"web1"}), frozenset({"web1"}), statistics)
-    english = English().end("host", result, ["web1"], (), _outcome({}), 3700, WHERE)
-    chinese = Chinese().end("host", result, ["web1"], (), _outcome({}), 3700, WHERE)
+    english = Messages("en").end("host", result, ["web1"], (), _outcome({}), 3700, WHERE)
+    chinese = Messages("zh").end("host", result, ["web1"], (), _outcome({}), 3700, WHERE)
     assert english.splitlines()[0] == "12 tasks ok, 3 changed, 1 h 1 min."
     assert chinese.splitlines()[0] == "12 个任务成功，3 个有变更；耗时 1 小时 1 分。"
 
 
 @pytest.mark.parametrize(
-    ("environ", "kind"),
+    ("environ", "language"),
     [
-        ({}, English),
-        ({"LANG": "zh_CN.UTF-8"}, Chinese),
-        ({"LC_ALL": "C.UTF-8", "LANG": "zh_CN.UTF-8"}, English),
-        ({"LC_ALL": "", "LC_MESSAGES": "zh_TW.UTF-8", "LANG": "en_US.UTF-8"}, Chinese),
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LC_ALL": "C.UTF-8", "LANG": "zh_CN.UTF-8"}, "en"),
+        ({"LC_ALL": "", "LC_MESSAGES": "zh_TW.UTF-8", "LANG": "en_US.UTF-8"}, "zh"),
     ],
 )
-def test_the_language_is_that_of_the_terminal(environ: dict[str, str], kind: type) -> None:
-    assert isinstance(messages_in("auto", environ), kind)
-    assert isinstance(messages_in("en", environ), English)
-    assert isinstance(messages_in("zh", environ), Chinese)
+def test_the_language_is_that_of_the_terminal(environ: dict[str, str], language: str) -> None:
+    assert language_of("auto", environ) == language
+    assert language_of("en", environ) == "en"
+    assert language_of("zh", environ) == "zh"
 
 
 @pytest.mark.parametrize(
@@ -145,5 +152,5 @@ def test_progress_counts_plays_and_playbooks(progress: tuple[int, int, int, int]
 
 def test_progress_with_several_playbooks() -> None:
     progress = Progress(2, 4, 2, 2, "发布")
-    assert English().progress(progress) == "Progress 62%, playbook 2/2, play 2/4 (发布)."
-    assert Chinese().progress(progress) == "进度 62%，playbook 2/2，play 2/4（发布）。"
+    assert Messages("en").progress(progress) == "Progress 62%, playbook 2/2, play 2/4 (发布)."
+    assert Messages("zh").progress(progress) == "进度 62%，playbook 2/2，play 2/4（发布）。"
