@@ -4,5 +4,5 @@
 
 """From the inventory to the labels of a change.
 
-Private to this collection; may change in any release.
+All of it is private to this collection, and may change in any release.
 """

@@ -4,8 +4,6 @@
 
 """Matches regular expressions in a process of its own, which is ended when they take too long.
 
-Private to this collection; may change in any release.
-
 Nothing stops a regular expression of Python once it runs, and what few characters make it run for hours cannot be seen
 from the expression.
 """

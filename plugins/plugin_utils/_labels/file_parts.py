@@ -4,8 +4,6 @@
 
 """The lines of a file of variables that hold a few of them, found without what makes ansible-core's reading slow.
 
-Private to this collection; may change in any release.
-
 To read a file of twenty lines takes ansible-core the better part of a millisecond, and the result stays in memory.
 """
 

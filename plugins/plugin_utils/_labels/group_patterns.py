@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The entries of ``label_groups``: which names of inventory groups give which labels.
-
-Private to this collection; may change in any release.
-"""
+"""The entries of ``label_groups``: which names of inventory groups give which labels."""
 
 from __future__ import annotations
 

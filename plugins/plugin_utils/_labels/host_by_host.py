@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The values that a few variables have for each host of a play, as ansible-core itself works them out: slowly.
-
-Private to this collection; may change in any release.
-"""
+"""The values that a few variables have for each host of a play, as ansible-core itself works them out: slowly."""
 
 from __future__ import annotations
 

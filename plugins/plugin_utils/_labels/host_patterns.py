@@ -4,8 +4,6 @@
 
 """Host patterns, as ansible-core reads them.
 
-Private to this collection; may change in any release.
-
 https://docs.ansible.com/ansible/latest/inventory_guide/intro_patterns.html
 """
 

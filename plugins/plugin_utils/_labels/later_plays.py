@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the plays to come will target, as far as it is known before they start.
-
-Private to this collection; may change in any release.
-"""
+"""What the plays to come will target, as far as it is known before they start."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 
 """From raw variables to plain Python values: templates, vaulted and tagged values.
 
-Private to this collection; may change in any release.
-
 A template is worked out once for all hosts that feed it the same inputs. Its inputs are read from its syntax; where
 that cannot show them (``hostvars``, most lookups), all variables of the host are asked for, for a limited number of
 hosts.

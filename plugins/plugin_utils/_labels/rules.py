@@ -4,8 +4,6 @@
 
 """From the targeted hosts of a run to the labels of its change.
 
-Private to this collection; may change in any release.
-
 For each host the highest rule that names a label decides its value, in rising priority: built in, names of its groups
 (``label_groups``), inventory variables (``label_vars``), the variable ``flashduty_labels``, the option ``labels``. Over
 all hosts, the label is the one value they agree on, or their distinct values.

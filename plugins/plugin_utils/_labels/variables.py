@@ -4,8 +4,6 @@
 
 """The values that a few variables have for each host of a play, for large inventories.
 
-Private to this collection; may change in any release.
-
 ansible-core's own answer, ``VariableManager.get_vars(play=, host=)``, takes milliseconds per host. This one gives the
 same values by reading each group once. It uses interfaces that ansible-core does not promise to keep; where they fail,
 it asks ansible-core for a limited number of hosts and says so.

@@ -4,5 +4,5 @@
 
 """One run of ansible-playbook: its changes, how they end, and what is said of them.
 
-Private to this collection; may change in any release.
+All of it is private to this collection, and may change in any release.
 """

@@ -4,8 +4,6 @@
 
 """Which changes a run is: one, or one for each group or host that it targets.
 
-Private to this collection; may change in any release.
-
 With scope ``group``, a host belongs to the groups that the play's pattern names (``web`` and ``db`` in
 ``web:db:&prod``); a host that comes in by another name (``all``, its own) to the groups that list it, not to their
 parents; a host that no group lists to ``ungrouped``.

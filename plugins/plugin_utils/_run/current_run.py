@@ -4,8 +4,6 @@
 
 """The changes that the callback reports for the running playbook, for the tasks of that playbook.
 
-Private to this collection; may change in any release.
-
 A forked worker inherits them; an ansible-playbook that a task starts does not, and so never takes them for its own.
 """
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The delivery of a run's events: they are stored in the outbox, and the courier sends them.
-
-Private to this collection; may change in any release.
-"""
+"""The delivery of a run's events: they are stored in the outbox, and the courier sends them."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The events of a run's changes: title, description, link and labels at each moment.
-
-Private to this collection; may change in any release.
-"""
+"""The events of a run's changes: title, description, link and labels at each moment."""
 
 from __future__ import annotations
 

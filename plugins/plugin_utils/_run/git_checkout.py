@@ -4,8 +4,6 @@
 
 """Branch and commit of a git checkout, read from its files: git may be missing, and takes milliseconds to start.
 
-Private to this collection; may change in any release.
-
 The layout: https://git-scm.com/docs/gitrepository-layout
 """
 

@@ -4,8 +4,6 @@
 
 """As which job of which system a playbook runs.
 
-Private to this collection; may change in any release.
-
 A job's change key stays the same when the job is tried again, so that the tries make one change. It is made of what
 the system keeps over a retry, which excludes GitLab's ``CI_JOB_ID``, GitHub's ``GITHUB_RUN_ATTEMPT``, Azure's
 ``SYSTEM_JOBID`` and Buildkite's ``BUILDKITE_JOB_ID``. Jobs of a matrix on GitHub share a key, for nothing in their

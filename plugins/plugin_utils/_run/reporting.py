@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What of a run is reported to one integration: its changes, and their events until they are stored.
-
-Private to this collection; may change in any release.
-"""
+"""What of a run is reported to one integration: its changes, and their events until they are stored."""
 
 from __future__ import annotations
 

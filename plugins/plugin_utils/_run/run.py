@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One run of ansible-playbook: what the callback hears of it, whether and what is reported, and how it ends.
-
-Private to this collection; may change in any release.
-"""
+"""One run of ansible-playbook: what the callback hears of it, whether and what is reported, and how it ends."""
 
 from __future__ import annotations
 

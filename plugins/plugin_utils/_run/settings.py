@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What is decided for a run with its first play that is reported.
-
-Private to this collection; may change in any release.
-"""
+"""What is decided for a run with its first play that is reported."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 
 """What a run runs, and where: known at its start, and true before, during and after it.
 
-Private to this collection; may change in any release.
-
 Flashduty shows the title and the description of a change's first event for as long as it shows the change.
 """
 

@@ -4,8 +4,6 @@
 
 """How long the end of a run waits for the delivery.
 
-Private to this collection; may change in any release.
-
 Where the courier outlives the run, waiting buys no more than a warning. Where it dies with the job, what is not
 delivered by then stays in the outbox until somebody delivers it, if the outbox stays at all.
 """

@@ -4,5 +4,5 @@
 
 """What the action plugins share.
 
-Private to this collection; may change in any release.
+All of it is private to this collection, and may change in any release.
 """

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the actions share: where a task runs, its connection, its store and its delivery, and how it fails.
-
-Private to this collection; may change in any release.
-"""
+"""What the actions share: where a task runs, its connection, its store and its delivery, and how it fails."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a task's event is delivered: by the courier, or through the host that the task is delegated to.
-
-Private to this collection; may change in any release.
-"""
+"""How a task's event is delivered: by the courier, or through the host that the task is delegated to."""
 
 from __future__ import annotations
 

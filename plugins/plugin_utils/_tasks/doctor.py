@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Finds out what is wrong between this control node and Flashduty, without creating a change.
-
-Private to this collection; may change in any release.
-"""
+"""Finds out what is wrong between this control node and Flashduty, without creating a change."""
 
 from __future__ import annotations
 

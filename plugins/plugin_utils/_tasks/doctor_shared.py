@@ -4,8 +4,6 @@
 
 """What the doctor finds of the outbox that several nodes share, which it only reads.
 
-Private to this collection; may change in any release.
-
 It is imported where outbox_url is set.
 """
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Flushing the outbox: closing the runs that vanished and delivering what waits.
-
-Private to this collection; may change in any release.
-"""
+"""Flushing the outbox: closing the runs that vanished and delivering what waits."""
 
 from __future__ import annotations
 

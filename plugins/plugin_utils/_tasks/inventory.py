@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The integrations that the variables of the inventory's hosts name, for tasks that work for the control node.
-
-Private to this collection; may change in any release.
-"""
+"""The integrations that the variables of the inventory's hosts name, for tasks that work for the control node."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 
 """Comparing an event with what Flashduty shows of its change, so that controllers that share no disk agree.
 
-Private to this collection; may change in any release.
-
 Where many tasks report the same at once, one of them asks and the others use its answer.
 """
 

@@ -4,8 +4,6 @@
 
 """What a flush does with the outbox that several nodes share; the courier of this node delivers it.
 
-Private to this collection; may change in any release.
-
 It is imported where outbox_url is set.
 """
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Changes that Flashduty shows as in progress long after their run can have ended, and that no outbox knows.
-
-Private to this collection; may change in any release.
-"""
+"""Changes that Flashduty shows as in progress long after their run can have ended, and that no outbox knows."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@
 
 """What the doctor says, in each language.
 
-Private to this collection; may change in any release.
-
 docs/troubleshooting.md has a table of all that is not ok.
 """
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Warnings and lines of output, in each language.
-
-Private to this collection; may change in any release.
-"""
+"""Warnings and lines of output, in each language."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why nothing is reported or delivered, in Chinese. Those who find it out, and the outbox, say it in English.
-
-Private to this collection; may change in any release.
-"""
+"""Why nothing is reported or delivered, in Chinese. Those who find it out, and the outbox, say it in English."""
 
 from __future__ import annotations
 
