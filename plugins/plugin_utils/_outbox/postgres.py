@@ -20,8 +20,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_url import secrets_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 
 # The folder of the tables in the database, as PostgreSQL calls it.
@@ -183,8 +184,7 @@ def _translated(statement: str) -> str:
 
 
 def without_password(text: str, url: str) -> str:
-    """The text without the password that the URL may hold."""
-    secret = urlsplit(url).password
-    for each in filter(None, (secret, unquote(secret or ""), dict(parse_qsl(urlsplit(url).query)).get("password"))):
-        text = text.replace(each, "***")
+    """The text without the password that the URL may hold, however short that is."""
+    for secret in secrets_of(url, 1):
+        text = text.replace(secret, "***")
     return text
