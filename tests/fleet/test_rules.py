@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from control_node import KEY
 from fleet import Node
@@ -71,3 +72,36 @@ def test_delivered_events_are_forgotten_after_7_days_and_the_last_of_each_change
         [("Done", 2), ("Processing", 1)],
         [("Done", 1), ("Processing", 1)],
     ]
+
+
+def test_statements_go_out_together_until_a_result_is_looked_at(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = PostgresDatabase(database.owner_url)
+    sent: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def counted(self: psycopg.Connection[object], query: str, *arguments: object) -> object:
+        sent.append(query)
+        return execute(self, query, *arguments)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(psycopg.Connection, "execute", counted)
+    with opened.writing() as transaction:
+        transaction.execute("CREATE TEMPORARY TABLE words (word text)")
+        changed = transaction.execute("INSERT INTO words VALUES (?), ('100 %'), ('a')", ("it's",))
+        found = transaction.execute("SELECT word FROM words ORDER BY word")
+        assert found.fetchone()["word"] == "100 %"
+        assert [row["word"] for row in found.fetchall()] == ["a", "it's"]
+        assert changed.rowcount == 3
+        transaction.execute("DELETE FROM words WHERE word = :word", {"word": "it's"})
+    assert len(sent) == 3
+
+    def delete_from_nowhere() -> None:
+        with opened.writing() as transaction:
+            transaction.execute("DELETE FROM words")
+            transaction.execute("DELETE FROM nowhere")
+
+    with pytest.raises(OutboxError, match="nowhere"):
+        delete_from_nowhere()
+    assert opened.rows("SELECT count(*) FROM words")[0][0] == 2
+    opened.close()
