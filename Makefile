@@ -109,7 +109,7 @@ test-endings: .venv/.test install-collection ## end ENDINGS runs in every way, a
 		tests/end_to_end/test_endings.py
 
 .PHONY: test-fleet
-test-fleet: .venv/.fleet install-collection postgresql ## kill FLEET_RUNS runs, couriers and PostgreSQL on twenty control nodes with a shared outbox
+test-fleet: .venv/.fleet install-collection postgresql podman ## kill FLEET_RUNS runs, couriers and PostgreSQL on twenty control nodes with a shared outbox
 	@echo '==> testing a fleet with PostgreSQL ($(FLEET_RUNS) runs, SEED=$(SEED))'
 	@$(RUN) FLEET_RUNS=$(FLEET_RUNS) SEED=$(SEED) python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS) tests/fleet
 
@@ -120,6 +120,12 @@ postgresql: .venv/.fleet
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		echo '==> installing postgresql'; apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql >/dev/null; \
 	else echo 'PostgreSQL is missing: install it (Debian: apt-get install postgresql)' >&2; exit 1; fi
+
+# With runc, which also starts containers within a container. Without them, the tests in containers are skipped.
+.PHONY: podman
+podman:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v podman && command -v runc; } >/dev/null; then \
+		echo '==> installing podman and runc'; apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends podman runc >/dev/null; fi
 
 .PHONY: test-all
 test-all: .venv/.matrix install-collection ## run on every supported ansible-core the tests it can matter to, on its other Pythons those of module and callback

@@ -51,13 +51,16 @@ def problem_of(url: str) -> str | None:
     return None
 
 
-def secrets_of(url: str) -> list[str]:
-    """What of a usable address must not be shown: the address, where it holds a password, and the password."""
+def secrets_of(url: str, least: int = _SECRET_LEAST) -> list[str]:
+    """What of a usable address must not be shown: the address, where it holds a password, and the password.
+
+    :param least: only what is as long.
+    """
     parts = _PARTS.fullmatch(url)
     password = ((parts["password"] or "") if parts else "")[1:]
     found = [secret for secret in (password, *(value for _name, value in _SECRET_SETTING.findall(url))) if secret]
     spellings = [spelling for secret in found for spelling in (secret, urllib.parse.unquote(secret))]
-    return [*dict.fromkeys(each for each in (url if found else "", *spellings) if len(each) >= _SECRET_LEAST)]
+    return [*dict.fromkeys(each for each in (url if found else "", *spellings) if len(each) >= least)]
 
 
 def shown(url: str) -> str:

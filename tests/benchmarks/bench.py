@@ -156,6 +156,12 @@ def _courier(folder: Path, options: argparse.Namespace) -> list[Finding]:
     return [courier.measure(folder / "courier", 1 if options.smoke else options.idle)]
 
 
+def _fleet(folder: Path, options: argparse.Namespace) -> list[Finding]:
+    import shared_outbox
+
+    return shared_outbox.measure(folder / "fleet", *((2, 20, 1) if options.smoke else (20, 10_000, 15)))
+
+
 MEASURES: dict[str, Callable[[Path, argparse.Namespace], list[Finding]]] = {
     "callback": _callback,
     "start": _start,
@@ -164,6 +170,7 @@ MEASURES: dict[str, Callable[[Path, argparse.Namespace], list[Finding]]] = {
     "scope": _scope,
     "outbox": _outbox,
     "courier": _courier,
+    "fleet": _fleet,
 }
 
 

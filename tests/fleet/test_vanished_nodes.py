@@ -11,14 +11,11 @@ from collections.abc import Callable
 
 import pytest
 from control_node import container, unbroken, wait_until
-from fleet import FLUSH, Node, is_terminal, of_change
+from fleet import FLUSH, PROMISED, Node, check_closed, of_change
 from postgresql import Database
 
 from flashduty_sandbox.receiver import Receiver
 
-# Seconds: what is promised, and what a busy machine is given beside.
-PROMISED = 45.0
-MARGIN = 20.0
 SITE = """
 - hosts: web
   gather_facts: false
@@ -36,20 +33,6 @@ def open_change(node: Node, receiver: Receiver) -> subprocess.Popen[str]:
     return process
 
 
-def check(receiver: Receiver, vanished_at: float) -> None:
-    """Its change was closed once, in time, with all that the run had said of itself."""
-    receiver.wait_for(lambda: any(map(is_terminal, of_change(receiver, "vanished"))), PROMISED + MARGIN)
-    assert time.monotonic() - vanished_at < PROMISED + MARGIN
-    began, *ends = of_change(receiver, "vanished")
-    (ended,) = ends
-    assert ended["change_status"] == "Canceled"
-    assert ended["labels"]["result"] == "killed"
-    assert began["labels"].items() <= ended["labels"].items()
-    assert began["labels"]["service"] == "storefront"
-    assert began["title"] == ended["title"]
-    assert "killed" in ended["description"]
-
-
 def vanish(node: Node, process: subprocess.Popen[str]) -> float:
     node.vanish()
     process.communicate(timeout=30)
@@ -62,7 +45,7 @@ def test_the_courier_of_another_node_closes_it(
     other, gone = new_node("other"), new_node("gone")
     with other.start("-e", "flashduty_change_key=other", other.write("site.yml", SITE)):
         try:
-            check(receiver, vanish(gone, open_change(gone, receiver)))
+            check_closed(receiver, "vanished", vanish(gone, open_change(gone, receiver)))
         finally:
             other.kill()
     assert database.rows("SELECT count(*) FROM flashduty.runs WHERE closed_at IS NULL") == [(1,)]
@@ -76,7 +59,7 @@ def test_a_flush_on_another_node_closes_it(
     time.sleep(PROMISED - (time.monotonic() - vanished_at))
     code, output = other.run(FLUSH)
     assert code == 0, unbroken(output)
-    check(receiver, vanished_at)
+    check_closed(receiver, "vanished", vanished_at)
     assert database.rows("SELECT count(*) FROM flashduty.runs WHERE closed_at IS NULL") == [(0,)]
 
 

@@ -15,11 +15,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_url import secrets_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 
 # The folder of the tables in the database, as PostgreSQL calls it.
@@ -98,6 +99,7 @@ class PostgresDatabase:
             )
             clock = self._connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()[0]
         self._ahead = float(clock) - time.time()
+        self._transaction = _Transaction(self._connection)
 
     def now(self) -> float:
         """The clock of the database, which all nodes share, Unix seconds."""
@@ -115,26 +117,28 @@ class PostgresDatabase:
     def rows(self, statement: str, values: Any = ()) -> list[Any]:
         """The result of a query."""
         with self._lock, self._errors():
-            return list(_Transaction(self._connection).execute(statement, values).fetchall())
+            return self._transaction.execute(statement, values).fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[_Transaction]:
         """A transaction that no other writer of the same integration gets between."""
         with self._lock, self._errors():
-            transaction = _Transaction(self._connection)
-            self._connection.execute("BEGIN")
+            transaction = self._transaction
             try:
-                transaction.execute("SELECT pg_advisory_xact_lock(?)", (self._lock_number,))
+                transaction.execute("BEGIN")
+                # Who waits for it shall do so before anything looks at the clock.
+                transaction.execute("SELECT pg_advisory_xact_lock(?)", (self._lock_number,)).fetchone()
                 yield transaction
-                self._connection.execute("COMMIT")
+                transaction.execute("COMMIT").fetchall()
             except BaseException:
+                transaction.forget()
                 with suppress(self._error):
                     self._connection.execute("ROLLBACK")
                 raise
 
     def strip(self, condition: str, values: Sequence[object]) -> None:
         """Forget the texts of the events of which the condition holds. Within a transaction of the caller."""
-        _Transaction(self._connection).execute(f"UPDATE events SET body = NULL WHERE {condition}", tuple(values))
+        self._transaction.execute(f"UPDATE events SET body = NULL WHERE {condition}", tuple(values))
 
     def vacuum(self) -> None:
         """Nothing: PostgreSQL does that by itself."""
@@ -159,13 +163,57 @@ class PostgresDatabase:
             connection.close()
 
 
+class _Result:
+    def __init__(self, send: Callable[[], None]) -> None:
+        self._send = send
+        self.rows: list[Any] | None = None
+        self.changed = 0
+
+    def fetchall(self) -> list[Any]:
+        """All rows."""
+        if self.rows is None:
+            self._send()
+        return self.rows or []
+
+    def fetchone(self) -> Any:
+        """The next row; None where there is none."""
+        rows = self.fetchall()
+        return rows.pop(0) if rows else None
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        if self.rows is None:
+            self._send()
+        return self.changed
+
+
 class _Transaction:
+    """Statements go out together with the next one whose result is looked at: others wait for what takes long here."""
+
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._unsent: list[tuple[str, _Result]] = []
 
-    def execute(self, statement: str, values: Any = ()) -> Any:
+    def execute(self, statement: str, values: Any = ()) -> _Result:
         """Execute a statement that is written as SQLite takes it."""
-        return self._connection.execute(_translated(statement), values if isinstance(values, dict) else tuple(values))
+        text = self._connection.cursor().mogrify(
+            _translated(statement), values if isinstance(values, dict) else tuple(values)
+        )
+        result = _Result(self._send)
+        self._unsent.append((text, result))
+        return result
+
+    def forget(self) -> None:
+        """What has not gone out is not to be done."""
+        self._unsent = []
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        cursor = self._connection.execute("; ".join(text for text, _result in unsent))
+        for _text, result in unsent:
+            result.rows, result.changed = cursor.fetchall() if cursor.description else [], cursor.rowcount
+            cursor.nextset()
 
 
 @functools.lru_cache(maxsize=256)
@@ -181,8 +229,7 @@ def _translated(statement: str) -> str:
 
 
 def without_password(text: str, url: str) -> str:
-    """The text without the password that the URL may hold."""
-    secret = urlsplit(url).password
-    for each in filter(None, (secret, unquote(secret or ""), dict(parse_qsl(urlsplit(url).query)).get("password"))):
-        text = text.replace(each, "***")
+    """The text without the password that the URL may hold, however short that is."""
+    for secret in secrets_of(url, 1):
+        text = text.replace(secret, "***")
     return text

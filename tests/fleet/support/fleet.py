@@ -20,6 +20,9 @@ from control_node import ControlNode
 from flashduty_sandbox.receiver import Receiver
 
 FLUSH = "flashcat.flashduty.flush"
+# Seconds: what is promised, and what a busy machine is given beside.
+PROMISED = 45.0
+MARGIN = 20.0
 
 
 class Node(ControlNode):
@@ -83,6 +86,21 @@ def of_change(receiver: Receiver, change_key: str) -> list[dict[str, Any]]:
 def is_terminal(body: dict[str, Any]) -> bool:
     """Whether the event ends its change."""
     return body["change_status"] in ("Done", "Canceled")
+
+
+def check_closed(receiver: Receiver, change_key: str, vanished_at: float) -> dict[str, Any]:
+    """Whether its change was closed once, in time, with all that the run had said of itself; returns the end."""
+    receiver.wait_for(lambda: any(map(is_terminal, of_change(receiver, change_key))), PROMISED + MARGIN)
+    assert time.monotonic() - vanished_at < PROMISED + MARGIN
+    began, *ends = of_change(receiver, change_key)
+    (ended,) = ends
+    assert ended["change_status"] == "Canceled"
+    assert ended["labels"]["result"] == "killed"
+    assert began["labels"].items() <= ended["labels"].items()
+    assert began["labels"]["service"] == "storefront"
+    assert began["title"] == ended["title"]
+    assert "killed" in ended["description"]
+    return ended
 
 
 def _send(pid: int, number: signal.Signals) -> None:
