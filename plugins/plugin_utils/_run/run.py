@@ -10,17 +10,15 @@ import atexit
 import contextlib
 import functools
 import os
-import shlex
 import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
 from ansible import context
-from ansible.template import Templar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     LABELS_MAX,
@@ -30,7 +28,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     Connection,
     InvalidConnection,
-    MissingKey,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables, _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
@@ -49,6 +46,11 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes im
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import set_current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink, RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.integrations import (
+    Integrations,
+    operators_view,
+    refuse,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
@@ -66,10 +68,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait impor
 
 # Seconds that the end of an interrupted run waits for its delivery.
 _WAIT_INTERRUPTED = 2.0
-_SHOWN_HOSTS = 3
-
-# A part of a run: what goes to one integration, and the hosts of a play that belong to it.
-_Parts = Mapping[Reporting, tuple[list[Any], list[TargetHost]]]
 
 
 class _End(NamedTuple):
@@ -95,7 +93,8 @@ class Run:
     def __init__(self, display: Any) -> None:
         self._display = display
         self._notices = Notices(self._show)
-        self._notices.redact = self._redact
+        self._integrations = Integrations(self._notices)
+        self._notices.redact = self._integrations.redact
         self._notices.language = language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
         self._pid = os.getpid()
         self._started = time.time()
@@ -109,16 +108,11 @@ class Run:
         self._options: Mapping[str, Any] = {}
         self._wait: float | None = None
         self._settings: Settings | None = None
-        self._reportings: dict[tuple[str, str], Reporting] = {}
-        # What goes to the key of the environment or ansible.cfg.
-        self._without_variables: Reporting | None = None
-        self._is_parted = False
         self._outcome = Outcome()
         self._signals: Signals | None = None
         self._ended_well = 0
         self._end: _End | None = None
         self._told: set[Reporting] = set()
-        self._flush_arguments: Callable[[], str] | None = None
         #: Whether a task that changes something begins a change.
         self.awaits_change = False
 
@@ -126,18 +120,10 @@ class Run:
         show = self._display.warning if notice.level == "warning" else self._display.vvv
         # The advice to flush is of use with what says where to deliver to.
         text = notice.text
-        if FLUSH in text and self._flush_arguments is not None:
-            arguments = ""
+        if FLUSH in text:
             with contextlib.suppress(Exception):  # the warning matters more
-                arguments = self._flush_arguments()
-            text = text.replace(FLUSH, FLUSH + arguments)
+                text = text.replace(FLUSH, FLUSH + self._integrations.flush_arguments())
         show(f"flashduty_change: {text}")
-
-    def _redact(self, text: str) -> str:
-        """The text without the keys of the run."""
-        for reporting in self._reportings.values():
-            text = reporting.connection.redact(text)
-        return text
 
     @property
     def _is_followed(self) -> bool:
@@ -145,7 +131,7 @@ class Run:
         return bool(self._display.verbosity or C.DEFAULT_LOG_PATH)
 
     def _tell(self, text: str) -> None:
-        text = f"flashduty_change: {self._redact(text)}"
+        text = f"flashduty_change: {self._integrations.redact(text)}"
         if self._display.verbosity:
             self._display.v(text)
         else:
@@ -180,7 +166,7 @@ class Run:
     @property
     def is_open(self) -> bool:
         """Whether a change was reported that has not ended."""
-        return any(reporting.is_open for reporting in self._reportings.values())
+        return any(reporting.is_open for reporting in self._integrations)
 
     # What the callback hears
 
@@ -213,7 +199,7 @@ class Run:
         # A report is no change.
         if _options.CALLBACK in (task.action, getattr(task, "resolved_action", None)):
             return
-        for reporting in self._reportings.values():
+        for reporting in self._integrations:
             changes = reporting.changes.of_host(part_of(result, "host").get_name())
             self._report(reporting, [change for change in changes if not change.reported])
 
@@ -247,18 +233,18 @@ class Run:
     # Plays
 
     def _new_play(self, play: Any, hosts: list[Any]) -> None:
-        variables, template = self._operators_view(play, hosts)
+        variables, template = operators_view(play, hosts, self._notices)
         options = self._resolved(variables, template)
         if options is None or not options["enabled"]:
             return
         if context.CLIARGS.get("check") and not options["report_check_mode"] and not options["preview"]:
             return
-        if not self._reportings:
+        if not self._integrations:
             if not hosts:
                 return
             problem = None if options["preview"] else requests_is_missing() or NO_SQLITE
             if problem:
-                self._refuse(problem)
+                refuse(self._notices, problem)
                 return
             extra_vars = play.get_variable_manager().extra_vars
             subject = Subject.of(self._path, self._plays, play, context.CLIARGS)
@@ -276,94 +262,22 @@ class Run:
             self._wait = asked_seconds(options["wait"])
             self._options = options
         except InvalidConnection as error:
-            if not self._reportings:
-                self._refuse(str(error))
+            if not self._integrations:
+                refuse(self._notices, str(error))
                 return None
             self._notices.warning(self._said("settings-kept", problem=error))
         return self._options
 
-    def _operators_view(self, play: Any, hosts: Sequence[Any]) -> tuple[Mapping[str, Any], Callable[[Any], Any]]:
-        """The variables of a play that the operator has written, as these hosts see them, and what renders one."""
-        manager = ReadOnce(_operator_variables.manager_without_answers(play.get_variable_manager()), self._notices)
-        variables = _operator_variables.of_play(play, hosts, manager, self._notices)
-        return variables, Templar(loader=play.get_loader(), variables=variables).template
-
-    def _refuse(self, problem: str, hosts: Sequence[Any] = ()) -> None:
-        """Tell that nothing is reported, or nothing of these hosts."""
-        names = ", ".join(host.name for host in hosts[:_SHOWN_HOSTS])
-        more = self._said("and-more", count=len(hosts) - _SHOWN_HOSTS) if len(hosts) > _SHOWN_HOSTS else ""
-        name = "hosts-not-reported" if names else "not-reported"
-        self._notices.warning(self._said(name, hosts=f"{names}{more}", problem=problem))
-
-    # Which integration gets what
-
-    def _parts(
-        self, play: Any, hosts: Sequence[Any], targets: Sequence[TargetHost], options: Mapping[str, Any] | None
-    ) -> _Parts:
-        """The hosts of a play by what they report to.
-
-        :param options: those of the play; None where it is still to come, and begins nothing.
-        """
-        if not hosts:
-            return {reporting: ([], []) for reporting in self._reportings.values()}
-        alike: dict[tuple[object, ...], tuple[list[Any], list[TargetHost]]] = {}
-        for host, target in zip(hosts, targets, strict=True):
-            members = alike.setdefault(target.alike, ([], []))
-            members[0].append(host)
-            members[1].append(target)
-        is_whole = len(alike) == 1
-        parts: dict[Reporting, tuple[list[Any], list[TargetHost]]] = {}
-        for part_hosts, part_targets in alike.values():
-            named = zip(_options.INTEGRATION_VARIABLES, part_targets[0].alike, strict=True)
-            names = [name for name, value in named if value is not None]
-            if names and self._flush_arguments is None:
-                self._flush_arguments = functools.partial(_flush_arguments, play, names)
-            try:
-                reporting = None if names else self._without_variables
-                if reporting is None:
-                    own = options if is_whole else None
-                    if own is None:
-                        own = _options.resolved(*self._operators_view(play, part_hosts))
-                    reporting = self._reporting_of(own, part_hosts, begin=options is not None)
-                    if not names and not _are_local(part_hosts):
-                        self._without_variables = reporting
-            except InvalidConnection as error:
-                if options is not None:
-                    self._is_parted = self._is_parted or not is_whole
-                    problem = str(error)
-                    self._refuse(problem, () if is_whole and not self._reportings else part_hosts)
-                continue
-            if reporting is not None:
-                known = parts.setdefault(reporting, ([], []))
-                known[0].extend(part_hosts)
-                known[1].extend(part_targets)
-        self._is_parted = self._is_parted or len(self._reportings) > 1
-        return parts
-
-    def _reporting_of(self, options: Mapping[str, Any], hosts: Sequence[Any], begin: bool) -> Reporting | None:
-        """What goes to the integration that the options name; None where that has not begun and is not to."""
-        try:
-            connection = _options.connection_of(options)
-        except MissingKey:
-            # What the control node does for the run belongs to the run.
-            if self._reportings and _are_local(hosts):
-                return next(iter(self._reportings.values()))
-            raise
-        integration = (connection.api_url, connection.integration_key)
-        settings = self._settings
-        if integration not in self._reportings and begin and settings is not None:
-            run = uuid.uuid4().hex
-            new_labels = functools.partial(_new_labels, settings, self._notices)
-            changes = Changes(settings.scope, new_labels, settings.label_group == "named")
-            sink = self._new_sink(options, settings, connection, run)
-            events = Events(settings, self._redact, self._outcome)
-            if not self._reportings:
-                atexit.register(self._at_exit)
-            self._reportings[integration] = Reporting(run, connection, changes, events, sink, settings.only_changed)
-            if settings.only_changed:
-                # Such a run may have nothing of its own to send.
-                sink.deliver_what_waits()
-        return self._reportings.get(integration)
+    def _begin(self, settings: Settings, options: Mapping[str, Any], connection: Connection) -> Reporting:
+        """Report to an integration from now on."""
+        run = uuid.uuid4().hex
+        new_labels = functools.partial(_new_labels, settings, self._notices)
+        changes = Changes(settings.scope, new_labels, settings.label_group == "named")
+        sink = self._new_sink(options, settings, connection, run)
+        events = Events(settings, self._integrations.redact, self._outcome)
+        if not self._integrations:
+            atexit.register(self._at_exit)
+        return Reporting(run, connection, changes, events, sink, settings.only_changed)
 
     def _new_sink(self, options: Mapping[str, Any], settings: Settings, connection: Connection, run: str) -> EventSink:
         if options["preview"]:
@@ -381,13 +295,8 @@ class Run:
             settings.described(settings.messages.said("interrupted")),
             "killed" if settings.with_outcome else "",
             self._notices,
-            self._integrations,
+            self._integrations.known_to_outbox,
         )
-
-    def _integrations(self) -> Collection[str]:
-        """How the outbox knows the integrations that this run reports to."""
-        stores = [reporting.sink.store for reporting in self._reportings.values()]
-        return {store.integration for store in stores if store is not None}
 
     def _add_play(self, settings: Settings, play: Any, hosts: list[Any], options: Mapping[str, Any]) -> None:
         """A play that is reported starts: its changes are reported, or await that a task changes something."""
@@ -410,9 +319,10 @@ class Run:
             self._notices,
         )
         targets = self._targets(settings, play, hosts, texts.variable_names)
-        is_first = not any(reporting.changes.all for reporting in self._reportings.values())
-        parts = self._parts(play, hosts, targets, options)
-        if not self._reportings:
+        is_first = not any(reporting.changes.all for reporting in self._integrations)
+        begins = functools.partial(self._begin, settings)
+        parts = self._integrations.members(play, hosts, targets, options, begins)
+        if not self._integrations:
             return
         self._outcome.play_starts(name, [host.name for host in hosts])
         # The first play is the run's beginning, milliseconds after it.
@@ -463,7 +373,7 @@ class Run:
         known = {name for change in changes.values() for name in (*change.hosts, *change.coming)}
         for coming, patterns, hosts in new_hosts(later, known, play.get_loader(), self._notices):
             targets = self._targets(settings, coming, hosts)
-            for reporting, (_hosts, members) in self._parts(coming, hosts, targets, None).items():
+            for reporting, (_hosts, members) in self._integrations.members(coming, hosts, targets).items():
                 if reporting in changes:
                     only_named = names_group(patterns) if reporting.changes.only_named else None
                     changes[reporting].expect(members, playbook, only_named)
@@ -475,10 +385,10 @@ class Run:
         if changes:
             events = reporting.report(changes, self._progress)
             if reporting not in self._told and reporting.sink.store is not None and self._is_followed:
-                self._tell_beginning(events, reporting.sink.store.integration if self._is_parted else "")
+                self._tell_beginning(events, reporting.sink.store.integration if self._integrations.are_parted else "")
             self._told.add(reporting)
-        self.awaits_change = any(each.awaits_change for each in self._reportings.values())
-        set_current_runs(each.as_current for each in self._reportings.values())
+        self.awaits_change = any(each.awaits_change for each in self._integrations)
+        set_current_runs(each.as_current for each in self._integrations)
 
     # The end: at the exit of ansible-playbook, for until then its exit code can still become another one
 
@@ -505,7 +415,9 @@ class Run:
             # Of this, ansible-playbook makes the exit code 120, and has skipped each task that it could not print.
             self._cancel(lambda messages: Reason("stopped", messages.said("output-broke", reason=broken_output)))
         else:
-            self._close(lambda events, change: events.ended(change, end.result, end.at, not self._is_parted))
+            self._close(
+                lambda events, change: events.ended(change, end.result, end.at, not self._integrations.are_parted)
+            )
 
     def _cancel(self, reason: Callable[[Messages], Reason], wait: float | None = None) -> None:
         if self._settings is not None:
@@ -514,7 +426,7 @@ class Run:
 
     def _close(self, last_event: Callable[[Events, Change], ChangeEvent], wait: float | None = None) -> None:
         """Store the last event of each change, and wait for the delivery at most so many seconds."""
-        settings, reportings = self._settings, [each for each in self._reportings.values() if each.is_open]
+        settings, reportings = self._settings, [each for each in self._integrations if each.is_open]
         if settings is None or not reportings:
             return
         set_current_runs(())
@@ -555,28 +467,6 @@ def _new_labels(settings: Settings, notices: Notices, target: str) -> RunLabels:
     exact = {"group": target} if settings.scope == "group" else {}
     most = LABELS_MAX - len(OUTCOME_LABELS) if settings.with_outcome else LABELS_MAX
     return RunLabels(settings.rules, {**settings.built_in, **exact}, notices, most, settings.label_names_max)
-
-
-def _are_local(hosts: Sequence[Any]) -> bool:
-    return all(host.name in C.LOCALHOST for host in hosts)
-
-
-def _flush_arguments(play: Any, names: Sequence[str]) -> str:
-    """What a flush needs on its command line to find a key that these variables name."""
-    arguments = context.CLIARGS
-    words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
-    # Those that are files alone: one that was written out is a secret.
-    files = [each for each in arguments.get("extra_vars") or () if str(each).startswith("@")]
-    words += [word for each in files for word in ("-e", each)]
-    for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
-        words += [word for value in arguments.get(name) or () for word in (option, value)]
-    words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
-    needed = "".join(f" {shlex.quote(str(word))}" for word in words)
-    manager = _operator_variables.manager_without_answers(play.get_variable_manager())
-    in_extra = any(name in manager.extra_vars for name in names)
-    if (in_extra and files) or (not in_extra and _operator_variables.are_in_inventory(manager, names)):
-        return needed
-    return " -e flashduty_push_url=PUSH_URL"
 
 
 def _broken_output() -> str:
