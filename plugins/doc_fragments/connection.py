@@ -93,4 +93,5 @@ options:
     type: path
 """
 
-    PLUGIN = _for_plugin(DOCUMENTATION)
+    # With its type, because ansible-test takes each plain assignment here for a literal text.
+    PLUGIN: str = _for_plugin(DOCUMENTATION)
