@@ -480,15 +480,17 @@ class CallbackModule(CallbackBase):
         if run.awaits_change and result.is_changed():
             run.task_changed(result)
 
-    @_heard_by_the_run
-    def v2_runner_on_failed(self, run: Run, result: Any, ignore_errors: bool = False) -> None:
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not ignore_errors:
-            run.host_failed(result)
+            self._host_failed(result)
         # A task that changed something before it failed says so.
         self._task_ended(result)
 
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        self._host_failed(result)
+
     @_heard_by_the_run
-    def v2_runner_on_unreachable(self, run: Run, result: Any) -> None:
+    def _host_failed(self, run: Run, result: Any) -> None:
         run.host_failed(result)
 
     @_heard_by_the_run

@@ -106,7 +106,7 @@ def test_the_next_job_closes_what_a_canceled_one_left_in_the_volume(
     canceled.cancel()
     assert [body["change_status"] for body in of_change(receiver, "a")] == ["Processing"]
     # Instead of the three minutes after which nobody can be alive in another container.
-    with closing(sqlite3.connect(folder / "outbox.sqlite3")) as outbox, outbox:
+    with closing(sqlite3.connect(folder / "outbox.sqlite3", isolation_level=None)) as outbox:
         outbox.execute("UPDATE runs SET seen_at = seen_at - 200, opened_at = opened_at - 200")
     following.start_on_an_execution_node(volume)
     assert following.wait() == 0

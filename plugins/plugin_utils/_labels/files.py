@@ -23,12 +23,14 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_varia
 try:
     from ansible.inventory.helpers import sort_groups
     from ansible.plugins.loader import vars_loader
-    from ansible.utils.vars import combine_vars as combine_vars  # re-exported
+    from ansible.utils.vars import combine_vars
     from ansible.vars.plugins import _plugin_should_run, _prime_vars_loader, get_vars_from_path
 except ImportError as _error:
     _import_error: ImportError | None = _error
 else:
     _import_error = None
+
+__all__ = ("Files", "ReadOnce", "combine_vars", "files_of")
 
 _STAGE = "task"
 # Ansible's own: it gives for several groups what it gives for one after the other.

@@ -37,7 +37,7 @@ TEXTS: Mapping[str, Text] = {
         "Progress {percent}%, {book}play {play}/{plays}{name}.", "进度 {percent}%，{book}play {play}/{plays}{name}。"
     ),
     "of-playbook": Text("playbook {playbook}/{playbooks}, ", "playbook {playbook}/{playbooks}，"),
-    "in-brackets": Text(" ({name})", "（{name}）"),
+    "in-brackets": Text(" ({text})", "（{text}）"),
     "complete": Text("Progress 100%.", "进度 100%。"),
     "what": Text("Playbook {playbook}{plays}.", "Playbook {playbook}{plays}。"),
     "with-play": Text(", play: {names}", "，play：{names}"),
@@ -303,7 +303,7 @@ class Messages:
         return self.said(word if count == 1 else f"{word}s", count=count)
 
     def _in_brackets(self, name: str | None) -> str:
-        return self.said("in-brackets", name=name) if name else ""
+        return self.said("in-brackets", text=name) if name else ""
 
     def _names(self, names: Sequence[str]) -> str:
         more = len(names) - _SHOWN_NAMES

@@ -96,7 +96,7 @@ def test_counts_and_duration_stay_however_much_failed(messages: Messages) -> Non
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_both_languages_say_what_there_is_to_say(name: str) -> None:
-    english, chinese = ({field for _, field, _, _ in string.Formatter().parse(text) if field} for text in TEXTS[name])
+    english, chinese = ({part[1] for part in string.Formatter().parse(text) if part[1]} for text in TEXTS[name])
     assert english ^ chinese <= {"more", "count"}
 
 
