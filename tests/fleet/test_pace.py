@@ -114,12 +114,12 @@ def test_twenty_couriers_stay_below_the_limits_of_the_integration_and_reach_nine
 def test_a_429_on_one_node_slows_all(
     start_writers: Callable[[int], list[subprocess.Popen[str]]], database: Database, receiver: Receiver
 ) -> None:
-    writers = start_writers(80 * NODES)
+    writers = start_writers(25 * NODES)
     begin(writers)
     # Who has not reached the shared outbox in its first seconds delivers by itself.
     wait_until(lambda: database.rows("SELECT count(DISTINCT node) FROM flashduty.events") == [(NODES,)])
     receiver.faults.set("status", status=429, retry_after=4, times=1)
-    wait_until(lambda: len(receiver.changes()) == 80 * NODES)
+    wait_until(lambda: len(receiver.changes()) == 25 * NODES)
     for writer in writers:
         assert writer.wait(PATIENCE) == 0
     requests = receiver.requests()

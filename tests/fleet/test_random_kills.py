@@ -73,6 +73,11 @@ class Fleet:
         node = self.nodes.get()
         self.ran_on[f"run-{number}"] = self.ran_on[f"own-run-{number}"] = node
         with self._no_outage() if ending == "the node vanishes" else nullcontext():
+            if ending == "the node vanishes":
+                # So has what ended during one, and was not entered before its courier was killed.
+                code, output = node.run(FLUSH)
+                if code != 0:
+                    self.problems.append(f"a flush before run {number} exits with {code}: {unbroken(output)}")
             process = node.start("-e", f"flashduty_change_key=run-{number}", node.write("site.yml", SITE))
             with process:
                 if ending != "by itself":
