@@ -54,12 +54,12 @@ sys.exit(not is_done)
 @pytest.fixture
 def start_writers(
     new_node: Callable[[str], Node], receiver: Receiver, database: Database
-) -> Callable[[int], list[subprocess.Popen[str]]]:
+) -> Callable[[int, int], list[subprocess.Popen[str]]]:
     """Starts a process on each node whose courier delivers so many events, once all of them have stored theirs."""
 
-    def started(count: int) -> list[subprocess.Popen[str]]:
+    def started(nodes: int, count: int) -> list[subprocess.Popen[str]]:
         writers = []
-        for number in range(NODES):
+        for number in range(nodes):
             node = new_node(f"node-{number}")
             command = [
                 sys.executable,
@@ -72,7 +72,7 @@ def start_writers(
             environment = {**node.environment, "PYTHONPATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
             writers.append(
                 subprocess.Popen(
-                    [*command, f"n{number}", str(count // NODES)], env=environment, text=True, stdin=subprocess.PIPE
+                    [*command, f"n{number}", str(count // nodes)], env=environment, text=True, stdin=subprocess.PIPE
                 )
             )
         return writers
@@ -91,10 +91,11 @@ def most_within(seconds: float, moments: list[float]) -> int:
     return max(bisect_left(moments, moment + seconds) - number for number, moment in enumerate(moments))
 
 
+@pytest.mark.alone
 def test_twenty_couriers_stay_below_the_limits_of_the_integration_and_reach_nine_tenths_of_them(
-    start_writers: Callable[[int], list[subprocess.Popen[str]]], receiver: Receiver
+    start_writers: Callable[[int, int], list[subprocess.Popen[str]]], receiver: Receiver
 ) -> None:
-    writers = start_writers(EVENTS)
+    writers = start_writers(NODES, EVENTS)
     begin(writers)
     for writer in writers:
         assert writer.wait(4 * PATIENCE) == 0
@@ -111,15 +112,16 @@ def test_twenty_couriers_stay_below_the_limits_of_the_integration_and_reach_nine
     assert 0.9 * PER_MINUTE <= most_within(60, moments) <= PER_MINUTE
 
 
+@pytest.mark.alone
 def test_a_429_on_one_node_slows_all(
-    start_writers: Callable[[int], list[subprocess.Popen[str]]], database: Database, receiver: Receiver
+    start_writers: Callable[[int, int], list[subprocess.Popen[str]]], database: Database, receiver: Receiver
 ) -> None:
-    writers = start_writers(25 * NODES)
+    writers = start_writers(8, 640)
     begin(writers)
     # Who has not reached the shared outbox in its first seconds delivers by itself.
-    wait_until(lambda: database.rows("SELECT count(DISTINCT node) FROM flashduty.events") == [(NODES,)])
+    wait_until(lambda: database.rows("SELECT count(DISTINCT node) FROM flashduty.events") == [(8,)])
     receiver.faults.set("status", status=429, retry_after=4, times=1)
-    wait_until(lambda: len(receiver.changes()) == 25 * NODES)
+    wait_until(lambda: len(receiver.changes()) == 640)
     for writer in writers:
         assert writer.wait(PATIENCE) == 0
     requests = receiver.requests()

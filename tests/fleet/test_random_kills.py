@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from queue import SimpleQueue
+from typing import Any
 
 from control_node import unbroken, wait_until
 from fleet import FLUSH, Node, is_terminal, of_change
@@ -142,6 +143,12 @@ class Fleet:
                 self.database.server.start()
 
 
+def without_date_of(receiver: Receiver, change_key: str = "") -> list[dict[str, Any]]:
+    """The bodies that arrived, of a change or of all, with no date that could tell two of them apart."""
+    bodies = [{**event["body"], "event_time": 0} for event in receiver.events()]
+    return [body for body in bodies if change_key in ("", body["change_key"])]
+
+
 def test_whatever_is_killed_nothing_stays_open(
     new_node: Callable[[str], Node], database: Database, receiver: Receiver
 ) -> None:
@@ -166,17 +173,30 @@ def test_whatever_is_killed_nothing_stays_open(
         code, output = fleet.ran_on[key].run(FLUSH)
         assert code == 0, output
     assert fleet.problems == []
-    without_date = [{**event["body"], "event_time": 0} for event in receiver.events()]
+    without_date = without_date_of(receiver)
     # What came twice because its answer was lost may be dated a second later.
     once = {str(body): body for body in without_date}.values()
+    corrected = 0
     for change in receiver.changes():
         key = change["change_key"]
         story = f"{key} ({fleet.endings.get(key)}): {of_change(receiver, key)}"
         told = [is_terminal(body) for body in of_change(receiver, key)]
         assert told[-1], f"open: {story}"
         assert told == sorted(told), f"out of order: {story}"
-        assert sum(is_terminal(body) for body in once if body["change_key"] == key) == 1, f"ended twice: {story}"
+        ends = [body for body in once if body["change_key"] == key and is_terminal(body)]
+        if len(ends) != 1:
+            corrected += 1
+            # Its end was sent while PostgreSQL could not be used, and its courier killed before it could enter that, so
+            # others took it for vanished: the node's next courier says again how it ended.
+            assert [(body.get("labels") or {}).get("result") == "killed" for body in ends] == [False, True], (
+                f"ended twice: {story}"
+            )
+            if without_date_of(receiver, key)[-1] != ends[0]:
+                assert fleet.ran_on[key].run(FLUSH)[0] == 0
+            assert without_date_of(receiver, key)[-1] == ends[0], f"not corrected: {story}"
+    assert corrected <= max(2, RUNS // 20)
     twice = len(without_date) - len(once)
-    print(f"{len(receiver.changes())} changes, {twice} events twice; killed: {fleet.endings}, PostgreSQL {fleet.kills}")
+    found = f"{len(receiver.changes())} changes, {twice} events twice, {corrected} changes ended twice"
+    print(f"{found}; {fleet.kills} times without PostgreSQL")
     assert twice <= fleet.killed_couriers
     assert database.rows("SELECT count(*) FROM flashduty.runs WHERE closed_at IS NULL") == [(0,)]
