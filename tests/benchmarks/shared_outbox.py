@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # Seconds until it is given up.
 _LONG = 600.0
+# Seconds between two signs of life of a courier.
+_SIGN_OF_LIFE = 15.0
 _TITLE = "Fleet: an outbox in PostgreSQL that many control nodes share"
 
 
@@ -49,8 +51,13 @@ def _deliver(folder: str, connection: Connection, count: int, barrier: multiproc
     barrier.wait(_LONG)
     shared = nullcontext() if connection.outbox_url is None else Sharing(connection.outbox_url, connection, store)
     with shared as sharing, Delivery(store, connection, sharing), store.opened() as outbox:
+        looked = time.monotonic()
         while outbox.events.pending(store.integration):
             time.sleep(0.02)
+            if sharing is not None and time.monotonic() - looked > _SIGN_OF_LIFE:
+                # As each courier does; without it, others take its events, and it does not learn what became of them.
+                sharing.keep(outbox, store.integration, [])
+                looked = time.monotonic()
 
 
 def _seconds(path: Path, connection: Connection, nodes: int, events: int) -> tuple[float, float]:
