@@ -239,7 +239,8 @@ install-dev: .venv/.lint install-collection ## set up what test and lint need
 
 # Before targets run side by side: pip must not change an environment that another one uses.
 .PHONY: environments
-environments: install-dev .venv/.browser .venv/.fleet .venv/.bench ## set up what all targets need
+environments: .venv/.made ## set up what all targets need
+	@$(MAKE) .venv/.bench & beside=$$!; $(MAKE) install-dev .venv/.browser .venv/.fleet; wait "$$beside"
 
 .PHONY: FORCE
 FORCE:

@@ -39,7 +39,7 @@ PYTHONS = {
 CANDIDATE = "2.22"
 OLDEST_AND_NEWEST = ("2.16", "2.21")
 # The labels, the options and the run read ansible-core's objects. What lies behind the outbox (the courier, Flashduty's
-# answers, disks) does without it, and `make test` runs it once.
+# answers, disks) and in which language a text is does without it, and `make test` runs it once.
 CALLBACK_AND_MODULE = (
     "tests/unit/plugins/plugin_utils/_labels",
     "tests/unit/plugins/plugin_utils/test_options.py",
@@ -50,14 +50,19 @@ WITHOUT_CORE = (
     "app_key",
     "bad_disk",
     "change_info",
+    "cost",
     "endings",
+    "first_process",
+    "flush",
     "key_rotation",
     "labels_page",
+    "language",
     "no_courier",
     "no_shared_outbox",
     "no_sqlite",
     "orphans",
     "outages",
+    "outbox_playbook",
     "readme",
     "shared_key",
     "state_dir",

@@ -66,6 +66,7 @@ def control(tmp_path: Path, receiver: Receiver) -> Iterator[ControlNode]:
 
     node = ControlNode(tmp_path, receiver)
     yield node
+    node.check_merges()
     # A courier that still has something to deliver leaves when its outbox is gone.
     for folder in (node.folder / "home", *node.spools):
         shutil.rmtree(folder, ignore_errors=True)

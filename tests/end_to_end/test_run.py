@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from control_node import BOTH_MERGES, KEY, ControlNode
+from control_node import KEY, ControlNode
 
 PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
 FAIL = "    - ansible.builtin.fail: {msg: no}\n      when: inventory_hostname == 'web2'\n"
@@ -86,7 +86,6 @@ def test_a_playbook_that_is_not_reported_counts_as_through(control: ControlNode)
     assert control.statuses() == ["Processing", "Done"]
 
 
-@BOTH_MERGES
 def test_labels_and_the_failed_task(control: ControlNode) -> None:
     named = FAIL.replace("- ansible", "- name: Migrate\n      ansible")
     control.run(control.write("site.yml", PLAY.format(hosts="web") + named))
@@ -108,7 +107,6 @@ def test_check_mode_is_silent(control: ControlNode) -> None:
     assert not (control.folder / "home" / "flashduty").exists()
 
 
-@BOTH_MERGES
 @pytest.mark.parametrize(
     ("number", "whole_group", "reason"),
     [(signal.SIGINT, True, "Interrupted"), (signal.SIGTERM, False, "killed"), (signal.SIGKILL, True, "killed")],

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from control_node import BOTH_MERGES, PATIENCE, ControlNode
+from control_node import PATIENCE, ControlNode
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS
 
@@ -47,7 +47,6 @@ def _ends(control: ControlNode) -> dict[str, str]:
     return {name: change["change_status"] for name, change in _changes(control).items()}
 
 
-@BOTH_MERGES
 def test_each_host_has_its_own_truth(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     ignored = FAILS % "web1" + "      ignore_errors: true\n"
@@ -80,7 +79,6 @@ def test_each_host_has_its_own_truth(control: ControlNode) -> None:
     assert control.last_text(changes["db1"]["change_key"]).startswith("Unreachable: db1 at task")
 
 
-@BOTH_MERGES
 @pytest.mark.parametrize(
     ("play", "reason"),
     [
@@ -100,7 +98,6 @@ def test_what_the_run_never_came_to_is_cancelled_and_says_so(control: ControlNod
     assert changes["db1"]["labels"]["result"] == ("stopped" if reason.startswith("Stopped") else "not_reached")
 
 
-@BOTH_MERGES
 def test_a_host_that_had_nothing_to_do_is_done(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     tagged = PLAY.format(name="One", hosts="web") + OK + "      tags: never\n"
@@ -148,7 +145,6 @@ def test_forgiven_hosts_are_done(control: ControlNode) -> None:
     assert _ends(control) == {"web1": "Done", "web2": "Done", "db1": "Canceled"}
 
 
-@BOTH_MERGES
 def test_each_group_has_its_own_truth(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "group"
     named = PLAY.format(name="Deploy", hosts="web:db:&env_prod") + FAILS % "web2"
@@ -250,7 +246,6 @@ def test_killed_after_the_first_change(control: ControlNode) -> None:
     assert control.statuses() == ["Processing", "Canceled"]
 
 
-@BOTH_MERGES
 def test_progress_in_chinese(control: ControlNode) -> None:
     control.environment.update(FLASHDUTY_PROGRESS="play", FLASHDUTY_LANGUAGE="zh")
     # Of one second, Flashduty shows one.
@@ -301,7 +296,6 @@ def test_a_preview_shows_all_and_sends_nothing(control: ControlNode, arguments: 
     assert not (control.folder / "home" / "flashduty").exists()
 
 
-@BOTH_MERGES
 def test_templates_are_worked_out_at_start_and_end(control: ControlNode) -> None:
     control.environment["FLASHDUTY_SCOPE"] = "host"
     variables = {
@@ -311,6 +305,7 @@ def test_templates_are_worked_out_at_start_and_end(control: ControlNode) -> None
         "flashduty_change_key": "{{ ticket }}",
         "ticket": "CHG-7",
     }
+    control.shown.remove("title")  # which says the status here
     play = yaml.safe_load(PLAY.format(name="x", hosts="all") + FAILS % "web2")
     play[0]["vars"] = variables
     _code, output = control.run(control.write("site.yml", yaml.safe_dump(play)))
@@ -360,7 +355,6 @@ SECRETIVE = {
 }
 
 
-@BOTH_MERGES
 @pytest.mark.parametrize("case", SECRETIVE)
 def test_what_must_not_be_told_is_not_told(control: ControlNode, case: str) -> None:
     control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
@@ -372,7 +366,6 @@ def test_what_must_not_be_told_is_not_told(control: ControlNode, case: str) -> N
     assert control.only_change()["labels"]["failed_task"] == ("tells {{ secret }}" if case == "name" else "no_log")
 
 
-@BOTH_MERGES
 def test_the_message_is_told_where_it_is_asked_for(control: ControlNode) -> None:
     control.environment["FLASHDUTY_FAILURE_DETAIL"] = "message"
     message = "no space\\nleft {{ lookup('env', 'FLASHDUTY_PUSH_URL') }}"

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_node import BOTH_MERGES, KEY, ControlNode, wait_until
+from control_node import KEY, ControlNode, wait_until
 
-from flashduty_sandbox.merge import Mode
 from flashduty_sandbox.receiver import Receiver
 
 DB_KEY = "c41d9e7720ab5f83"
@@ -32,9 +31,9 @@ FAILS_ON_DB = """
 
 
 @pytest.fixture
-def receiver(tmp_path: Path, merge: Mode) -> Iterator[Receiver]:
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
     keys = (KEY, DB_KEY, OTHER_KEY)
-    with Receiver(tmp_path / "receiver.sqlite3", integration_keys=keys, merge=merge) as running:
+    with Receiver(tmp_path / "receiver.sqlite3", integration_keys=keys) as running:
         yield running
 
 
@@ -68,7 +67,6 @@ def _run(control: ControlNode, text: str, *arguments: str, code: int = 0) -> str
     return " ".join(output.split())
 
 
-@BOTH_MERGES
 def test_each_team_gets_one_change_with_its_hosts_and_their_truth(teams: ControlNode) -> None:
     output = _run(teams, FAILS_ON_DB, "-v", code=2)
     web, db = _change(teams, KEY), _change(teams, DB_KEY)

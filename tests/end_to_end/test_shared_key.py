@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from control_node import BOTH_MERGES, ControlNode, wait_until
+from control_node import ControlNode, wait_until
 
 TICKET = ("-e", "flashduty_change_key=CHG-1042")
 ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
@@ -43,7 +43,6 @@ WAITS = """
 """
 
 
-@BOTH_MERGES
 @pytest.mark.parametrize(("command", "status", "result"), [("true", "Done", "ok"), ("false", "Canceled", "failed")])
 def test_an_inner_run_does_not_close_what_an_outer_one_still_does(
     control: ControlNode, command: str, status: str, result: str
@@ -63,7 +62,6 @@ def test_an_inner_run_does_not_close_what_an_outer_one_still_does(
     assert "of 1 host ok" in control.last_text()
 
 
-@BOTH_MERGES
 def test_of_parallel_runs_the_last_one_closes_the_change_also_where_it_is_killed(control: ControlNode) -> None:
     first = control.start(*TICKET, control.write("first.yml", WAITS.format(hosts="web", file="never")))
     wait_until(lambda: len(control.statuses()) == 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from control_node import BOTH_MERGES, ControlNode
+from control_node import ControlNode
 
 TASK = """
 - hosts: {hosts}
@@ -100,7 +100,6 @@ def test_fail_and_queue(control: ControlNode) -> None:
     assert control.statuses() == ["Done"]
 
 
-@BOTH_MERGES
 def test_a_task_without_a_key_joins_the_run(control: ControlNode) -> None:
     control.environment["ANSIBLE_CALLBACKS_ENABLED"] = "flashcat.flashduty.flashduty_change"
     path = control.write(
@@ -114,7 +113,6 @@ def test_a_task_without_a_key_joins_the_run(control: ControlNode) -> None:
     assert change["event_count"] == 3
 
 
-@BOTH_MERGES
 def test_nothing_is_sent_that_flashduty_would_discard(control: ControlNode) -> None:
     statuses = ["Processing", "Processing", "Done", "Processing", "Done"]
     report = "    - flashcat.flashduty.flashduty_change: {change_key: C, title: T, force: true, change_status: %s}\n"
@@ -130,7 +128,6 @@ def test_nothing_is_sent_that_flashduty_would_discard(control: ControlNode) -> N
     assert all(event["body"]["event_time"] <= event["received"] for event in events)
 
 
-@BOTH_MERGES
 def test_a_task_without_labels_leaves_those_of_its_change(control: ControlNode) -> None:
     assert control.run(_playbook(control))[0] == 0
     path = _playbook(control, "Done")

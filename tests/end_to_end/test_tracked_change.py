@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 import pytest
-from control_node import BOTH_MERGES, ControlNode
+from control_node import ControlNode
 
 PATIENCE = 40.0
 
@@ -52,7 +52,6 @@ OK = "- ansible.builtin.debug: {msg: fine}\n"
 FAILS_ON_WEB2 = "- name: Work\n  ansible.builtin.fail: {msg: The disk is full.}\n  when: inventory_hostname == 'web2'\n"
 
 
-@BOTH_MERGES
 def test_all_hosts_are_one_change(control: ControlNode) -> None:
     code, output = control.run(_role(control, OK))
     assert code == 0, output
@@ -64,7 +63,6 @@ def test_all_hosts_are_one_change(control: ControlNode) -> None:
     assert change["labels"] == {"service": "storefront", "result": "ok"}
 
 
-@BOTH_MERGES
 @pytest.mark.parametrize("serial", [1, 2])
 def test_batches_are_one_change(control: ControlNode, serial: int) -> None:
     code, output = control.run(_role(control, OK, play=f"  serial: {serial}\n"))
@@ -73,7 +71,6 @@ def test_batches_are_one_change(control: ControlNode, serial: int) -> None:
     assert (control.statuses(), control.last_text()) == (["Processing", "Done"], "3 of 3 hosts done.")
 
 
-@BOTH_MERGES
 def test_a_failed_host_fails_as_without_the_role(control: ControlNode) -> None:
     code, output = control.run(_role(control, FAILS_ON_WEB2))
     assert code == 2
@@ -85,7 +82,6 @@ def test_a_failed_host_fails_as_without_the_role(control: ControlNode) -> None:
     assert change["labels"] == {"service": "storefront", **outcome}
 
 
-@BOTH_MERGES
 def test_rollback_and_message(control: ControlNode) -> None:
     control.write("back.yml", "- ansible.builtin.command: touch {{ playbook_dir }}/rolled-back\n")
     path = _role(
@@ -103,7 +99,6 @@ def test_rollback_and_message(control: ControlNode) -> None:
     assert last == "Minor release"
 
 
-@BOTH_MERGES
 def test_a_rollback_that_fails_and_a_task_with_no_log(control: ControlNode) -> None:
     control.write("back.yml", "- name: Back\n  ansible.builtin.fail: {msg: cannot}\n")
     secret = FAILS_ON_WEB2 + "  no_log: true\n"
@@ -117,7 +112,6 @@ def test_a_rollback_that_fails_and_a_task_with_no_log(control: ControlNode) -> N
     assert text.startswith("Failed: web2: a task with no_log. The rollback failed at task Back.")
 
 
-@BOTH_MERGES
 def test_an_unreachable_host(control: ControlNode) -> None:
     with (control.folder / "inventory").open("a") as inventory:
         inventory.write(
@@ -132,7 +126,6 @@ def test_an_unreachable_host(control: ControlNode) -> None:
     assert "Not finished: web3" in control.last_text()
 
 
-@BOTH_MERGES
 def test_hosts_that_take_no_part_do_not_make_it_a_failure(control: ControlNode) -> None:
     path = _role(control, OK)
     text = (control.folder / "site.yml").read_text()
@@ -200,7 +193,6 @@ def _changes(control: ControlNode, count: int) -> dict[str, Any]:
     return {change["title"]: change for change in control.receiver.changes()}
 
 
-@BOTH_MERGES
 def test_the_run_names_the_task_that_broke_and_the_role_s_change_says_whose_part_it_is(control: ControlNode) -> None:
     path = _both(control, "  vars: {flashduty_title: Upgrade, flashduty_change_key: RUN-1}\n")
     assert control.run(path)[0] == 2
@@ -215,7 +207,6 @@ def test_the_run_names_the_task_that_broke_and_the_role_s_change_says_whose_part
     assert first["description"] == "Part of the change RUN-1 (Upgrade)."
 
 
-@BOTH_MERGES
 @pytest.mark.parametrize("failing", [False, True])
 def test_with_the_key_of_the_run_both_are_one_change_that_the_run_closes(control: ControlNode, failing: bool) -> None:
     path = _both(control, "  vars: {flashduty_title: Upgrade, flashduty_change_key: CHG-7}\n", failing)
@@ -243,7 +234,6 @@ TASKS = """
 """
 
 
-@BOTH_MERGES
 def test_a_change_left_open_is_canceled_at_the_end(control: ControlNode) -> None:
     code, _output = control.run(control.write("site.yml", TASKS.format(cancel="true", command="/bin/false")))
     assert code == 2
