@@ -72,7 +72,7 @@ def _write_into(page: Path, tables: str) -> None:
 def _callback(folder: Path, options: argparse.Namespace) -> list[Finding]:
     import callback
 
-    sizes = callback.Sizes(100, 10, 11, 15, 10, 2, tuple(callback.OUTAGES))
+    sizes = callback.Sizes(100, 10, 11, 15, 10, 5, tuple(callback.OUTAGES))
     if options.smoke:
         sizes = callback.Sizes(2, 1, 1, 2, 1, 1, ("refuse",))
     return [callback.in_good_health(folder / "good", sizes), callback.in_bad_health(folder / "bad", sizes)]

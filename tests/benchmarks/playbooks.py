@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from commands import Timing, timed
+from report import Target, all_of, keeps
 
 ANSIBLE_PLAYBOOK = str(Path(sys.executable).parent / "ansible-playbook")
 # Of a normal distribution: the standard deviation by the median distance, and a median's error by a mean's.
@@ -120,6 +122,20 @@ def uncertain_by(runs: Iterable[Run], base: Iterable[Run], value: Callable[[Run]
     middle = statistics.median(differences)
     deviation = _DEVIATION * statistics.median(abs(each - middle) for each in differences)
     return _OF_MEDIAN * deviation / math.sqrt(len(differences))
+
+
+def shorter_than(ours: Sequence[Run], peers: Mapping[str, Sequence[Run]]) -> Target:
+    """Whether our runs are shorter than those of each peer, round by round."""
+    differences, verdicts = [], []
+    for name, runs in peers.items():
+        difference, error = (of(ours, runs, operator.attrgetter("wall")) for of in (added, uncertain_by))
+        differences.append(f"{name} {1000 * difference:+.0f} ms ± {1000 * error:.0f} ms")
+        verdicts.append(keeps(difference, 0.0, error))
+    return Target(
+        "a shorter run than with every peer",
+        ", ".join(differences) or "no peer is installed",
+        all_of(verdicts) if peers else None,
+    )
 
 
 def _differences(runs: Iterable[Run], base: Iterable[Run], value: Callable[[Run], float]) -> list[float]:

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +28,17 @@ class Target:
     wanted: str
     found: str
     reached: bool | None
+
+
+def keeps(found: float, limit: float, error: float) -> bool | None:
+    """Whether a figure is below a limit; None where twice its standard error could turn that round."""
+    return None if abs(found - limit) <= 2 * error else found < limit
+
+
+def all_of(verdicts: Iterable[bool | None]) -> bool | None:
+    """One verdict of several: missed where one was missed, else not told where one was not told."""
+    seen = set(verdicts)
+    return False if False in seen else None if None in seen else True
 
 
 @dataclass
