@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import json
 import os
-import queue
 import shutil
 import signal
 import socket
@@ -24,7 +23,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -156,25 +154,25 @@ class Workshop:
 
     folder: Path
     environment: dict[str, str]
-    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self, *arguments: str) -> Playbook:
         command = shutil.which("ansible-playbook", path=self.environment["PATH"])
         if command is None:
             raise DemoError("ansible-playbook is not on the PATH: run make demo")
-        process = subprocess.Popen(
-            [command, *arguments],
-            cwd=EXAMPLES,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
+        path = self.folder / f"output-{len(self.running)}"
+        with path.open("wb") as output:
+            process = subprocess.Popen(
+                [command, *arguments],
+                cwd=EXAMPLES,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.running.append(process)
-        return Playbook(process)
+        return Playbook(process, path)
 
     def close(self) -> None:
         """Ends what still runs: the playbooks first, then whatever of theirs still uses the folder."""
@@ -190,46 +188,25 @@ class Workshop:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@dataclass
 class Playbook:
-    """One ansible-playbook process and its output."""
+    """One ansible-playbook process and the file that holds its output."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.output: list[str] = []
-        self._lines: queue.Queue[str | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.output.append(line)
-            self._lines.put(line)
-        self._lines.put(None)
-
-    def wait_for_line(self, text: str, seconds: float) -> None:
-        """Returns when a line with this text was printed."""
-        deadline = time.monotonic() + seconds
-        with contextlib.suppress(queue.Empty):
-            while (line := self._lines.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
-                if text in line:
-                    return
-        raise DemoError(f"ansible-playbook did not print {text!r}:\n{self.text()}")
+    process: subprocess.Popen[bytes]
+    output: Path
 
     def wait(self, seconds: float) -> int:
         """The exit code."""
         try:
-            code = self.process.wait(seconds)
+            return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise DemoError(f"ansible-playbook did not end within {seconds:.0f} s:\n{self.text()}") from None
-        self._reader.join(2)
-        return code
+            raise DemoError(f"ansible-playbook did not end within {seconds:.0f} s") from None
 
     def text(self) -> str:
-        return "".join(self.output)
+        return self.output.read_text(encoding="utf-8", errors="replace")
 
 
-def interrupt(process: subprocess.Popen[str]) -> None:
+def interrupt(process: subprocess.Popen[bytes]) -> None:
     """Ctrl-C, as a terminal sends it.
 
     Python loses one that comes while it forks, so it is pressed again where nothing happens, as a person would.
@@ -241,7 +218,7 @@ def interrupt(process: subprocess.Popen[str]) -> None:
             return
 
 
-def end_process_group(process: subprocess.Popen[str]) -> None:
+def end_process_group(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -331,25 +308,26 @@ def run(step: Step, shop: Workshop, sandbox: Receiver) -> list[Change]:
     def new() -> list[Change]:
         return [change for key, change in sandbox.changes().items() if key not in before]
 
-    began = time.monotonic()
-    playbook = shop.start(step.playbook)
-    if step.interrupt_in_task is not None:
-        playbook.wait_for_line(f"TASK [{step.interrupt_in_task}]", RUN_SECONDS)
-        # ansible-playbook has a file like this for as long as the module runs.
-        wait_for("the task runs", lambda: any(shop.folder.glob("ansible/**/AnsiballZ_*.py")))
-        wait_for(f"the receiver holds the start of {step.playbook}", lambda: bool(new()))
-        interrupt(playbook.process)
-    code = playbook.wait(RUN_SECONDS)
-    how = ", interrupted" if step.interrupt_in_task else ""
-    print(f"  ansible-playbook {step.playbook:<20} exit code {code}{how}, {time.monotonic() - began:.1f} s", flush=True)
-    if (code == 0) != step.succeeds:
-        raise DemoError(f"{step.playbook} ended with exit code {code}:\n{playbook.text()}")
-
     def ended() -> bool:
         changes = new()
         return len(changes) >= len(step.rows) and all(change["change_status"] in TERMINAL for change in changes)
 
+    began = time.monotonic()
+    playbook = shop.start(step.playbook)
     try:
+        if step.interrupt_in_task is not None:
+            task = f"TASK [{step.interrupt_in_task}]"
+            wait_for(f"{step.playbook} prints {task}", lambda: task in playbook.text(), RUN_SECONDS)
+            # ansible-playbook has a file like this for as long as the module runs.
+            wait_for("the task runs", lambda: any(shop.folder.glob("ansible/**/AnsiballZ_*.py")))
+            wait_for(f"the receiver holds the start of {step.playbook}", lambda: bool(new()))
+            interrupt(playbook.process)
+        code = playbook.wait(RUN_SECONDS)
+        how = ", interrupted" if step.interrupt_in_task else ""
+        took = time.monotonic() - began
+        print(f"  ansible-playbook {step.playbook:<20} exit code {code}{how}, {took:.1f} s", flush=True)
+        if (code == 0) != step.succeeds:
+            raise DemoError(f"{step.playbook} ended with exit code {code}")
         wait_for(f"the receiver holds the end of {step.playbook}", ended)
     except DemoError as error:
         raise DemoError(f"{error}\n{json.dumps(new(), indent=2, ensure_ascii=False)}\n{playbook.text()}") from None

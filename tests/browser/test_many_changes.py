@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from sandbox_page import KEY, OpenPage, Sandbox, wait_until
 
 from flashduty_sandbox.rules import PUSH_PATH, Event
-from flashduty_sandbox.store import ACCEPTED, Received
+from flashduty_sandbox.store import Received
 
 COUNT = 10_000
 STATUSES = ("Done", "Done", "Done", "Canceled", "Planned")
@@ -30,11 +30,18 @@ def crowded(sandbox: Sandbox) -> Sandbox:
         status = STATUSES[number % len(STATUSES)]
         body = {"change_status": status, "change_key": f"C-{number}", "title": f"Deploy {number}", "labels": labels}
         start = now - 10 * (COUNT - number)
-        event = Event(status, f"C-{number}", f"Deploy {number}", start, "All hosts ok", None, labels, body)
+        event = Event(status, f"C-{number}", f"Deploy {number}", start, "All hosts ok", None, labels)
         received = Received(
-            start, f"{number:032x}", "POST", PUSH_PATH, number_of, ACCEPTED, 200, "", None, "seed", json.dumps(body)
+            start,
+            f"{number:032x}",
+            "POST",
+            PUSH_PATH,
+            "seed",
+            json.dumps(body),
+            f"C-{number}",
+            integration_id=number_of,
         )
-        sandbox.receiver._store.accept(received, number_of, event)
+        sandbox.receiver._store.accept(received, event)
     return sandbox
 
 

@@ -142,9 +142,7 @@ class Reader:
         best = correlation.rank(self.changes, alert).matches[0]
         by = {"env", "region", "service"}
         assert set(best.shared) == (by | {"host"} if len(self.changes) > 1 else by)
-        assert [difference.resemblance for difference in best.differences] == (
-            [] if len(self.changes) > 1 else ["listed"]
-        )
+        assert list(best.differing.values()) == ([] if len(self.changes) > 1 else ["listed"])
 
 
 @pytest.fixture

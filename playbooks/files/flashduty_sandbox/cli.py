@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
     try:
-        return int(arguments.run(arguments, State(arguments.state_dir.resolve())))
+        return int(arguments.run(arguments, State(arguments.state_dir.expanduser().resolve())))
     except (SandboxError, StoreError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -62,13 +62,13 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run: Callable[[argparse.Namespace, State], int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        command.add_argument("--state-dir", type=_folder, required=True, help="folder of data, keys, lock and log")
+        command.add_argument("--state-dir", type=Path, required=True, help="folder of data, keys, lock and log")
         return command
 
     start = add("start", _start, "Start it in the background; return once it answers.")
     serve = add("serve", _serve, "Run it in the foreground until Ctrl-C.")
     for command in (start, serve):
-        command.add_argument("--port", type=_port, default=PORT, help="TCP port of 127.0.0.1, 0 for a free one")
+        command.add_argument("--port", type=int, default=PORT, help="TCP port of 127.0.0.1, 0 for a free one")
         command.add_argument("--reset", action="store_true", help="forget all changes, and make new keys")
         command.add_argument(
             "--merge",
@@ -76,29 +76,13 @@ def _parser() -> argparse.ArgumentParser:
             default="first",
             help="how events become a change: the first one's text stays, or every field follows the last one",
         )
-        command.add_argument("--route-label", type=_text, help="the label whose value is an event's channel")
+        command.add_argument("--route-label", help="the label whose value is an event's channel")
     stop = add("stop", _stop, "Stop it where it runs.")
     for command in (start, stop):
         command.add_argument("--check", action="store_true", help="only tell what would be done")
     show = add("show", _show, "Show the changes that it holds, running or not.")
     show.add_argument("--json", action="store_true", help="as JSON, with every event")
     return parser
-
-
-def _text(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("must not be empty")
-    return text
-
-
-def _folder(text: str) -> Path:
-    return Path(_text(text)).expanduser().absolute()
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 65535")
-    return int(text)
 
 
 # ---- start and serve

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flashduty_sandbox.rules import CorrelateQuery
 
@@ -24,71 +24,54 @@ Resemblance = Literal["listed", "case", "other"]
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A label that both have with different values.
-
-    `resemblance` says how far apart they are: "listed", the alert's value is one of those that the change joins by
-    commas; "case", they differ in case or in spaces around them; "other".
-    """
-
-    key: str
-    alert: str
-    change: str
-    resemblance: Resemblance
-
-
-@dataclass(frozen=True)
 class Match:
     """How an alert meets a change.
 
-    `moment` says where the change lies, seen from the alert: it had ended "before", it was under way ("during"), or it
-    started "after". `gap` is the time between them in seconds, 0 during.
+    `shared` are the keys of labels that are equal. `differing` are those that both have with different values, and how
+    far apart these are: "listed", the alert's value is one of those that the change joins by commas; "case", they
+    differ in case or in spaces around them; "other". `moment` says where the change lies, seen from the alert: it had
+    ended "before", it was under way ("during"), or it started "after"; `gap` is the time between them in seconds.
     """
 
     change: Mapping[str, Any]
-    shared: tuple[str, ...]
-    differences: tuple[Difference, ...]
+    shared: list[str]
+    differing: dict[str, Resemblance]
     moment: Moment
     gap: int
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """The changes that share a label with the alert, best first, and those that only nearly do, nearest first."""
+class Ranking(NamedTuple):
+    """The changes that share a label with the alert, best first, and those that only nearly do, nearest first.
 
-    matches: Sequence[Match]
-    near_misses: Sequence[Match]
+    `considered` says how many changes there are in the alert's window.
+    """
+
+    matches: list[Match]
+    near_misses: list[Match]
+    considered: int
 
 
 def rank(changes: Sequence[Mapping[str, Any]], alert: CorrelateQuery) -> Ranking:
     """Rank `changes`, items of /change/list, for an alert; those farther than its window are left out."""
-    met = [match for change in changes if (match := _meet(change, alert)).gap <= alert.window]
 
     def order(match: Match) -> tuple[int, int, int, str]:
         since_start = abs(alert.time - match.change["start_time"])
         return -len(match.shared), match.gap, since_start, match.change["change_key"]
 
+    met = sorted((match for change in changes if (match := _meet(change, alert)).gap <= alert.window), key=order)
     return Ranking(
-        matches=sorted((match for match in met if match.shared), key=order),
-        near_misses=sorted((match for match in met if not match.shared and _is_near(match)), key=order),
+        matches=[match for match in met if match.shared],
+        near_misses=[match for match in met if not match.shared and set(match.differing.values()) - {"other"}],
+        considered=len(met),
     )
 
 
 def _meet(change: Mapping[str, Any], alert: CorrelateQuery) -> Match:
     labels = change["labels"]
     common = sorted(alert.labels.keys() & labels.keys())
-    moment, gap = _distance(change, alert.time)
-    return Match(
-        change=change,
-        shared=tuple(key for key in common if labels[key] == alert.labels[key]),
-        differences=tuple(
-            Difference(key, alert.labels[key], labels[key], _resemblance(alert.labels[key], labels[key]))
-            for key in common
-            if labels[key] != alert.labels[key]
-        ),
-        moment=moment,
-        gap=gap,
-    )
+    shared = [key for key in common if labels[key] == alert.labels[key]]
+    differing = {key: _resemblance(alert.labels[key], labels[key]) for key in common if key not in shared}
+    return Match(change, shared, differing, *_distance(change, alert.time))
 
 
 def _distance(change: Mapping[str, Any], time: int) -> tuple[Moment, int]:
@@ -107,7 +90,3 @@ def _resemblance(alert: str, change: str) -> Resemblance:
     if plain(alert) == plain(change):
         return "case"
     return "listed" if plain(alert) in map(plain, change.split(",")) else "other"
-
-
-def _is_near(match: Match) -> bool:
-    return any(difference.resemblance != "other" for difference in match.differences)

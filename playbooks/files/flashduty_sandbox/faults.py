@@ -5,37 +5,22 @@
 """Faults of the receiver: what networks, proxies and servers do to a client, to be switched on at will.
 
 Each request to the API meets the first fault that fits it, in the order in which they were set, so that a row of faults
-with `times` is a script.
-
-| kind | what happens | options |
-|---|---|---|
-| delay | handled `seconds` later | seconds |
-| hang | no answer, the connection stays open until the faults are cleared; the event is not taken | |
-| drip | taken; the answer comes one byte at a time, `seconds` (1) apart | seconds |
-| refuse | at once: connections are refused for `seconds` | seconds |
-| reset | the connection is reset; the event is not taken | |
-| lost_answer | taken, then the connection is reset | |
-| status | an error of the API with this HTTP status | status, retry_after, error_code, message |
-| html | a page of HTML with this HTTP status (502) | status |
-| portal | a page of HTML with status 200 | |
-| empty | 200 and `{}` | |
-| redirect | a redirect to `location` with this HTTP status (302) | location, status |
-
-Every kind but refuse also takes `times` (then it is over), `key` (only this change_key) and `endpoint` (push or list).
+with `times` is a script. docs/sandbox.md says under *Faults* what each kind does and what its options mean.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flashduty_sandbox.rules import HTTP_STATUS
+
 _MATCHING = ("times", "key", "endpoint")
 # The options that each kind needs, and those that it takes beside them.
-_KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "delay": (("seconds",), ()),
     "hang": ((), ()),
     "drip": ((), ("seconds",)),
@@ -49,18 +34,13 @@ _KINDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "redirect": (("location",), ("status",)),
 }
 _NUMBERS = {"times": (int,), "seconds": (int, float), "status": (int,), "retry_after": (int, str)}
-_CODE_OF_STATUS = {
-    400: "InvalidParameter",
-    401: "Unauthorized",
-    403: "AccessDenied",
-    404: "RouteNotFound",
-    429: "RequestTooFrequently",
-}
+# The first code with a status stands for it.
+_CODE_OF_STATUS = {status: code for code, status in reversed([*HTTP_STATUS.items()])}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault; the table above says what its options mean. `retry_after` is in seconds, or a date as HTTP has it."""
+    """One fault. `seconds` are those of its kind; `retry_after` is in seconds, or a date as HTTP has it."""
 
     kind: str
     times: int | None = None
@@ -82,9 +62,9 @@ class Fault:
         """
         given = dict(options)
         kind = given.pop("kind", None)
-        if not isinstance(kind, str) or kind not in _KINDS:
-            raise ValueError(f"kind must be one of {', '.join(_KINDS)}")
-        needed, possible = _KINDS[kind]
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}")
+        needed, possible = KINDS[kind]
         allowed = {*needed, *possible, *(_MATCHING if kind != "refuse" else ())}
         for name, value in given.items():
             if name not in allowed:
@@ -122,46 +102,16 @@ class Fault:
 
 
 class Active:
-    """A fault that was set, and the requests that it holds."""
+    """A fault that was set, and the requests that wait for it."""
 
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         self.left = fault.times
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._held: set[socket.socket] = set()
+        self.over = threading.Event()
 
     def pause(self) -> None:
         """Wait for the fault's `seconds`, less when it is cleared."""
-        self._over.wait(self.fault.seconds)
-
-    def hold(self, connection: socket.socket) -> None:
-        """Return when the fault is cleared or the peer has closed the connection."""
-        with self._lock:
-            if self._over.is_set():
-                return
-            self._held.add(connection)
-        # It stays, however long its client says nothing.
-        connection.settimeout(None)
-        try:
-            while connection.recv(65536):
-                pass
-        except OSError:
-            pass
-        finally:
-            with self._lock:
-                self._held.discard(connection)
-
-    def end(self) -> None:
-        """Let go of everything that waits for this fault."""
-        with self._lock:
-            self._over.set()
-            for connection in self._held:
-                try:
-                    # The plain method wakes a reader in another thread and leaves the state of TLS to it.
-                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
-                except OSError:
-                    pass
+        self.over.wait(self.fault.seconds)
 
 
 class Faults:
@@ -175,7 +125,7 @@ class Faults:
         self._set: list[Active] = []
 
     def set(self, kind: str, **options: Any) -> Fault:
-        """Add a fault behind those already set; the table above lists kinds and options. Raises ValueError."""
+        """Add a fault behind those already set. Raises ValueError."""
         fault = Fault.parse({"kind": kind, **options})
         if kind == "refuse":
             self._refuse(fault.seconds)
@@ -189,16 +139,16 @@ class Faults:
         with self._lock:
             faults, self._set = self._set, []
         for active in faults:
-            active.end()
+            active.over.set()
         self._accept()
 
-    def take(self, endpoint: str | None, change_key: Callable[[], str | None]) -> Active | None:
+    def take(self, endpoint: str | None, change_key: str | None) -> Active | None:
         """Return the fault that a request meets and count it, None where there is none."""
         with self._lock:
             for active in self._set:
                 if active.left == 0 or active.fault.endpoint not in (None, endpoint):
                     continue
-                if active.fault.key is not None and active.fault.key != change_key():
+                if active.fault.key not in (None, change_key):
                     continue
                 if active.left is not None:
                     active.left -= 1

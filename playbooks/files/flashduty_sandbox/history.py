@@ -4,8 +4,9 @@
 
 """What the sandbox holds, as its readers see it: requests, events, and the changes that they merge into.
 
-A change's `revision` is the number of the last request that it was in, so that "what is new since request 17" is one
-question; the generation tells one numbering of requests from the next, which begins when all is forgotten.
+An event is a request that was accepted as a push; it has an `event_time`. A change's `revision` is the number of the
+last request that it was in, so that "what is new since request 17" is one question; the generation tells one numbering
+of requests from the next, which begins when all is forgotten.
 """
 
 from __future__ import annotations
@@ -13,42 +14,33 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from flashduty_sandbox.merge import ENDED
 from flashduty_sandbox.rules import LIST_TOTAL, PUSH_PATH, ListQuery
 from flashduty_sandbox.search import matching
 
-_EVENTS = (
-    "SELECT events.*, changes.change_id, changes.change_key, changes.integration_id "
-    "FROM events JOIN changes ON changes.id = events.change"
+BODY_CHARACTERS = 20_000
+_REQUEST_FIELDS = (
+    *("received", "request_id", "method", "path", "integration_id", "verdict", "status", "message", "fault"),
+    *("user_agent", "body", "change_key"),
 )
+_EVENTS = (
+    "SELECT requests.*, changes.change_id FROM requests JOIN changes ON changes.id = requests.change "
+    "WHERE event_time IS NOT NULL"
+)
+_RECORDED = f"{_EVENTS} AND discarded IS NULL"
 IS_STRAY = "change IS NULL AND verdict <> 'accepted'"
 _IS_PROBE = f"path = '{PUSH_PATH}' AND trim(body, ' \r\n\t') = '{{}}'"
 
 
 class StoreError(Exception):
     """The store cannot be used: it is no store, it is damaged, or another version wrote it."""
-
-
-class Position(NamedTuple):
-    """How far somebody has read: every request of a generation up to this number."""
-
-    generation: str
-    number: int
-
-
-class News(NamedTuple):
-    """Changes that were in a request after some position, and the position that they lead to; `more` are waiting."""
-
-    position: Position
-    changes: list[dict[str, Any]]
-    more: bool
 
 
 class History:
@@ -61,7 +53,7 @@ class History:
         """Every request, in order of arrival, with the fields of store.Received and its `number`."""
         with self._reading() as connection:
             rows = connection.execute("SELECT id AS number, * FROM requests ORDER BY id").fetchall()
-        return [{name: value for name, value in dict(row).items() if name not in ("id", "change")} for row in rows]
+        return [{name: row[name] for name in ("number", *_REQUEST_FIELDS)} for row in rows]
 
     def events(self) -> list[dict[str, Any]]:
         """Every event taken, in order of arrival: the API's fields, what was sent as `body`, and how it arrived.
@@ -70,14 +62,14 @@ class History:
         that did not change what its change showed.
         """
         with self._reading() as connection:
-            rows = connection.execute(f"{_EVENTS} ORDER BY events.id").fetchall()
+            rows = connection.execute(f"{_EVENTS} ORDER BY requests.id").fetchall()
         return [_event(row) for row in rows]
 
     def changes(self) -> list[dict[str, Any]]:
         """Every change, by start: an item of /change/list with the `events` recorded, as `events()` has them."""
         with self._reading() as connection:
             changes = connection.execute("SELECT * FROM shown_changes ORDER BY start_time, id").fetchall()
-            events = connection.execute(f"{_EVENTS} WHERE discarded IS NULL ORDER BY events.id").fetchall()
+            events = connection.execute(f"{_RECORDED} ORDER BY requests.id").fetchall()
         of_change: dict[int, list[dict[str, Any]]] = {row["id"]: [] for row in changes}
         for row in events:
             of_change[row["change"]].append(_event(row))
@@ -108,65 +100,42 @@ class History:
             items = [_change(row) for row in page]
             if query.include_events:
                 for row, item in zip(page, items, strict=True):
-                    recorded = f"{_EVENTS} WHERE events.change = ? AND discarded IS NULL ORDER BY events.id"
-                    item["events"] = [_event(event) for event in connection.execute(recorded, (row["id"],))]
+                    recorded = connection.execute(f"{_RECORDED} AND change = ? ORDER BY requests.id", (row["id"],))
+                    item["events"] = [_event(event) for event in recorded]
         return {"items": items, "total": min(len(rows), LIST_TOTAL), "has_next_page": len(rows) > first + query.limit}
 
-    def overlapping(self, start_time: int, end_time: int) -> list[dict[str, Any]]:
-        """Every change that was under way at some time from `start_time` to `end_time`; one in progress still is."""
+    def since(self, number: int) -> tuple[str, int, list[dict[str, Any]]]:
+        """Generation, number of the last request, and the changes, without events, in a request after `number`."""
         with self._reading() as connection:
+            generation, last = connection.execute(
+                "SELECT value, (SELECT COALESCE(MAX(id), 0) FROM requests) FROM generation"
+            ).fetchone()
             rows = connection.execute(
-                "SELECT * FROM shown_changes "
-                "WHERE start_time <= ? AND (last_time >= ? OR change_status = 'Processing')",
-                (end_time, start_time),
+                "SELECT * FROM shown_changes WHERE revision > ? ORDER BY revision", (number,)
             ).fetchall()
-        return [_summary(row) for row in rows]
-
-    def position(self) -> Position:
-        """The position behind the last request."""
-        with self._reading() as connection:
-            return _position(connection)
-
-    def newest(self, before: tuple[int, int] | None, limit: int) -> list[dict[str, Any]]:
-        """A page of changes without events, the latest start first; `before`: start_time and number of the last one."""
-        where, values = ("", ()) if before is None else ("WHERE (start_time, id) < (?, ?) ", before)
-        with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM shown_changes {where}ORDER BY start_time DESC, id DESC LIMIT ?", (*values, limit)
-            ).fetchall()
-        return [_summary(row) for row in rows]
-
-    def since(self, position: Position, limit: int) -> News:
-        """The changes after `position`, without events. News of another generation know nothing of that position."""
-        with self._reading() as connection:
-            last = _position(connection)
-            rows = connection.execute(
-                "SELECT * FROM shown_changes WHERE revision > ? ORDER BY revision LIMIT ?", (position.number, limit + 1)
-            ).fetchall()
-        changes = [_summary(row) for row in rows[:limit]]
-        if len(rows) > limit:
-            return News(Position(last.generation, changes[-1]["revision"]), changes, True)
-        return News(last, changes, False)
+        return generation, last, [_summary(row) for row in rows]
 
     def strays(self, limit: int) -> tuple[int, int, list[dict[str, Any]]]:
         """How many refused requests belong to no change, how many of them are probes, and some of them.
 
-        Those are the last ones, the latest first, probes only where others leave room, without bodies. A probe is an
-        empty push, by which flashduty_doctor asks whether a key is good.
+        Those are the last ones, the latest first, probes only where others leave room. A probe is an empty push, by
+        which flashduty_doctor asks whether a key is good.
         """
         with self._reading() as connection:
             count, probes = connection.execute(
                 f"SELECT COUNT(*), COALESCE(SUM({_IS_PROBE}), 0) FROM requests WHERE {IS_STRAY}"
             ).fetchone()
             rows = connection.execute(
-                f"SELECT * FROM requests WHERE {IS_STRAY} ORDER BY {_IS_PROBE}, id DESC LIMIT ?", (limit,)
+                f"SELECT *, {_IS_PROBE} AS probe FROM requests WHERE {IS_STRAY} ORDER BY probe, id DESC LIMIT ?",
+                (limit,),
             ).fetchall()
-        return count, probes, [_arrival(row, 0) for row in sorted(rows, key=lambda row: row["id"], reverse=True)]
+        rows.sort(key=lambda row: -row["id"])
+        return count, probes, [_arrival(row) | {"probe": bool(row["probe"])} for row in rows]
 
-    def arrivals(self, change_id: str, limit: int, characters: int) -> dict[str, Any] | None:
+    def arrivals(self, change_id: str, limit: int) -> dict[str, Any] | None:
         """A change with the last `limit` requests that were meant for it, taken or refused, in order of arrival.
 
-        Each body is cut after `characters`. `omitted` counts the requests before those. None: there is no such change.
+        `omitted` counts the requests before those. None: there is no such change.
         """
         with self._reading() as connection:
             change = connection.execute("SELECT * FROM shown_changes WHERE change_id = ?", (change_id,)).fetchone()
@@ -175,22 +144,16 @@ class History:
             rows = connection.execute(
                 "SELECT * FROM requests WHERE change = ? ORDER BY id DESC LIMIT ?", (change["id"], limit)
             ).fetchall()
-            events = connection.execute("SELECT * FROM events WHERE change = ?", (change["id"],)).fetchall()
-        fates = {event["request_id"]: _fate(event) for event in events}
-        arrivals = [_arrival(row, characters) | dict(fates.get(row["request_id"], _NO_EVENT)) for row in reversed(rows)]
         total = change["event_count"] + change["discarded_count"] + change["refused_count"]
+        arrivals = [_arrival(row) for row in reversed(rows)]
         return {"change": _summary(change), "arrivals": arrivals, "omitted": total - len(arrivals)}
 
-    def arrival(self, number: int, characters: int) -> dict[str, Any] | None:
-        """One refused request, its body cut after `characters`. None: there is no such one."""
+    def knows(self, integration_key: str) -> bool:
+        """Whether the key is, or once was, one that this sandbox accepts."""
         with self._reading() as connection:
-            row = connection.execute("SELECT * FROM requests WHERE id = ?", (number,)).fetchone()
-        return None if row is None else _arrival(row, characters)
-
-    def knows(self, kind: str, key: str) -> bool:
-        """Whether `key` is, or once was, one that this sandbox accepts."""
-        with self._reading() as connection:
-            row = connection.execute("SELECT 1 FROM keys WHERE digest = ?", (digest(connection, kind, key),)).fetchone()
+            row = connection.execute(
+                "SELECT 1 FROM keys WHERE digest = ?", (digest("integration", integration_key),)
+            ).fetchone()
         return row is not None
 
     @contextmanager
@@ -207,17 +170,9 @@ class History:
             raise StoreError(f"{self.database} cannot be read: {error}") from error
 
 
-def digest(connection: sqlite3.Connection, kind: str, key: str) -> str:
-    """What is kept of a key: a salted hash."""
-    (salt,) = connection.execute("SELECT value FROM salt").fetchone()
-    return hashlib.sha256(f"{salt}{kind}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _position(connection: sqlite3.Connection) -> Position:
-    generation, number = connection.execute(
-        "SELECT value, (SELECT COALESCE(MAX(id), 0) FROM requests) FROM generation"
-    ).fetchone()
-    return Position(generation, number)
+def digest(kind: str, key: str) -> str:
+    """What is kept of a key: a hash."""
+    return hashlib.sha256(f"{kind}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _change(row: sqlite3.Row) -> dict[str, Any]:
@@ -251,12 +206,14 @@ def _summary(row: sqlite3.Row) -> dict[str, Any]:
     }
 
 
-def _arrival(row: sqlite3.Row, characters: int) -> dict[str, Any]:
-    """A request as people see it; `body_characters` is the length of the body before it was cut."""
-    names = ("received", "request_id", "method", "path", "verdict", "status", "message", "fault", "user_agent")
-    arrival = {name: row[name] for name in (*names, "change_key", "integration_id")}
-    arrival |= {"number": row["id"], "body": row["body"][:characters], "body_characters": len(row["body"])}
-    return arrival | {"probe": row["path"] == PUSH_PATH and row["body"].strip() == "{}"}
+def _arrival(row: sqlite3.Row) -> dict[str, Any]:
+    """A request as people see it: the body is cut, `body_characters` is its length before.
+
+    Of an event it also says when it happened and what became of it.
+    """
+    arrival = {name: row[name] for name in _REQUEST_FIELDS}
+    cut = {"number": row["id"], "body": row["body"][:BODY_CHARACTERS], "body_characters": len(row["body"])}
+    return arrival | cut | {"change_status": row["change_status"]} | _fate(row)
 
 
 def _event(row: sqlite3.Row) -> dict[str, Any]:
@@ -266,7 +223,7 @@ def _event(row: sqlite3.Row) -> dict[str, Any]:
         "change_id": row["change_id"],
         "integration_id": row["integration_id"],
         "change_key": row["change_key"],
-        "change_status": body["change_status"],
+        "change_status": row["change_status"],
         "title": body["title"],
         "description": body.get("description", ""),
         "link": body.get("link", ""),
@@ -277,11 +234,7 @@ def _event(row: sqlite3.Row) -> dict[str, Any]:
     } | _fate(row)
 
 
-_NO_EVENT: Mapping[str, Any] = {"event_time": None, "discarded": None, "ignored": []}
-
-
 def _fate(row: sqlite3.Row) -> dict[str, Any]:
-    """When an event happened and what became of it."""
     return {
         "event_time": row["event_time"],
         "discarded": row["discarded"],

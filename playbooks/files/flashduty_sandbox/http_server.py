@@ -2,22 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HTTP on 127.0.0.1: a thread for each connection, bounded in number and in patience.
-
-A connection that waits for its next request can be closed to make room, so clients that say nothing stop nobody.
-"""
+"""HTTP on 127.0.0.1: a thread for each connection, so clients that say nothing stop nobody."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import selectors
 import socket
 import socketserver
 import ssl
 import struct
 import sys
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -26,9 +23,9 @@ from flashduty_sandbox.answer import Answer
 from flashduty_sandbox.rules import BODY_BYTES, Refused, Request, body_length
 
 ADDRESS = "127.0.0.1"
-CONNECTIONS = 256
 SILENT_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
 _LINGER_BYTES = 16 * BODY_BYTES
 _LINGER_SECONDS = 1.0
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -68,22 +65,16 @@ class Connection(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         request = self._read_request()
-        if request is None:
-            return
-        self.server.mark(self.connection, busy=True)
-        answer = self.server.application(request, self)
+        answer = None if request is None else self.server.application(request, self)
         if answer is not None:
             self.send(answer)
-        self.server.mark(self.connection, busy=False)
-        # The end of the server has closed the idle connections before this one was one of them.
-        self.close_connection = self.close_connection or not self.server.accepting
 
     def _read_request(self) -> Request | None:
         """The whole request, None where the client was gone before its end."""
         headers = self.headers
         body, problem = b"", ""
         try:
-            length = body_length(headers.get_all("Content-Length", []), headers.get_all("Transfer-Encoding", []))
+            length = body_length(headers)
             body = self.rfile.read(length)
             if len(body) < length:
                 self.close_connection = True
@@ -95,20 +86,7 @@ class Connection(BaseHTTPRequestHandler):
             self.close_connection = self.close_connection or self._unread
         # Not self.path, in which http.server has joined slashes.
         path, _separator, query = self.requestline.split()[1].partition("?")
-        return Request(
-            method=self.command,
-            path=path,
-            query=query,
-            content_types=tuple(headers.get_all("Content-Type", [])),
-            body=body,
-            body_problem=problem,
-            host=headers.get("Host", ""),
-            user_agent=headers.get("User-Agent", ""),
-            accept=headers.get("Accept", ""),
-            last_event_id=headers.get("Last-Event-ID", ""),
-            origin=headers.get("Origin", ""),
-            fetch_site=headers.get("Sec-Fetch-Site", ""),
-        )
+        return Request(self.command, path, query, headers, body, problem)
 
     def send(self, answer: Answer, *, sized: bool = True) -> None:
         """Send an answer, without its body to HEAD. Not `sized`: what write() adds ends with the connection.
@@ -136,6 +114,12 @@ class Connection(BaseHTTPRequestHandler):
         """Answer what is no HTTP request, as the API answers whatever it cannot use."""
         self._unread = self.close_connection = True
         self.send(self.server.malformed(message or "the request cannot be read"))
+
+    def speaks(self, seconds: float) -> bool:
+        """Whether the client sends something or closes the connection within `seconds`; so does the server's end."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.connection, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
     def drip(self, pause: Callable[[], None], stopped: Callable[[], bool]) -> None:
         """Send from now on one byte at a time, with a pause before each, until `stopped`."""
@@ -194,7 +178,6 @@ class _Drip(io.BufferedIOBase):
 class HttpServer(socketserver.ThreadingTCPServer):
     """Listens on 127.0.0.1 between listen() and end()."""
 
-    daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 1024
 
@@ -221,10 +204,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
         self.malformed = malformed
         self.accepting = False
         self._tls = tls
-        self._lock = threading.Lock()
-        # Whether a connection does more than wait for a request.
-        self._open: dict[Any, bool] = {}
-        self._workers: set[threading.Thread] = set()
+        self._connections: set[socket.socket] = set()
         self._port_lock = threading.RLock()
         self._refusal: threading.Timer | None = None
         self._ended = False
@@ -239,27 +219,20 @@ class HttpServer(socketserver.ThreadingTCPServer):
         """The TCP port."""
         return int(self.server_address[1])
 
-    # ---- the port
-
     def listen(self) -> None:
         """Take connections from now on."""
         self.server_activate()
         self.accepting = True
-        self._acceptor = threading.Thread(target=self._accept, name="sandbox-acceptor", daemon=True)
+        self._acceptor = threading.Thread(target=self.serve_forever, args=(_LOOK_SECONDS,), daemon=True)
         self._acceptor.start()
 
-    def _accept(self) -> None:
-        while self.accepting:
-            self.handle_request()
-
     def _stop_accepting(self) -> None:
-        if not self.accepting:
-            return
-        self.accepting = False
-        # The thread waits for a connection.
-        with contextlib.suppress(OSError):
-            socket.create_connection((ADDRESS, self.port), timeout=1).close()
-        self._acceptor.join()
+        """Take no more connections; each one that is open ends with the request that it carries."""
+        if self.accepting:
+            self.accepting = False
+            self.shutdown()
+            self._acceptor.join()
+        self._shut_connections(socket.SHUT_RD)
 
     def refuse(self, seconds: float) -> None:
         """Have connections refused for some seconds, or until accept(); those that are idle end at once."""
@@ -278,7 +251,6 @@ class HttpServer(socketserver.ThreadingTCPServer):
             timer.daemon = True
             self._refusal = timer
             timer.start()
-        self._shut_connections(busy=False)
 
     def _end_refusal(self, timer: threading.Timer) -> None:
         with self._port_lock:
@@ -299,77 +271,34 @@ class HttpServer(socketserver.ThreadingTCPServer):
         with self._port_lock:
             self._ended = True
             self._stop_accepting()
-            self.server_close()
             if self._refusal:
                 self._refusal.cancel()
-        deadline = time.monotonic() + CLOSE_SECONDS
-        for busy in (False, True):
-            self._shut_connections(busy=busy)
-            with self._lock:
-                threads = list(self._workers)
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
-            deadline += CLOSE_SECONDS
+        too_late = threading.Timer(CLOSE_SECONDS, self._shut_connections, (socket.SHUT_RDWR,))
+        too_late.start()
+        # It waits for the thread of each connection.
+        self.server_close()
+        too_late.cancel()
+        too_late.join()
 
-    # ---- connections
-
-    def mark(self, connection: socket.socket, *, busy: bool) -> None:
-        """Note whether a connection does more than wait. One that waits may be closed at any time."""
-        with self._lock:
-            if self._open.pop(connection, None) is not None:
-                # The one that waits longest comes first.
-                self._open[connection] = busy
-
-    def _shut_connections(self, *, busy: bool) -> None:
-        with self._lock:
-            chosen = [connection for connection, is_busy in self._open.items() if busy or not is_busy]
-        for connection in chosen:
-            _shut(connection)
+    def _shut_connections(self, how: int) -> None:
+        """Wake the threads that wait for their clients, and let them see the end."""
+        for connection in self._connections.copy():
+            with contextlib.suppress(OSError):
+                # The plain method leaves the state of TLS to the thread that uses it.
+                socket.socket.shutdown(connection, how)
 
     def get_request(self) -> tuple[Any, Any]:
         sock, address = super().get_request()
         if self._tls is not None:
             sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        self._connections.add(sock)
         return sock, address
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        return self.accepting
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        thread = threading.Thread(
-            target=self.process_request_thread,
-            args=(request, client_address),
-            name="sandbox-connection",
-            daemon=True,
-        )
-        with self._lock:
-            if len(self._open) >= CONNECTIONS:
-                self._make_room()
-            self._open[request] = False
-            self._workers = {known for known in self._workers if known.is_alive()} | {thread}
-            thread.start()
-
-    def _make_room(self) -> None:
-        for connection, busy in self._open.items():
-            if not busy:
-                self._open[connection] = True
-                _shut(connection)
-                return
-        raise ConnectionRefusedError("every connection is busy")
-
     def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.pop(request, None)
+        self._connections.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A connection that broke is no error of the sandbox.
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
-
-
-def _shut(connection: socket.socket) -> None:
-    """Wake the thread that waits for this connection and let it see the end."""
-    with contextlib.suppress(OSError):
-        # The plain method leaves the state of TLS to the thread that uses it.
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import ssl
+import sys
 import threading
+import traceback
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from flashduty_sandbox import rules
+from flashduty_sandbox import feed, rules
 from flashduty_sandbox.answer import Answer, json_answer, refusal
-from flashduty_sandbox.faults import Active, Fault, Faults
-from flashduty_sandbox.feed import Feed
-from flashduty_sandbox.flashduty_api import Exchange, FlashdutyApi
+from flashduty_sandbox.faults import Fault, Faults
+from flashduty_sandbox.flashduty_api import FlashdutyApi
 from flashduty_sandbox.http_server import ADDRESS, Connection, HttpServer
 from flashduty_sandbox.merge import Mode
 from flashduty_sandbox.rate_limit import PER_MINUTE, PER_SECOND, READS_PER_MINUTE, READS_PER_SECOND, RateLimit
 from flashduty_sandbox.rules import Refused, Request
 from flashduty_sandbox.sandbox_api import SANDBOX_PATH, STREAM_PATH, SandboxApi, check_origin, query
-from flashduty_sandbox.store import Store
+from flashduty_sandbox.store import Received, Store
 
 if TYPE_CHECKING:
     from flashduty_sandbox.state import State
 
 PRODUCT = "flashcat.flashduty"
 INTEGRATIONS = 20
+START_COMMAND = "ansible-playbook flashcat.flashduty.sandbox"
+_HANG_LOOK_SECONDS = 0.25
 _HTML = b"<!DOCTYPE html><html><head><title>%b</title></head><body><h1>%b</h1></body></html>\n"
 
 
@@ -46,8 +49,8 @@ class Receiver:
     def __init__(
         self,
         database: Path | str,
-        integration_keys: Collection[str] | None = None,
-        app_keys: Collection[str] | None = None,
+        integration_keys: Iterable[str] | None = None,
+        app_keys: Iterable[str] | None = None,
         *,
         port: int = 0,
         per_second: int | None = PER_SECOND,
@@ -79,8 +82,8 @@ class Receiver:
         """
         self.database = Path(database).absolute()
         self.port = port
-        self.integration_keys = _in_order(integration_keys) or [new_key()]
-        self.app_keys = _in_order(app_keys) or [new_key()]
+        self.integration_keys = list(integration_keys or [new_key()])
+        self.app_keys = list(app_keys or [new_key()])
         self._pushes = RateLimit(per_second, per_minute)
         self._reads = RateLimit(reads_per_second, reads_per_minute)
         self.merge = merge
@@ -97,9 +100,7 @@ class Receiver:
     def __enter__(self) -> Receiver:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_exception: object) -> None:
         self.close()
 
     def start(self) -> Receiver:
@@ -114,10 +115,8 @@ class Receiver:
         try:
             self._store = Store(self.database, self.merge, self.route_label)
             integrations = self._store.numbers_of("integration", self.integration_keys)
-            apps = self._store.numbers_of("app", self.app_keys)
-            self._api = FlashdutyApi(self._store, integrations, apps, self._pushes, self._reads)
+            self._api = FlashdutyApi(self._store, integrations, self.app_keys, self._pushes, self._reads)
             self._sandbox = SandboxApi(self, self._store, self._on_stop)
-            self._feed = Feed(self._store)
         except BaseException:
             self._server.end()
             raise
@@ -154,10 +153,9 @@ class Receiver:
         key = self.integration_keys[0] if integration_key is None else integration_key
         return f"{self.url}{rules.PUSH_PATH}?integration_key={quote(key, safe='')}"
 
-    def list_url(self, app_key: str | None = None) -> str:
-        """The address of /change/list, for an app key or for the first one."""
-        key = self.app_key if app_key is None else app_key
-        return f"{self.url}{rules.LIST_PATH}?app_key={quote(key, safe='')}"
+    def list_url(self, app_key: str) -> str:
+        """The address of /change/list for an APP key."""
+        return f"{self.url}{rules.LIST_PATH}?app_key={quote(app_key, safe='')}"
 
     def integration_id(self, integration_key: str) -> int:
         """The number of the integration that this key belongs to. Raises KeyError."""
@@ -182,15 +180,27 @@ class Receiver:
         if self._home is not None:
             self._home.keep(self)
 
+    def environment(self) -> str:
+        """Lines for a shell, which point Ansible at this sandbox."""
+        return (
+            # The settings of another account would go before these.
+            "unset FLASHDUTY_API_URL FLASHDUTY_INTEGRATION_KEY FLASHDUTY_INTEGRATION_KEY_FILE\n"
+            "export ANSIBLE_CALLBACKS_ENABLED=flashcat.flashduty.flashduty_change\n"
+            f"export FLASHDUTY_PUSH_URL={shlex.quote(self.push_url())}\n"
+            f"export FLASHDUTY_APP_KEY={shlex.quote(self.app_key)}"
+        )
+
     def settings(self) -> dict[str, Any]:
-        """What Ansible needs to reach this sandbox; where it runs as a program, also how it is started."""
+        """What Ansible needs to reach this sandbox, how it merges, and how it is started."""
         integrations = [
             {"integration_id": self.integration_id(key), "push_url": self.push_url(key)}
             for key in self.integration_keys
         ]
-        home = {} if self._home is None else self._home.settings(self)
         how = {"merge": self.merge, "route_label": self.route_label}
-        return {"integrations": integrations, "app_key": self.app_key, **how, **home}
+        to_start = {"shell": self.environment(), "start": START_COMMAND}
+        if self._home is not None:
+            to_start = self._home.settings(self)
+        return {"integrations": integrations, "app_key": self.app_key, **how, **to_start}
 
     def requests(self) -> list[dict[str, Any]]:
         """Every request to the API, in order of arrival; see store.Received for the fields."""
@@ -229,60 +239,64 @@ class Receiver:
         request_id = uuid.uuid4().hex
         try:
             check_origin(request)
+            if request.path == STREAM_PATH and request.method == "GET":
+                last_event_id = request.headers.get("Last-Event-ID") or query(request, "after")
+                feed.serve(self._store, connection, last_event_id)
+                return None
+            if request.path.startswith(SANDBOX_PATH):
+                return self._sandbox.answer(request, request_id)
+            if request.path == "/" and request.method == "GET" and "text/html" in request.headers.get("Accept", ""):
+                # Nothing but a person in front of a browser asks for this.
+                return Answer(302, b"", headers=(("Location", SANDBOX_PATH),))
+            return self._answer_api(request, Received.arriving(request, request_id), connection)
         except Refused as refused:
             return refusal(refused, request_id)
-        if request.path.startswith(SANDBOX_PATH):
-            return self._answer_sandbox(request, request_id, connection)
-        if request.path == "/" and request.method == "GET" and "text/html" in request.accept:
-            # Nothing but a person in front of a browser asks for this.
-            return Answer(302, b"", headers=(("Location", SANDBOX_PATH),))
-        exchange = Exchange(request, request_id)
-        active = self.faults.take(exchange.endpoint, lambda: rules.peek_change_key(request.body))
-        return self._api.answer(exchange, None) if active is None else self._misbehave(active, exchange, connection)
+        except OSError:
+            raise
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            return refusal(Refused("InternalError", "internal error"), request_id)
 
-    def _answer_sandbox(self, request: Request, request_id: str, connection: Connection) -> Answer | None:
-        if request.path != STREAM_PATH or request.method != "GET":
-            return self._sandbox.answer(request, request_id)
-        # Nothing waits for the end of a stream.
-        self._server.mark(connection.connection, busy=False)
-        self._feed.serve(connection, request.last_event_id or query(request, "after"))
-        return None
-
-    def _misbehave(self, active: Active, exchange: Exchange, connection: Connection) -> Answer | None:
+    def _answer_api(self, request: Request, received: Received, connection: Connection) -> Answer | None:
+        active = self.faults.take(rules.ENDPOINTS.get(request.path), received.change_key)
+        if active is None:
+            return self._api.answer(request, received)
         fault = active.fault
+        received.fault = fault.kind
         match fault.kind:
             case "delay":
                 active.pause()
                 if not self._closing.is_set():
-                    return self._api.answer(exchange, fault.kind)
+                    return self._api.answer(request, received)
                 connection.close_connection = True
             case "drip":
                 connection.drip(active.pause, self._closing.is_set)
-                return self._api.answer(exchange, fault.kind)
+                return self._api.answer(request, received)
             case "lost_answer":
-                self._api.answer(exchange, fault.kind)
+                self._api.answer(request, received)
                 connection.reset()
-            case "hang" | "reset":
-                self._store.record(exchange.received("fault", None, fault=fault.kind))
-                if fault.kind == "hang":
-                    active.hold(connection.connection)
-                    connection.close_connection = True
-                else:
-                    connection.reset()
+            case "hang":
+                self._keep_untaken(received, None)
+                while not (active.over.is_set() or connection.speaks(_HANG_LOOK_SECONDS)):
+                    pass
+                connection.close_connection = True
+            case "reset":
+                self._keep_untaken(received, None)
+                connection.reset()
             case _:
-                answer = _faulty_answer(fault, exchange.request_id)
-                self._store.record(exchange.received("fault", answer.status, fault=fault.kind))
+                answer = _faulty_answer(fault, received.request_id)
+                self._keep_untaken(received, answer.status)
                 return answer
         return None
+
+    def _keep_untaken(self, received: Received, status: int | None) -> None:
+        received.verdict, received.status = "fault", status
+        self._store.record(received)
 
 
 def new_key() -> str:
     """A key that nobody can guess, in the form of Flashduty's own."""
     return secrets.token_hex(16)
-
-
-def _in_order(keys: Collection[str] | None) -> list[str]:
-    return sorted(keys) if isinstance(keys, (set, frozenset)) else list(keys or ())
 
 
 def _malformed(message: str) -> Answer:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any, Literal, NoReturn
 from urllib.parse import parse_qsl
 
@@ -62,13 +63,11 @@ LIST_REACH = 10_000
 LIST_TOTAL = 1000
 LIST_WINDOW_SECONDS = 31 * 24 * 3600
 LIST_WINDOW_DEFAULT_SECONDS = 3600
-CORRELATE_WINDOW_SECONDS = 24 * 3600
 CORRELATE_SECONDS = 2**53
 
 Endpoint = Literal["push", "list"]
-OrderBy = Literal["start_time", "last_time"]
 
-_ENDPOINTS: Mapping[str, Endpoint] = {PUSH_PATH: "push", LIST_PATH: "list"}
+ENDPOINTS: Mapping[str, Endpoint] = {PUSH_PATH: "push", LIST_PATH: "list"}
 
 
 class Refused(Exception):
@@ -96,20 +95,14 @@ class Request:
     method: str
     path: str
     query: str = ""
-    content_types: tuple[str, ...] = ()
+    headers: Message = field(default_factory=Message)
     body: bytes = b""
     body_problem: str = ""
-    host: str = ""
-    user_agent: str = ""
-    accept: str = ""
-    last_event_id: str = ""
-    origin: str = ""
-    fetch_site: str = ""
 
 
 @dataclass(frozen=True)
 class Event:
-    """An accepted change event. A field that the body left out is None; `body` is what was sent."""
+    """An accepted change event. A field that the body left out is None."""
 
     change_status: str
     change_key: str
@@ -118,7 +111,6 @@ class Event:
     description: str | None
     link: str | None
     labels: Mapping[str, str] | None
-    body: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,7 @@ class ListQuery:
     page: int
     limit: int
     ascending: bool
-    order_by: OrderBy
+    order_by: str
     text: str
     integration_ids: frozenset[int] | None
     channel_ids: frozenset[int] | None
@@ -148,7 +140,7 @@ class CorrelateQuery:
 
 def endpoint_of(request: Request) -> Endpoint:
     """Return which endpoint the request meant. Raises Refused for another path or method."""
-    endpoint = _ENDPOINTS.get(request.path)
+    endpoint = ENDPOINTS.get(request.path)
     if endpoint is None:
         raise Refused("RouteNotFound", f"no route for {request.method} {request.path}")
     if request.method != "POST":
@@ -156,26 +148,14 @@ def endpoint_of(request: Request) -> Endpoint:
     return endpoint
 
 
-def integration_of(request: Request, integrations: Mapping[str, int]) -> int:
-    """Return the integration whose key the query string carries. Raises Refused for a missing or wrong key."""
-    key = query_parameter(request.query, "integration_key")
+def number_of_key(request: Request, name: str, numbers: Mapping[str, int], code: str) -> int:
+    """Return the number of the key that the query string carries as `name`. Raises Refused without a valid one."""
+    key = query_parameter(request.query, name)
     if not key:
-        raise Refused("InvalidParameter", "integration_key is required")
-    integration = integrations.get(key)
-    if integration is None:
-        message = "integration_key {} is not a valid one"
-        raise Refused("InvalidParameter", message.format(key), message.format("***"))
-    return integration
-
-
-def check_app_key(request: Request, app_keys: Mapping[str, int]) -> None:
-    """Raise Refused unless the query string carries one of `app_keys`."""
-    key = query_parameter(request.query, "app_key")
-    if not key:
-        raise Refused("Unauthorized", "app_key is required")
-    if key not in app_keys:
-        message = "app_key {} is not a valid one"
-        raise Refused("Unauthorized", message.format(key), message.format("***"))
+        raise Refused(code, f"{name} is required")
+    if key not in numbers:
+        raise Refused(code, f"{name} {key} is not a valid one", f"{name} *** is not a valid one")
+    return numbers[key]
 
 
 def judge_push(request: Request, now: float, statuses: Sequence[str] = CHANGE_STATUSES) -> Event:
@@ -209,7 +189,6 @@ def judge_push(request: Request, now: float, statuses: Sequence[str] = CHANGE_ST
         description=description,
         link=_string("link", fields["link"]) if "link" in fields else None,
         labels=_labels(fields["labels"]) if "labels" in fields else None,
-        body=fields,
     )
 
 
@@ -229,14 +208,9 @@ def judge_list(request: Request, now: float) -> ListQuery:
     else:
         end = int(now)
         start = end - LIST_WINDOW_DEFAULT_SECONDS
-    order_by: OrderBy = "start_time"
-    match _string("orderby", fields.get("orderby", order_by)):
-        case "start_time":
-            pass
-        case "last_time":
-            order_by = "last_time"
-        case other:
-            _refuse(f"orderby must be start_time or last_time, not {other!r}")
+    order_by = _string("orderby", fields.get("orderby", "start_time"))
+    if order_by not in ("start_time", "last_time"):
+        _refuse(f"orderby must be start_time or last_time, not {order_by!r}")
     page = _integer("p", fields.get("p", 1), 1)
     limit = _integer("limit", fields.get("limit", LIST_LIMIT_DEFAULT), 1, LIST_LIMIT)
     if page * limit > LIST_REACH:
@@ -255,24 +229,23 @@ def judge_list(request: Request, now: float) -> ListQuery:
     )
 
 
-def judge_correlate(request: Request, now: float) -> CorrelateQuery:
-    """Judge a question of the page; `time` is `now` and `window` a day where they are missing. Raises Refused."""
+def judge_correlate(request: Request) -> CorrelateQuery:
+    """Judge a question of the page. Raises Refused."""
     fields = json_object(request)
     _refuse_unknown(fields, ("labels", "time", "window"))
-    labels = fields.get("labels")
-    if not isinstance(labels, dict):
-        _refuse(f"labels must be an object, not {_type_name(labels)}")
+    labels = _object("labels", fields.get("labels"))
     return CorrelateQuery(
         labels={_string("a label key", key): _string(f"the value of label {key!r}", labels[key]) for key in labels},
-        time=_integer("time", fields.get("time", int(now)), 0, CORRELATE_SECONDS),
-        window=_integer("window", fields.get("window", CORRELATE_WINDOW_SECONDS), 0, CORRELATE_SECONDS),
+        time=_integer("time", fields.get("time"), 0, CORRELATE_SECONDS),
+        window=_integer("window", fields.get("window"), 0, CORRELATE_SECONDS),
     )
 
 
-def body_length(content_lengths: Sequence[str], transfer_encodings: Sequence[str]) -> int:
+def body_length(headers: Message) -> int:
     """Return the length of the body in bytes by the request's headers. Raises Refused where it cannot be read so."""
-    if transfer_encodings:
+    if "Transfer-Encoding" in headers:
         _refuse("Transfer-Encoding is not supported, send Content-Length")
+    content_lengths = headers.get_all("Content-Length", [])
     if not content_lengths:
         _refuse("Content-Length is required")
     text = content_lengths[0].strip()
@@ -296,7 +269,7 @@ def peek_change_key(body: bytes) -> str | None:
 
 def json_object(request: Request) -> dict[str, Any]:
     """Return the JSON object that the body is. Raises Refused where content type or body are anything else."""
-    _check_content_type(request.content_types)
+    _check_content_type(request.headers.get_all("Content-Type", []))
     if request.body_problem:
         _refuse(request.body_problem)
     try:
@@ -390,14 +363,19 @@ def _integers(name: str, value: object) -> frozenset[int] | None:
     return frozenset(_integer(name, item, 0) for item in value) or None
 
 
-def _labels(value: object) -> dict[str, str]:
+def _object(name: str, value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        _refuse(f"labels must be an object, not {_type_name(value)}")
-    if len(value) > LABELS:
-        _refuse(f"labels has {len(value)} entries, at most {LABELS} are allowed")
-    for key, text in value.items():
+        _refuse(f"{name} must be an object, not {_type_name(value)}")
+    return value
+
+
+def _labels(value: object) -> dict[str, str]:
+    labels = _object("labels", value)
+    if len(labels) > LABELS:
+        _refuse(f"labels has {len(labels)} entries, at most {LABELS} are allowed")
+    for key, text in labels.items():
         _string("a label key", key)
         if not 1 <= len(key) <= LABEL_KEY_CHARACTERS:
             _refuse(f"a label key has {len(key)} characters, 1 to {LABEL_KEY_CHARACTERS} are allowed")
         _string(f"the value of label {key!r}", text)
-    return value
+    return labels

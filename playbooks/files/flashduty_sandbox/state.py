@@ -21,17 +21,16 @@ import http.client
 import json
 import os
 import shlex
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flashduty_sandbox.receiver import PRODUCT, Receiver
+from flashduty_sandbox.receiver import PRODUCT, START_COMMAND, Receiver
 
 PORT = 8765
 ANSWER_SECONDS = 5.0
-CALLBACK = "flashcat.flashduty.flashduty_change"
 
 
 class SandboxError(Exception):
@@ -98,15 +97,11 @@ class State:
 
     def wait_until_stopped(self, seconds: float) -> None:
         """Return once the sandbox has ended. Raises SandboxError where it still runs after `seconds`."""
-        stopped = threading.Event()
-
-        def wait() -> None:
-            with _locked(self._running, block=True):
-                stopped.set()
-
-        threading.Thread(target=wait, daemon=True).start()
-        if not stopped.wait(seconds):
-            raise SandboxError(f"the sandbox in {self.folder} still runs after {seconds:g} seconds")
+        deadline = time.monotonic() + seconds
+        while self.is_running():
+            if time.monotonic() > deadline:
+                raise SandboxError(f"the sandbox in {self.folder} still runs after {seconds:g} seconds")
+            time.sleep(0.02)
 
     @contextmanager
     def announced(self, receiver: Receiver) -> Iterator[None]:
@@ -149,12 +144,7 @@ class State:
         _write(self._keys, json.dumps(Keys(receiver.integration_keys, receiver.app_keys)._asdict()))
         _write(
             self.environment,
-            "# Points Ansible at the sandbox, in this shell: . environment\n"
-            # The settings of another account would go before these.
-            "unset FLASHDUTY_API_URL FLASHDUTY_INTEGRATION_KEY FLASHDUTY_INTEGRATION_KEY_FILE\n"
-            f"export ANSIBLE_CALLBACKS_ENABLED={CALLBACK}\n"
-            f"export FLASHDUTY_PUSH_URL={shlex.quote(receiver.push_url())}\n"
-            f"export FLASHDUTY_APP_KEY={shlex.quote(receiver.app_key)}\n",
+            f"# Points Ansible at the sandbox, in this shell: . environment\n{receiver.environment()}\n",
         )
 
     @property
@@ -176,7 +166,7 @@ class State:
         if receiver.route_label:
             variables["sandbox_route_label"] = receiver.route_label
         options = f" -e {shlex.quote(json.dumps(variables))}" if variables else ""
-        return {"shell": self.shell, "start": f"ansible-playbook flashcat.flashduty.sandbox{options}"}
+        return {"shell": self.shell, "start": f"{START_COMMAND}{options}"}
 
 
 @contextmanager

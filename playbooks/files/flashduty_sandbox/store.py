@@ -4,7 +4,7 @@
 
 """Where the sandbox keeps what it holds: a SQLite file that one process writes.
 
-Keys are not stored, only salted digests of them, by which an integration keeps its number over a restart.
+Keys are not stored, only digests of them, by which an integration keeps its number over a restart.
 """
 
 from __future__ import annotations
@@ -24,13 +24,11 @@ from typing import Any
 
 from flashduty_sandbox.history import IS_STRAY, History, StoreError, digest
 from flashduty_sandbox.merge import DISCARDED, Merged, Mode
-from flashduty_sandbox.rules import Event
+from flashduty_sandbox.rules import Event, Request, peek_change_key
 
-ACCEPTED = "accepted"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _SCHEMA = """
-CREATE TABLE salt (value TEXT NOT NULL);
 CREATE TABLE generation (value TEXT NOT NULL);
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY,
@@ -51,9 +49,13 @@ CREATE TABLE requests (
     user_agent TEXT NOT NULL,
     body TEXT NOT NULL,
     change_key TEXT,
-    change INTEGER REFERENCES changes (id)
+    change INTEGER REFERENCES changes (id),
+    change_status TEXT,
+    event_time INTEGER,
+    discarded TEXT,
+    ignored TEXT NOT NULL DEFAULT '[]'
 );
-CREATE INDEX requests_by_change ON requests (change) WHERE change IS NOT NULL;
+CREATE INDEX requests_by_change ON requests (change, change_status, event_time) WHERE change IS NOT NULL;
 CREATE INDEX stray_requests ON requests (change_key) WHERE change IS NULL AND verdict <> 'accepted';
 CREATE TABLE channels (
     id INTEGER PRIMARY KEY,
@@ -87,42 +89,47 @@ CREATE VIEW shown_changes AS
 CREATE INDEX changes_by_start ON changes (start_time);
 CREATE INDEX changes_by_key ON changes (change_key);
 CREATE INDEX changes_by_revision ON changes (revision);
-CREATE TABLE events (
-    id INTEGER PRIMARY KEY,
-    change INTEGER NOT NULL REFERENCES changes (id),
-    received REAL NOT NULL,
-    request_id TEXT NOT NULL,
-    change_status TEXT NOT NULL,
-    event_time INTEGER NOT NULL,
-    discarded TEXT,
-    ignored TEXT NOT NULL,
-    body TEXT NOT NULL
-);
-CREATE INDEX recorded_events ON events (change, change_status, event_time);
 """
 
 
-@dataclass(frozen=True)
+@dataclass
 class Received:
     """One request and what became of it.
 
-    `received` is in Unix seconds; `verdict` is ACCEPTED, an error code, or "fault"; `status` is the HTTP status of the
-    answer, None where there was none; `path` has no query string, since that holds a key; `change_key` is the one that
-    the body names, refused or not.
+    `received` is in Unix seconds; `verdict` is "accepted", an error code, or "fault"; `status` is the HTTP status of
+    the answer, None where there was none; `path` has no query string, since that holds a key; `change_key` is the one
+    that the body names, refused or not.
     """
 
     received: float
     request_id: str
     method: str
     path: str
-    integration_id: int | None
-    verdict: str
-    status: int | None
-    message: str
-    fault: str | None
     user_agent: str
     body: str
-    change_key: str | None = None
+    change_key: str | None
+    integration_id: int | None = None
+    verdict: str = "accepted"
+    status: int | None = 200
+    message: str = ""
+    fault: str | None = None
+
+    @classmethod
+    def arriving(cls, request: Request, request_id: str) -> Received:
+        """A request that arrives now, not judged yet."""
+        key = peek_change_key(request.body)
+        # Half a surrogate pair can be in no file.
+        if key is not None and any("\ud800" <= character <= "\udfff" for character in key):
+            key = None
+        return cls(
+            received=time.time(),
+            request_id=request_id,
+            method=request.method,
+            path=request.path,
+            user_agent=request.headers.get("User-Agent", ""),
+            body=request.body.decode("utf-8", "backslashreplace"),
+            change_key=key,
+        )
 
 
 class Store(History):
@@ -164,7 +171,6 @@ class Store(History):
         self._connection.execute("PRAGMA synchronous = OFF")
         if version == 0:
             self._connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
-            self._connection.execute("INSERT INTO salt VALUES (?)", (secrets.token_hex(16),))
             self._connection.execute("INSERT INTO generation VALUES (?)", (secrets.token_hex(8),))
         elif version != SCHEMA_VERSION:
             raise StoreError(f"it has format {version}, this version reads {SCHEMA_VERSION}")
@@ -179,45 +185,35 @@ class Store(History):
         numbers: dict[str, int] = {}
         with self._transaction() as connection:
             for key in keys:
-                hashed = digest(connection, kind, key)
+                hashed = digest(kind, key)
                 connection.execute("INSERT OR IGNORE INTO keys (kind, digest) VALUES (?, ?)", (kind, hashed))
                 (numbers[key],) = connection.execute("SELECT id FROM keys WHERE digest = ?", (hashed,)).fetchone()
         return numbers
 
-    def native_integration(self) -> int:
-        """The number of the integration that stands for Flashduty's own ones, such as AWX or Jenkins."""
-        return self.numbers_of("native", ("native",))["native"]
-
     def record(self, received: Received) -> None:
         """Keep a request that brought no event."""
         with self._transaction() as connection:
-            change = None if received.verdict == ACCEPTED else _meant(connection, received)
+            change = None if received.verdict == "accepted" else _meant(connection, received)
             number = _insert(connection, "requests", vars(received) | {"change": change})
             if change is not None:
                 connection.execute(
                     "UPDATE changes SET refused_count = refused_count + 1, revision = ? WHERE id = ?", (number, change)
                 )
 
-    def accept(self, received: Received, integration_id: int, event: Event) -> None:
+    def accept(self, received: Received, event: Event) -> None:
         """Keep a request and merge the event that it brought into its change, or discard it."""
         event_time = int(received.received) if event.event_time is None else event.event_time
         with self._transaction() as connection:
-            channel_id = self._channel(connection, event)
-            change, merged, discarded = self._take(connection, integration_id, channel_id, event, event_time)
-            number = _insert(connection, "requests", vars(received) | {"change": change})
-            connection.execute("UPDATE changes SET revision = ? WHERE id = ?", (number, change))
-            ignored = json.dumps([] if discarded else merged.ignored(event))
-            event_row = {
+            change, merged, discarded = self._take(connection, received.integration_id, event, event_time)
+            became = {
                 "change": change,
-                "received": received.received,
-                "request_id": received.request_id,
                 "change_status": event.change_status,
                 "event_time": event_time,
                 "discarded": discarded,
-                "ignored": ignored,
-                "body": json.dumps(dict(event.body)),
+                "ignored": json.dumps([] if discarded else merged.ignored(event)),
             }
-            _insert(connection, "events", event_row)
+            number = _insert(connection, "requests", vars(received) | became)
+            connection.execute("UPDATE changes SET revision = ? WHERE id = ?", (number, change))
 
     def _channel(self, connection: sqlite3.Connection, event: Event) -> int:
         if self._route_label is None:
@@ -227,9 +223,10 @@ class Store(History):
         return int(connection.execute("SELECT id FROM channels WHERE name = ?", (name,)).fetchone()["id"])
 
     def _take(
-        self, connection: sqlite3.Connection, integration_id: int, channel_id: int, event: Event, event_time: int
+        self, connection: sqlite3.Connection, integration_id: int | None, event: Event, event_time: int
     ) -> tuple[int, Merged, str | None]:
         """Return the row of the event's change, what it amounts to, and why the event was discarded, None if not."""
+        channel_id = self._channel(connection, event)
         row = connection.execute(
             "SELECT * FROM changes WHERE integration_id = ? AND change_key = ? AND channel_id = ?",
             (integration_id, event.change_key, channel_id),
@@ -262,8 +259,8 @@ class Store(History):
     def reset(self) -> None:
         """Forget every request, event and change."""
         with self._transaction() as connection:
-            for table in ("events", "changes", "requests"):
-                connection.execute(f"DELETE FROM {table}")
+            connection.execute("DELETE FROM requests")
+            connection.execute("DELETE FROM changes")
             connection.execute("UPDATE generation SET value = ?", (secrets.token_hex(8),))
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> None:
@@ -319,7 +316,7 @@ def _meant(connection: sqlite3.Connection, received: Received) -> int | None:
     return None if row is None else int(row["id"])
 
 
-def _adopt(connection: sqlite3.Connection, change: int, integration_id: int, change_key: str) -> None:
+def _adopt(connection: sqlite3.Connection, change: int, integration_id: int | None, change_key: str) -> None:
     """Give a new change the refused requests that named it before it was there."""
     cursor = connection.execute(
         f"UPDATE requests SET change = ? WHERE {IS_STRAY} AND change_key = ?"
@@ -340,7 +337,7 @@ def _columns(merged: Merged) -> dict[str, Any]:
 
 def _is_recorded(connection: sqlite3.Connection, change: int, change_status: str, event_time: int) -> bool:
     found = connection.execute(
-        "SELECT 1 FROM events WHERE change = ? AND change_status = ? AND event_time = ? AND discarded IS NULL LIMIT 1",
+        "SELECT 1 FROM requests WHERE change = ? AND change_status = ? AND event_time = ? AND discarded IS NULL",
         (change, change_status, event_time),
     )
     return found.fetchone() is not None

@@ -6,8 +6,6 @@ SPDX-License-Identifier: GPL-3.0-or-later
 
 const PAGES = ["timeline", "correlate", "refused", "connect"];
 const STATUSES = ["Planned", "Ready", "Processing", "Done", "Canceled", "Failed"];
-const ENDED = ["Done", "Canceled", "Failed"];
-const ENDED_BADLY = ["Canceled", "Failed"];
 // What the labels of the end say of why it was not Done.
 const OUTCOME = ["result", "failed_host", "failed_task"];
 const RANGES = { auto: 0, "15m": 900, "1h": 3600, "6h": 21600, "1d": 86400, "7d": 604800 };
@@ -22,7 +20,7 @@ const AHEAD = 0.25;
 // ---- small things
 
 const $ = (selector) => document.querySelector(selector);
-const state = { lang: "en", offset: 0, complete: false, view: null };
+const state = { lang: "en", offset: 0, loaded: false, view: null };
 const number = (value) => value.toLocaleString(state.lang);
 
 /** A text in the language of the page, its {0}, {1}, … filled in; where it has plural forms, the first one decides. */
@@ -91,7 +89,7 @@ function labelsInOrder(labels) {
 
 // ---- copying, and what there is to copy
 
-let settings = { integrations: [], app_key: "" };
+let settings = { integrations: [], app_key: "", shell: "", start: "" };
 
 function copyButton(text, name = t("copy"), of = text) {
   const button = make("button", { type: "button", className: "button copy" });
@@ -116,14 +114,6 @@ function copyButton(text, name = t("copy"), of = text) {
 
 const copyable = (text) => make("span", { className: "copyable" }, make("code", { className: "data" }, text), copyButton(text));
 
-/** How a shell is pointed at this sandbox: one line where it runs as a program. */
-function shellLines() {
-  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  if (settings.shell) return settings.shell;
-  const [first] = settings.integrations;
-  return ["export ANSIBLE_CALLBACKS_ENABLED=flashcat.flashduty.flashduty_change", `export FLASHDUTY_PUSH_URL=${quoted(first?.push_url ?? "")}`, `export FLASHDUTY_APP_KEY=${quoted(settings.app_key)}`].join("\n");
-}
-
 async function loadSettings() {
   try {
     settings = await ask("settings");
@@ -135,12 +125,12 @@ async function loadSettings() {
 }
 
 function drawConnect() {
-  $("#shell").replaceChildren(copyable(shellLines()));
+  $("#shell").replaceChildren(copyable(settings.shell));
   const urls = settings.integrations.map(({ integration_id: id, push_url: url }) => make("div", {}, make("dt", {}, t("pushUrl", id)), make("dd", {}, copyable(url))));
   $("#keys").replaceChildren(...urls, make("div", {}, make("dt", {}, t("appKey")), make("dd", {}, copyable(settings.app_key))));
   const rules = [t(settings.merge === "last" ? "mergeLast" : "mergeFirst"), settings.route_label ? t("routed", settings.route_label) : t("notRouted")];
   $("#rules").replaceChildren(...rules.map((text) => make("p", {}, text)));
-  $("#start-command").replaceChildren(copyable(settings.start ?? "ansible-playbook flashcat.flashduty.sandbox"));
+  $("#start-command").replaceChildren(copyable(settings.start));
 }
 
 // ---- time
@@ -170,14 +160,10 @@ function clock(seconds) {
   return today ? clocks.time.format(date) : `${clocks.day.format(date)} ${clocks.time.format(date)}`;
 }
 
-function fullClock(seconds) {
+function timeElement(seconds, text = null) {
   const date = dateOf(seconds);
-  return date ? clocks.full.format(date) : String(seconds);
-}
-
-function timeElement(seconds, text = fullClock(seconds)) {
-  const date = dateOf(seconds);
-  return make("time", date ? { dateTime: date.toISOString(), title: date.toISOString() } : {}, text);
+  if (!date) return make("time", {}, text ?? String(seconds));
+  return make("time", { dateTime: date.toISOString(), title: date.toISOString() }, text ?? clocks.full.format(date));
 }
 
 function duration(seconds) {
@@ -191,67 +177,57 @@ function duration(seconds) {
 
 const endOf = (change) => (change.change_status === "Processing" ? Math.max(now(), change.start_time) : change.last_time);
 const took = (change) => {
-  if (ENDED.includes(change.change_status)) return duration(change.end_time - change.start_time);
+  if (change.end_time) return duration(change.end_time - change.start_time);
   return change.change_status === "Processing" ? t("soFar", duration(now() - change.start_time)) : "";
 };
 const span = (change) => {
-  if (ENDED.includes(change.change_status)) return [timeElement(change.start_time, clock(change.start_time)), " – ", timeElement(change.end_time, clock(change.end_time))];
-  const word = { Planned: "filed", Ready: "plannedFor", Processing: "since" }[change.change_status] ?? "since";
+  if (change.end_time) return [timeElement(change.start_time, clock(change.start_time)), " – ", timeElement(change.end_time, clock(change.end_time))];
+  const word = { Planned: "filed", Ready: "plannedFor", Processing: "since" }[change.change_status];
   return [`${t(word)} `, timeElement(change.start_time, clock(change.start_time))];
 };
 
 // ---- the address keeps what is shown
 
+const NO_FILTERS = { q: "", statuses: [], labels: [], range: "auto" };
+// What the address need not say, by its names.
+const USUAL = { view: "timeline", change: "", q: "", range: "auto", alert: "", at: "", window: "1d" };
+const ALLOWED = { view: PAGES, range: Object.keys(RANGES), window: Object.keys(WINDOWS) };
+
 function readAddress() {
   const query = new URLSearchParams(location.search);
-  const one = (name, allowed, otherwise) => (allowed.includes(query.get(name)) ? query.get(name) : otherwise);
-  return {
-    page: one("view", PAGES, "timeline"),
-    change: query.get("change") ?? "",
-    q: query.get("q") ?? "",
-    statuses: query.getAll("status").filter((status) => STATUSES.includes(status)),
-    labels: [...new Set(query.getAll("label"))],
-    range: one("range", Object.keys(RANGES), "auto"),
-    alert: query.get("alert") ?? "",
-    at: /^\d{1,11}$/.test(query.get("at") ?? "") ? query.get("at") : "",
-    window: one("window", Object.keys(WINDOWS), "1d"),
-  };
+  const { view: page, ...view } = Object.fromEntries(
+    Object.entries(USUAL).map(([name, usual]) => {
+      const value = query.get(name) ?? usual;
+      return [name, ALLOWED[name]?.includes(value) === false ? usual : value];
+    }),
+  );
+  if (!/^\d{1,11}$/.test(view.at)) view.at = "";
+  return { ...view, page, statuses: query.getAll("status").filter((status) => STATUSES.includes(status)), labels: [...new Set(query.getAll("label"))] };
 }
 
-function addressOf(view) {
+function addressOf({ page, ...view }) {
   const query = new URLSearchParams();
-  if (view.page !== "timeline") query.set("view", view.page);
-  if (view.change) query.set("change", view.change);
-  if (view.q) query.set("q", view.q);
+  for (const [name, usual] of Object.entries(USUAL)) {
+    const value = name === "view" ? page : view[name];
+    if (value !== usual) query.set(name, value);
+  }
   for (const status of view.statuses) query.append("status", status);
   for (const label of view.labels) query.append("label", label);
-  if (view.range !== "auto") query.set("range", view.range);
-  if (view.alert) query.set("alert", view.alert);
-  if (view.at) query.set("at", view.at);
-  if (view.window !== "1d") query.set("window", view.window);
   const text = query.toString();
   return `${location.pathname}${text ? `?${text}` : ""}`;
 }
 
 let typedIn = null;
-let typing = 0;
 
-function writeAddress(how) {
-  clearTimeout(typing);
-  typing = 0;
-  history[how](null, "", addressOf(state.view));
-}
-
-/** Show another view. What is typed into one field is one step back, and written down when the hands rest: browsers count. */
+/** Show another view. What is typed into one field is one step back. */
 function go(changed, field = null) {
   const goesOn = field !== null && field === typedIn;
-  if (typing && !goesOn) writeAddress("replaceState");
   state.view = { ...state.view, ...changed };
   typedIn = field;
-  clearTimeout(typing);
-  if (goesOn) typing = setTimeout(writeAddress, 300, "replaceState");
-  else writeAddress("pushState");
+  if (!goesOn) history.pushState(null, "", addressOf(state.view));
   showView();
+  // A browser that counts may refuse it while a key is held down.
+  if (goesOn) history.replaceState(null, "", addressOf(state.view));
 }
 
 // ---- the changes
@@ -268,7 +244,7 @@ const fresh = new Set();
 
 const keyOf = (change) => `${change.integration_id} ${change.change_key}`;
 const siblings = (change) => ofKey.get(keyOf(change)) ?? [change];
-const addressOfChange = (id) => new URL(addressOf({ ...state.view, page: "timeline", change: id, q: "", statuses: [], labels: [], range: "auto" }), location.href).href;
+const addressOfChange = (id) => new URL(addressOf({ ...state.view, ...NO_FILTERS, page: "timeline", change: id }), location.href).href;
 
 function haystack(change) {
   change.haystack ??= [change.change_key, change.title, change.description].join("\n").toLocaleLowerCase();
@@ -361,45 +337,31 @@ const opened = new Map();
 let tops = [];
 let active = null;
 
-function measureRow() {
-  const probe = make("div");
-  probe.style.height = "var(--row)";
-  list.append(probe);
-  const height = probe.getBoundingClientRect().height;
-  probe.remove();
-  return height;
-}
-
 let rowHeight = 0;
 
-/** The heights of what is open, by index, so that any row's place is a short sum. */
+function measureRow() {
+  const style = getComputedStyle(document.documentElement);
+  // It is in rem.
+  rowHeight = parseFloat(style.getPropertyValue("--row")) * parseFloat(style.fontSize);
+}
+
+/** Where each row begins, below those that are open. */
 function layOut() {
-  const extra = [];
-  shown.forEach((change, index) => {
-    const detail = opened.get(change.change_id);
-    if (detail?.height) extra.push([index, detail.height]);
+  let bottom = 0;
+  tops = shown.map((change) => {
+    const top = bottom;
+    bottom += rowHeight + (opened.get(change.change_id)?.height ?? 0);
+    return top;
   });
-  tops = extra;
-  list.style.height = `${shown.length * rowHeight + extra.reduce((sum, [, height]) => sum + height, 0)}px`;
+  list.style.height = `${bottom}px`;
 }
 
-const topOf = (index) => tops.reduce((sum, [open, height]) => (open < index ? sum + height : sum), index * rowHeight);
-
-function indexAt(y) {
-  let low = 0;
-  let high = shown.length - 1;
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (topOf(middle) <= y) low = middle;
-    else high = middle - 1;
-  }
-  return low;
-}
+const indexAt = (y) => Math.max(0, tops.findLastIndex((top) => top <= y));
 
 function makeRow(change) {
   const row = { id: change.change_id, stamp: "", change };
   row.status = make("span", { className: "status" });
-  row.title = make("button", { type: "button", className: "title data", tabIndex: -1 });
+  row.title = make("button", { type: "button", className: "title data", tabIndex: -1, "aria-controls": `detail-${row.id}` });
   row.key = make("span", { className: "key mono data" });
   row.what = make("div", { className: "what" }, make("h3", {}, row.title));
   row.refused = make("span", { className: "refused" });
@@ -431,7 +393,7 @@ function fillRow(row, change) {
   if (href) row.what.append(make("a", { href, target: "_blank", rel: "noopener noreferrer", tabIndex: -1, title: change.link }, `${t("link")} ↗`));
   row.when.replaceChildren(...span(change));
   row.chips.replaceChildren(...labelsInOrder(change.labels).slice(0, 8).map(([key, value]) => chip(key, value, false)));
-  row.why.textContent = ENDED_BADLY.includes(change.change_status) ? OUTCOME.map((name) => change.labels[name]).filter(Boolean).join(" · ") : "";
+  row.why.textContent = ["Canceled", "Failed"].includes(change.change_status) ? OUTCOME.map((name) => change.labels[name]).filter(Boolean).join(" · ") : "";
   row.channel.textContent = change.channel_name || split > 1 ? t("inChannel", change.channel_name || t("noChannel")) : "";
   row.channel.classList.toggle("split", split > 1);
   row.refused.textContent = change.refused_count ? t("refusedHere", change.refused_count) : "";
@@ -447,14 +409,12 @@ function flash(element) {
 
 function placeRow(row, index) {
   const { element } = row;
-  element.style.top = `${topOf(index)}px`;
+  element.style.top = `${tops[index]}px`;
   element.setAttribute("aria-setsize", shown.length);
   element.setAttribute("aria-posinset", index + 1);
   row.title.tabIndex = row.id === active ? 0 : -1;
   const detail = opened.get(row.id);
   row.title.setAttribute("aria-expanded", Boolean(detail));
-  if (detail) row.title.setAttribute("aria-controls", detail.element.id);
-  else row.title.removeAttribute("aria-controls");
   element.classList.toggle("open", Boolean(detail));
   if (detail && detail.element.parentNode !== element) element.append(detail.element);
   if (!detail) element.querySelector(":scope > .detail")?.remove();
@@ -498,11 +458,11 @@ function anchored(update) {
   const box = list.getBoundingClientRect();
   const index = box.top < 0 && shown.length ? indexAt(-box.top) : -1;
   const id = index < 0 ? null : shown[index].change_id;
-  const before = index < 0 ? 0 : topOf(index);
+  const before = tops[index];
   update();
   if (id === null) return;
   const after = shown.findIndex((change) => change.change_id === id);
-  if (after >= 0 && topOf(after) !== before) window.scrollBy({ top: topOf(after) - before, behavior: "instant" });
+  if (after >= 0 && tops[after] !== before) window.scrollBy({ top: tops[after] - before, behavior: "instant" });
 }
 
 function refresh() {
@@ -522,12 +482,11 @@ function refresh() {
   const empty = $("#empty");
   empty.hidden = shown.length > 0;
   if (changes.size) empty.replaceChildren(make("p", {}, t("noMatch")));
-  else if (!state.complete) empty.replaceChildren(make("p", {}, t("loading")));
-  else empty.replaceChildren(make("p", {}, t("nothing")), make("p", {}, t("nothingHelp")), make("p", {}, copyable(shellLines())));
+  else if (!state.loaded) empty.replaceChildren(make("p", {}, t("loading")));
+  else empty.replaceChildren(make("p", {}, t("nothing")), make("p", {}, t("nothingHelp")), make("p", {}, copyable(settings.shell)));
   for (const [page, count] of [["timeline", changes.size], ["refused", strayCount]]) {
     $(`nav [data-view=${page}]`).textContent = `${t(page)} (${number(count)})`;
   }
-  for (const page of ["correlate", "connect"]) $(`nav [data-view=${page}]`).textContent = t(page);
   $("#actions").hidden = changes.size + strayCount + probeCount === 0;
   dirty = false;
 }
@@ -618,8 +577,8 @@ function fillDetail(detail) {
     { className: "facts" },
     fact(t("key"), make("span", { className: "mono" }, change.change_key)),
     fact(t("start"), timeElement(change.start_time)),
-    ENDED.includes(change.change_status) ? fact(t("end"), timeElement(change.end_time)) : null,
-    ENDED.includes(change.change_status) ? fact(t("duration"), duration(change.end_time - change.start_time)) : null,
+    change.end_time ? fact(t("end"), timeElement(change.end_time)) : null,
+    change.end_time ? fact(t("duration"), took(change)) : null,
     change.link ? fact(t("link"), linkTo(change.link)) : null,
     fact(t("integration"), change.integration_name),
     change.channel_name || siblings(change).length > 1 ? fact(t("channel"), change.channel_name || t("noChannel")) : null,
@@ -669,9 +628,8 @@ function fateOf(arrival) {
 
 function arrivalParts(arrival) {
   const taken = arrival.verdict === "accepted";
-  const status = taken ? statusOf(arrival.body) : null;
-  const head = taken ? statusMark(status ?? "Planned") : make("span", { className: "refusal" }, arrival.verdict === "fault" ? t("notTaken") : t("refusedAs", arrival.verdict));
-  const late = arrival.event_time === null || arrival.event_time === undefined ? 0 : arrival.received - arrival.event_time;
+  const head = taken ? statusMark(arrival.change_status) : make("span", { className: "refusal" }, arrival.verdict === "fault" ? t("notTaken") : t("refusedAs", arrival.verdict));
+  const late = taken ? arrival.received - arrival.event_time : 0;
   const facts = make(
     "dl",
     { className: "facts" },
@@ -684,15 +642,6 @@ function arrivalParts(arrival) {
   );
   const left = make("div", {}, head, ...fateOf(arrival), arrival.message ? make("p", { className: "data" }, arrival.message) : null, facts);
   return [left, bodyOf(arrival)];
-}
-
-function statusOf(body) {
-  try {
-    const status = JSON.parse(body).change_status;
-    return STATUSES.includes(status) ? status : null;
-  } catch {
-    return null;
-  }
 }
 
 function bodyOf(arrival) {
@@ -745,23 +694,12 @@ function strayItem(stray, stamp) {
     fact(t("request"), make("span", { className: "mono" }, stray.request_id)),
     stray.user_agent ? fact(t("client"), stray.user_agent) : null,
   );
-  const details = make("details", {}, summary, facts);
-  details.addEventListener("toggle", async () => {
-    if (!details.open || details.querySelector("pre, .quiet")) return;
-    try {
-      details.append(bodyOf(await ask(`request?number=${stray.number}`)));
-    } catch {
-      details.append(make("p", { className: "problem" }, t("failed")));
-    }
-  });
-  return make("li", { "data-number": stamp }, details);
+  return make("li", { "data-number": stamp }, make("details", {}, summary, facts, bodyOf(stray)));
 }
 
 // ---- try correlation
 
-class Unreadable extends Error {}
-
-/** The labels in a text: JSON, {key="value"} as Prometheus has it, or key=value lines. */
+/** The labels in a text: JSON, {key="value"} as Prometheus has it, or key=value lines. An error says what cannot be read. */
 function parseLabels(text) {
   const trimmed = text.trim();
   if (/^\{\s*("|\})/.test(trimmed)) {
@@ -769,10 +707,10 @@ function parseLabels(text) {
     try {
       value = JSON.parse(trimmed);
     } catch {
-      throw new Unreadable(t("badJson"));
+      throw new Error(t("badJson"));
     }
     const labels = typeof value.labels === "object" && value.labels !== null ? value.labels : value;
-    if (Array.isArray(labels) || Object.values(labels).some((item) => typeof item === "object")) throw new Unreadable(t("badJson"));
+    if (Array.isArray(labels) || Object.values(labels).some((item) => typeof item === "object")) throw new Error(t("badJson"));
     return Object.fromEntries(Object.entries(labels).map(([key, item]) => [key, String(item)]));
   }
   const labels = Object.create(null);
@@ -780,7 +718,7 @@ function parseLabels(text) {
   lines.forEach((line, index) => {
     if (!line.trim()) return;
     const [, key, value] = /^\s*([^=:\s]+)\s*[=:]\s*(.*?)\s*,?\s*$/.exec(line) ?? [];
-    if (key === undefined) throw new Unreadable(t("unreadable", index + 1));
+    if (key === undefined) throw new Error(t("unreadable", index + 1));
     labels[key] = /^".*"$/.test(value) ? value.slice(1, -1) : value;
   });
   return labels;
@@ -788,7 +726,6 @@ function parseLabels(text) {
 
 let asked = 0;
 let askTimer = 0;
-const lastAnswer = { found: null, labels: {} };
 
 function correlateSoon() {
   clearTimeout(askTimer);
@@ -807,30 +744,24 @@ async function correlate() {
     problem.textContent = "";
     field.removeAttribute("aria-invalid");
   } catch (error) {
-    if (!(error instanceof Unreadable)) throw error;
     problem.textContent = error.message;
     field.setAttribute("aria-invalid", "true");
     return;
   }
   if (!Object.keys(labels).length) {
-    lastAnswer.found = null;
     $("#result").replaceChildren(make("p", { className: "empty" }, t("noAlert")));
     return;
   }
   const time = state.view.at ? Number(state.view.at) : Math.floor(now());
   try {
     const found = await ask("correlate", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ labels, time, window: WINDOWS[state.view.window] }) });
-    if (turn !== asked) return;
-    Object.assign(lastAnswer, { found, labels });
-    drawMatches();
+    if (turn === asked) drawMatches(found, labels);
   } catch {
     if (turn === asked) problem.textContent = t("failed");
   }
 }
 
-function drawMatches() {
-  const { found, labels } = lastAnswer;
-  if (!found) return;
+function drawMatches(found, labels) {
   const { matches, near_misses: near } = found;
   const parts = [make("h2", {}, t("brought", matches.total), " ", make("span", { className: "quiet" }, t("of", found.considered)))];
   if (matches.total) parts.push(make("ol", { className: "matches" }, ...matches.items.map((match) => matchItem(match, labels))));
@@ -846,16 +777,14 @@ function matchItem(match, labels) {
   const waiting = ["Planned", "Ready"].includes(change.change_status);
   const words = { before: waiting ? "toldBefore" : "before", after: waiting ? "dueAfter" : "after" };
   const away = match.moment === "during" ? t("during") : t(words[match.moment], duration(match.gap));
-  const differing = new Map(match.differences.map((difference) => [difference.key, difference]));
-  const note = { listed: t("asListed"), case: t("asCase"), other: null };
+  const differs = (key) => Object.hasOwn(match.differing, key);
+  const note = { listed: `; ${t("asListed")}`, case: `; ${t("asCase")}`, other: "" };
   const chips = labelsInOrder(change.labels)
-    .sort(([a], [b]) => match.shared.includes(b) - match.shared.includes(a) || differing.has(b) - differing.has(a))
+    .sort(([a], [b]) => match.shared.includes(b) - match.shared.includes(a) || differs(b) - differs(a))
     .map(([key, value]) => {
       if (match.shared.includes(key)) return make("mark", { className: "chip data" }, ...chipText(key, value));
-      const difference = differing.get(key);
-      if (!difference) return make("span", { className: "chip data" }, ...chipText(key, value));
-      const why = note[difference.resemblance];
-      return make("span", { className: "chip differs data" }, ...chipText(key, value), ` (${t("alertSays", difference.alert)}${why ? `; ${why}` : ""})`);
+      if (!differs(key)) return make("span", { className: "chip data" }, ...chipText(key, value));
+      return make("span", { className: "chip differs data" }, ...chipText(key, value), ` (${t("alertSays", labels[key])}${note[match.differing[key]]})`);
     });
   const missing = Object.keys(labels).filter((key) => !Object.hasOwn(change.labels, key));
   const body = make(
@@ -873,7 +802,7 @@ function matchItem(match, labels) {
 
 let stream = null;
 let lastId = "";
-let announced = [];
+const announced = new Map();
 
 function connect() {
   if (stream || document.hidden) return;
@@ -911,24 +840,22 @@ function receive(message, id) {
   state.offset = message.now - Date.now() / 1000;
   lastId = id;
   if (message.reset) {
-    if (state.complete) loadSettings();
+    if (state.loaded) loadSettings();
     changes.clear();
-    state.complete = false;
   }
-  const settled = state.complete;
   for (const change of message.changes) {
     changes.set(change.change_id, change);
-    if (settled) {
-      announced.push(change);
+    if (!message.reset) {
+      announced.set(change.change_id, change);
       fresh.add(change.change_id);
     }
     const detail = opened.get(change.change_id);
     if (detail && detail.revision !== change.revision) loadDetail(change.change_id);
   }
-  if (message.complete && !state.complete) {
-    state.complete = true;
+  if (message.reset) {
+    state.loaded = true;
     for (const open of [...opened.keys()]) if (!changes.has(open)) closeDetail(open);
-    // The page's address names it: it is opened once all are there.
+    // The page's address names it.
     requestAnimationFrame(() => showChange(state.view.change));
   }
   if (message.strays) {
@@ -943,12 +870,10 @@ function receive(message, id) {
 }
 
 function announce() {
-  if (!announced.length) return;
-  const [change] = announced;
-  const same = announced.every((other) => other.change_id === change.change_id);
-  const last = announced[announced.length - 1];
-  $("#news").textContent = same ? t("update", last.title, t(last.change_status)) : t("updates", new Set(announced.map((other) => other.change_id)).size);
-  announced = [];
+  if (!announced.size) return;
+  const [change] = announced.values();
+  $("#news").textContent = announced.size === 1 ? t("update", change.title, t(change.change_status)) : t("updates", announced.size);
+  announced.clear();
 }
 
 let suggestTimer = 0;
@@ -982,8 +907,7 @@ function showView() {
   for (const section of document.querySelectorAll("[data-page]")) section.hidden = section.dataset.page !== view.page;
   for (const link of document.querySelectorAll("nav [data-view]")) {
     link.href = addressOf({ ...view, page: link.dataset.view });
-    if (link.dataset.view === view.page) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    link.ariaCurrent = link.dataset.view === view.page ? "page" : null;
   }
   const set = (selector, value) => {
     if ($(selector).value !== value) $(selector).value = value;
@@ -1015,7 +939,6 @@ function setLanguage(lang) {
   for (const element of document.querySelectorAll("[data-text]")) element.textContent = t(element.dataset.text);
   for (const element of document.querySelectorAll("[data-label]")) element.setAttribute("aria-label", t(element.dataset.label));
   for (const element of document.querySelectorAll("[data-hint]")) element.placeholder = t(element.dataset.hint);
-  $("#alert-labels").placeholder = "service=storefront\nhost=web01\nseverity=critical";
   const options = (names) => Object.entries(names).map(([value, text]) => make("option", { value }, text));
   $("#range").replaceChildren(...options(t("ranges")));
   $("#window").replaceChildren(...options(t("windows")));
@@ -1024,13 +947,13 @@ function setLanguage(lang) {
   );
   for (const id of ["#search", "#label-input"]) $(id).size = [...$(id).placeholder].reduce((sum, letter) => sum + (letter > "\u2e80" ? 2 : 1), 1);
   drawConnect();
+  drawStrays();
   if (state.link) setLink(state.link);
   for (const detail of opened.values()) if (detail.found) fillDetail(detail);
 }
 
 function setTheme(theme) {
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  document.documentElement.dataset.theme = theme;
   $("#theme").value = theme;
 }
 
@@ -1053,7 +976,7 @@ function focusRow(index) {
   if (!shown.length) return;
   const target = Math.max(0, Math.min(shown.length - 1, index));
   active = shown[target].change_id;
-  const top = list.getBoundingClientRect().top + topOf(target);
+  const top = list.getBoundingClientRect().top + tops[target];
   const head = $(".axis").offsetHeight;
   if (top < head) window.scrollBy({ top: top - head, behavior: "instant" });
   else if (top + rowHeight > window.innerHeight) window.scrollBy({ top: top + rowHeight - window.innerHeight, behavior: "instant" });
@@ -1075,7 +998,7 @@ list.addEventListener("click", (event) => {
   const other = event.target.closest("[data-change]");
   if (other && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
-    go({ page: "timeline", change: other.dataset.change, q: "", statuses: [], labels: [], range: "auto" });
+    go({ ...NO_FILTERS, page: "timeline", change: other.dataset.change });
     return showChange(other.dataset.change);
   }
   const chosen = event.target.closest("[data-filter]");
@@ -1092,13 +1015,11 @@ list.addEventListener("focusin", (event) => {
 });
 window.addEventListener("scroll", drawRows, { passive: true });
 window.addEventListener("resize", () => {
-  rowHeight = measureRow();
+  measureRow();
   layOut();
   drawRows();
 });
 window.addEventListener("popstate", () => {
-  clearTimeout(typing);
-  typing = 0;
   typedIn = null;
   state.view = readAddress();
   showView();
@@ -1128,7 +1049,7 @@ $("#chosen").addEventListener("click", (event) => {
   $("#label-input").focus();
 });
 $("#clear").addEventListener("click", () => {
-  go({ q: "", statuses: [], labels: [], range: "auto" });
+  go(NO_FILTERS);
   $("#search").focus();
 });
 $("#alert").addEventListener("submit", (event) => event.preventDefault());
@@ -1163,8 +1084,6 @@ $("#forget-yes").addEventListener("click", async () => {
 $("#language").addEventListener("change", (event) => {
   setLanguage(kept("flashduty-language", event.target.value) ?? event.target.value);
   showView();
-  drawStrays();
-  drawMatches();
 });
 $("#theme").addEventListener("change", (event) => setTheme(kept("flashduty-theme", event.target.value) ?? event.target.value));
 
@@ -1172,9 +1091,8 @@ const wished = kept("flashduty-language") ?? navigator.language;
 setTheme(["light", "dark"].includes(kept("flashduty-theme")) ? kept("flashduty-theme") : "auto");
 state.view = readAddress();
 setLanguage(wished.startsWith("zh") ? "zh" : "en");
-rowHeight = measureRow();
+measureRow();
 showView();
-drawStrays();
 await loadSettings();
 connect();
 setInterval(tick, 1000);

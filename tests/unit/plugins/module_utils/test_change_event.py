@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -37,7 +38,9 @@ def event(**fields: Any) -> ChangeEvent:
 
 
 def judged(body: str) -> rules.Event:
-    request = rules.Request("POST", rules.PUSH_PATH, content_types=("application/json",), body=body.encode())
+    headers = Message()
+    headers["Content-Type"] = "application/json"
+    request = rules.Request("POST", rules.PUSH_PATH, headers=headers, body=body.encode())
     return rules.judge_push(request, NOW)
 
 

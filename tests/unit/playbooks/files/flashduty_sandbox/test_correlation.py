@@ -64,12 +64,8 @@ def test_labels_are_shared_when_they_are_equal_to_the_letter() -> None:
         [change("c", labels)],
         CorrelateQuery({"host": "web2", "env": "prod", "team": "b", "region": "cn", "x": "y"}, 1000, 9),
     ).matches
-    assert match.shared == ("region",)
-    assert [(item.key, item.resemblance) for item in match.differences] == [
-        ("env", "case"),
-        ("host", "listed"),
-        ("team", "other"),
-    ]
+    assert match.shared == ["region"]
+    assert match.differing == {"env": "case", "host": "listed", "team": "other"}
 
 
 def test_a_change_that_only_nearly_shares_a_label_is_told_apart() -> None:
@@ -123,18 +119,18 @@ def test_correlation_over_http(receiver: Receiver) -> None:
         60,
     )
     assert (near["change"]["change_key"], near["moment"]) == ("C-2", "after")
-    assert call(receiver, "POST", "/sandbox/correlate", {"labels": {}}).json["matches"]["items"] == []
+    assert call(receiver, "POST", "/sandbox/correlate", {**alert, "labels": {}}).json["matches"]["items"] == []
 
 
 @pytest.mark.parametrize(
     "body",
     [
         {},
-        {"labels": []},
-        {"labels": {"a": 1}},
-        {"labels": {}, "time": "now"},
-        {"labels": {}, "window": -1},
-        {"labels": {}, "x": 1},
+        {"labels": [], "time": 1, "window": 1},
+        {"labels": {"a": 1}, "time": 1, "window": 1},
+        {"labels": {}, "time": "now", "window": 1},
+        {"labels": {}, "time": 1, "window": -1},
+        {"labels": {}, "time": 1, "window": 1, "x": 1},
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(receiver: Receiver, body: object) -> None:
