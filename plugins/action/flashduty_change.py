@@ -11,7 +11,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_runs
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     NotReported,
     TaskAction,
@@ -31,11 +30,9 @@ class ActionModule(TaskAction):
         where = TaskConnection(self, options, task_vars, reporting=True)
         run = self._joined(options, where, task_host(task_vars))
         report = where.report(options, run, None if run is not None or where.preview else where.remote_state)
-        result = where.previewed(report) if where.only_look else report.send()
-        return {**result, "warnings": report.warnings}
+        return where.previewed(report) if where.only_look else report.send()
 
-    @staticmethod
-    def _joined(options: dict[str, Any], where: TaskConnection, host: str) -> CurrentRun | None:
+    def _joined(self, options: dict[str, Any], where: TaskConnection, host: str) -> CurrentRun | None:
         """Complete a task that names no change from that of its host, and return the run.
 
         :raises NotReported: where that change has not begun.
@@ -45,7 +42,7 @@ class ActionModule(TaskAction):
             return None
         begun = [(run, change) for run in runs if (change := run.change_of(host)) is not None]
         if not begun:
-            raise NotReported(notice(where.language, "not-reported-yet"))
+            raise NotReported(self.notices.said("not-reported-yet"))
         for run, change in begun:
             if run.store is None or run.store.integration == where.connection.integration_id(run.store.salt):
                 options["change_key"] = change.change_key

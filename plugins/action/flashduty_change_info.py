@@ -20,12 +20,8 @@ class ActionModule(TaskAction):
 
     def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Ask, and return what was found."""
-        where = TaskConnection(self, options, task_vars, reading=True)
-        if self.runs_elsewhere:
-            found = where.query_there({name: options[name] for name in QUERY_OPTIONS})
-        else:
-            found = changes_found(options, where.find)
-        if not options["include_own"] and "changes" in found:
+        found = changes_found(options, TaskConnection(self, options, task_vars, reading=True).find)
+        if not options["include_own"]:
             own = _own_keys()
             found["changes"] = [change for change in found["changes"] if change["change_key"] not in own]
         return found

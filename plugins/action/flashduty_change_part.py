@@ -10,10 +10,10 @@ from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import PART_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_runs
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, TaskConnection
 
 
@@ -43,38 +43,35 @@ class ActionModule(TaskAction):
         elif change is not None:
             if fields["title"] == change.title:
                 fields["title"] = f"{fields['title']} ({options['change_key']})"
-            part_of = where.messages.part_of(change.title, change.change_key)
+            part_of = self.notices.said("part-of", title=change.title, change_key=change.change_key)
             fields["description"] = "\n".join(filter(None, [options["description"], part_of]))
         report = where.report(fields, run)
         if where.only_look:
-            result = where.previewed(report) if starts else {"changed": False}
-        elif run is not None:
-            result = report.send()
-        elif starts:
-            result = report.start(host)
-        else:
-            reason = _reason(options, where.language)
-            part = Part(host, options["state"], reason, options["failed_task"] or "", time.time())
-            result = report.end(part, _pending_hosts(options, task_vars))
-        return {**result, "warnings": report.warnings}
+            return where.previewed(report) if starts else {"changed": False}
+        if run is not None:
+            return report.send()
+        if starts:
+            return report.start(host)
+        part = Part(host, options["state"], _reason(options, self.notices), options["failed_task"] or "", time.time())
+        return report.end(part, _pending_hosts(options, task_vars))
 
 
-def _reason(options: dict[str, Any], language: str) -> str:
-    """Why a host has failed, in that language; empty where it has not."""
+def _reason(options: dict[str, Any], notices: Notices) -> str:
+    """Why a host has failed; empty where it has not."""
     if options["reason"] or options["state"] != "failed":
         return options["reason"] or ""
     at = "failed-at-task" if options["failed_module"] else "failed-at-no-log"
-    where = notice(language, at, task=options["failed_task"], module=options["failed_module"])
+    where = notices.said(at, task=options["failed_task"], module=options["failed_module"])
     if options["failed_message"]:
-        where = notice(language, "failed-with", where=where, message=options["failed_message"].rstrip(". "))
+        where = notices.said("failed-with", where=where, message=options["failed_message"].rstrip(". "))
     rollback = {
         "none": "",
-        "done": notice(language, "rolled-back"),
-        "failed": notice(language, "rollback-failed", task=options["rollback_task"])
+        "done": notices.said("rolled-back"),
+        "failed": notices.said("rollback-failed", task=options["rollback_task"])
         if options["rollback_task"]
-        else notice(language, "rollback-failed-no-log"),
+        else notices.said("rollback-failed-no-log"),
     }[options["rollback"]]
-    return notice(language, "reason", where=where, rollback=rollback)
+    return notices.said("reason", where=where, rollback=rollback)
 
 
 def _reported_run(where: TaskConnection) -> CurrentRun | None:

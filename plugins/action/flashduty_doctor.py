@@ -5,17 +5,15 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, found
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, Found
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import Inventory
 
 
@@ -25,10 +23,11 @@ class ActionModule(TaskAction):
     def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Look at everything, and say what to do."""
         try:
-            settings = _options.with_task_options(_options.of_task(self, task_vars), options)
+            settings = self.settings(options, task_vars)
         except InvalidConnection as error:
             # The rest hangs on this one.
-            return _told([found("setting-invalid", problem=error).said(_language())], str, _language())
+            finding = Found("setting-invalid", problem=error).said(self.notices.language)
+            return _told([finding], str, self.notices.language)
         given = {name: value for name, value in options.items() if value is not None}
         origins = dict(_options.origins())
         for name in settings:
@@ -37,14 +36,8 @@ class ActionModule(TaskAction):
             elif settings[name] is not None and f"flashduty_{name}" in task_vars:
                 origins[name] = f"the variable flashduty_{name}"
         inventory = Inventory(self, given)
-        findings = examine(settings, origins, {*task_vars}, inventory)
-        language = language_of(str(settings["language"]), os.environ)
-        return _told(findings, _redaction(settings, inventory.connections), language)
-
-
-def _language() -> str:
-    """That of the environment, where the options cannot be had."""
-    return language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
+        findings = examine(settings, origins, {*task_vars}, inventory, self.notices.language)
+        return _told(findings, _redaction(settings, inventory.connections), self.notices.language)
 
 
 def _told(findings: Sequence[Finding], redact: Callable[[str], str], language: str) -> dict[str, Any]:

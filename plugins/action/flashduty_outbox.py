@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import OUTBOX_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.outbox_listing import listing
 
@@ -22,7 +20,6 @@ class ActionModule(TaskAction):
 
     def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """List the events, and resend or drop refused ones."""
-        settings = _options.with_task_options(_options.of_task(self, task_vars), options)
-        language = language_of(str(settings["language"]), os.environ)
+        settings = self.settings(options, task_vars)
         only_look = bool(self._task.check_mode)
-        return listing(_options.state_dir(settings), options, only_look, _options.outbox_of(settings), language)
+        return listing(_options.state_dir(settings), options, only_look, _options.outbox_of(settings), self.notices)

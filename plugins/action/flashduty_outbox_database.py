@@ -23,7 +23,7 @@ class ActionModule(TaskAction):
         # psycopg is imported where somebody asks for it.
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import shared_schema
 
-        settings = _options.with_task_options(_options.of_task(self, task_vars), options)
+        settings = self.settings(options, task_vars)
         url = _options.outbox_of(settings).outbox_url
         if url is None:
             raise InvalidConnection(

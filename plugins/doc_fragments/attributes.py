@@ -6,17 +6,20 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The attributes of the modules; each module documents how far it supports them."""
+    """The attributes of the modules; a module documents those in which it differs."""
 
     DOCUMENTATION = r"""
 options: {}
 attributes:
   check_mode:
     description: Can run in check mode, where it sends and writes nothing.
+    support: full
   diff_mode:
     description: Says what has changed, or in check mode would change, when in diff mode.
+    support: none
   idempotent:
     description: Run again with the same options in the same state, it changes nothing.
+    support: full
   action_group:
     description: Use C(group/flashcat.flashduty.flashduty) in C(module_defaults) to set options of all its modules.
     support: full

@@ -39,6 +39,12 @@ class ApiError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    @property
+    def result(self) -> dict[str, Any]:
+        """What a task returns beside the message."""
+        error = {"code": self.code, "http_status": self.status, "message": self.message}
+        return {"error": error, "request_id": self.request_id}
+
     def to_dict(self) -> dict[str, Any]:
         """For another process or host."""
         return dict(vars(self))

@@ -37,15 +37,15 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _BREAKS = re.compile(r"[\t\n]+")
 
 
-class InvalidEvent(ValueError):
-    """A value that the change API would refuse, found before anything was sent.
+class InvalidValue(ValueError):
+    """A value of an event or a question that the change API would refuse, found before anything was sent.
 
-    The text names the field, the limit and what was given.
+    The text names the field or option, the limit and what was given.
     """
 
-    def __init__(self, field_name: str, problem: str) -> None:
-        super().__init__(f"{field_name}: {problem}")
-        self.field = field_name
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.field = name
 
 
 def plain_text(text: str, lines: bool = False) -> str:
@@ -131,11 +131,11 @@ class ChangeEvent(NamedTuple):
 
         :param fields: the API's own field names; null and empty optional fields count as absent.
         :param now: the present, Unix seconds.
-        :raises InvalidEvent: naming the field, the limit and what was given.
+        :raises InvalidValue: naming the field, the limit and what was given.
         """
         for name in fields:
             if name not in FIELDS:
-                raise InvalidEvent(str(name), f"not a field of a change event, known are {', '.join(FIELDS)}")
+                raise InvalidValue(str(name), f"not a field of a change event, known are {', '.join(FIELDS)}")
         status = _status(fields.get("change_status"))
         return cls(
             change_status=status,
@@ -190,32 +190,32 @@ def _text(value: Any, name: str, lines: bool = False) -> str:
     if value is None:
         return ""
     if isinstance(value, (Mapping, list, tuple, Set)):
-        raise InvalidEvent(name, f"must be text, got a {type(value).__name__}: {_shown(value)}")
+        raise InvalidValue(name, f"must be text, got a {type(value).__name__}: {_shown(value)}")
     try:
         return plain_text(_scalar(value), lines)
     except ValueError:
-        raise InvalidEvent(name, f"must be text, got {_shown(value)}") from None
+        raise InvalidValue(name, f"must be text, got {_shown(value)}") from None
 
 
 def _status(value: Any) -> str:
     text = _text(value, "change_status")
     if text not in STATUSES:
         given = _shown(text) if text else "nothing"
-        raise InvalidEvent("change_status", f"must be one of {', '.join(STATUSES)} (case matters), got {given}")
+        raise InvalidValue("change_status", f"must be one of {', '.join(STATUSES)} (case matters), got {given}")
     return text
 
 
 def _required(fields: Mapping[str, Any], name: str) -> str:
     text = _text(fields.get(name), name).strip()
     if not text:
-        raise InvalidEvent(name, "is required and must not be empty")
+        raise InvalidValue(name, "is required and must not be empty")
     return text
 
 
 def _description(value: Any) -> str | None:
     text = _text(value, "description", lines=True).strip()
     if len(text) > DESCRIPTION_MAX:
-        raise InvalidEvent("description", f"must have at most {DESCRIPTION_MAX} characters, got {len(text)}")
+        raise InvalidValue("description", f"must have at most {DESCRIPTION_MAX} characters, got {len(text)}")
     return text or None
 
 
@@ -224,7 +224,7 @@ def _event_time(value: Any, status: str, now: float) -> int | None:
         return None
     seconds = unix_seconds(value, "event_time")
     if seconds > now and status != "Ready":
-        raise InvalidEvent(
+        raise InvalidValue(
             "event_time",
             f"only a Ready event may be in the future, got {_shown(value)} with {status}, "
             f"which is {max(1, int(seconds - now))} s ahead of this machine's clock",
@@ -236,13 +236,13 @@ def unix_seconds(value: Any, name: str) -> int:
     """A moment given as Unix seconds or ISO 8601 with a time zone, in Unix seconds.
 
     :param name: the field that the error names.
-    :raises InvalidEvent: where it is neither, lies before 1970, or looks like milliseconds.
+    :raises InvalidValue: where it is neither, lies before 1970, or looks like milliseconds.
     """
     seconds = _seconds(value, name)
     if seconds >= _SECONDS_MAX:
-        raise InvalidEvent(name, f"must be in seconds, got {_shown(value)}, which looks like milliseconds")
+        raise InvalidValue(name, f"must be in seconds, got {_shown(value)}, which looks like milliseconds")
     if seconds <= 0:
-        raise InvalidEvent(name, f"must be after 1970-01-01T00:00:00Z, got {_shown(value)}")
+        raise InvalidValue(name, f"must be after 1970-01-01T00:00:00Z, got {_shown(value)}")
     return seconds
 
 
@@ -250,23 +250,23 @@ def _seconds(value: Any, name: str) -> int:
     if isinstance(value, datetime.datetime):
         value = value.isoformat()
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InvalidEvent(name, f"must be Unix seconds or ISO 8601 with a time zone, got {_shown(value)}")
+        raise InvalidValue(name, f"must be Unix seconds or ISO 8601 with a time zone, got {_shown(value)}")
     try:
         return int(float(value)) if not isinstance(value, int) else value
     except OverflowError:
-        raise InvalidEvent(name, f"must be a finite number of seconds, got {_shown(value)}") from None
+        raise InvalidValue(name, f"must be a finite number of seconds, got {_shown(value)}") from None
     except ValueError:
         pass
     try:
         moment = _iso_8601(str(value).strip())
         seconds = None if moment.tzinfo is None else int(moment.timestamp())
     except (ValueError, OverflowError):
-        raise InvalidEvent(
+        raise InvalidValue(
             name,
             f"must be Unix seconds or ISO 8601 with a time zone (2026-01-31T08:00:00+08:00), got {_shown(value)}",
         ) from None
     if seconds is None:
-        raise InvalidEvent(name, f"has no time zone: {_shown(value)}. Append Z or an offset such as +08:00")
+        raise InvalidValue(name, f"has no time zone: {_shown(value)}. Append Z or an offset such as +08:00")
     return seconds
 
 
@@ -281,27 +281,27 @@ def _labels(value: Any) -> dict[str, str]:
     if value is None or value == "":
         return {}
     if not isinstance(value, Mapping):
-        raise InvalidEvent("labels", f"must be a map of names to values, got {_shown(value)}")
+        raise InvalidValue("labels", f"must be a map of names to values, got {_shown(value)}")
     labels: dict[str, str] = {}
     for raw_key, raw_value in value.items():
         key = _text(raw_key, "labels").strip()
         where = f"labels[{_shown(key)}]"
         if not key:
-            raise InvalidEvent("labels", "must not have an empty name")
+            raise InvalidValue("labels", "must not have an empty name")
         if len(key) > LABEL_KEY_MAX:
-            raise InvalidEvent(where, f"must have a name of at most {LABEL_KEY_MAX} characters, got {len(key)}")
+            raise InvalidValue(where, f"must have a name of at most {LABEL_KEY_MAX} characters, got {len(key)}")
         if key in labels:
-            raise InvalidEvent(where, "is given twice")
+            raise InvalidValue(where, "is given twice")
         try:
             text = label_text(raw_value)
         except ValueError as error:
-            raise InvalidEvent(where, f"{error}, got {_shown(raw_value)}") from None
+            raise InvalidValue(where, f"{error}, got {_shown(raw_value)}") from None
         if text is None:
             continue
         if len(text) > LABEL_VALUE_MAX:
             problem = f"must have at most {LABEL_VALUE_MAX} characters, got {len(text)}"
-            raise InvalidEvent(where, problem)
+            raise InvalidValue(where, problem)
         labels[key] = text
     if len(labels) > LABELS_MAX:
-        raise InvalidEvent("labels", f"must be at most {LABELS_MAX}, got {len(labels)}")
+        raise InvalidValue("labels", f"must be at most {LABELS_MAX}, got {len(labels)}")
     return labels

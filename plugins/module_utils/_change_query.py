@@ -16,12 +16,12 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Callable
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
-    InvalidEvent,
+    InvalidValue,
     label_text,
     unix_seconds,
 )
@@ -44,34 +44,6 @@ _KEY_AHEAD = _DAY
 Find = Callable[["ChangeQuery"], "Found"]
 
 
-class InvalidQuery(ValueError):
-    """An option that no question can be made from; the text names it, the limit and what was given."""
-
-    def __init__(self, option: str, problem: str) -> None:
-        super().__init__(f"{option}: {problem}")
-
-
-class ReadingFailed(Exception):
-    """Flashduty could not be asked. The text never holds a secret.
-
-    :ivar status: HTTP status, None where no answer came.
-    :ivar code: Flashduty's error code, None where the answer was not Flashduty's.
-    :ivar request_id: Flashduty's trace id of the request.
-    """
-
-    def __init__(
-        self, message: str, status: int | None = None, code: str | None = None, request_id: str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.message, self.status, self.code, self.request_id = message, status, code, request_id
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """What a task returns beside the message."""
-        error = {"code": self.code, "http_status": self.status, "message": self.message}
-        return {"error": error, "request_id": self.request_id}
-
-
 @dataclass(frozen=True)
 class Found:
     """The answer to a question.
@@ -88,13 +60,13 @@ class Found:
 
 @dataclass(frozen=True)
 class ChangeQuery:
-    """A question for changes. Make it with :meth:`from_options` or :meth:`by_key`.
+    """A question for changes, by the names of the task's options. Make it with :meth:`from_options` or :meth:`by_key`.
 
     :ivar start_time: of the window in which a change was under way, Unix seconds.
     :ivar end_time: its end, less than 31 days later.
     :ivar change_key: only the change of this key.
     :ivar query: text or regular expression over title, description and change_key.
-    :ivar statuses: only changes in one of these; empty for all.
+    :ivar change_status: only changes in one of these; empty for all.
     :ivar labels: only changes that have all of these.
     :ivar limit: return at most so many.
     """
@@ -103,42 +75,42 @@ class ChangeQuery:
     end_time: int
     change_key: str | None = None
     query: str | None = None
-    statuses: Sequence[str] = ()
+    change_status: Sequence[str] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     integration_ids: Sequence[int] = ()
     channel_ids: Sequence[int] = ()
     include_events: bool = False
     limit: int = PAGE_MAX
-    order_by: str = "start_time"
-    ascending: bool = False
+    orderby: str = "start_time"
+    asc: bool = False
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], now: float) -> ChangeQuery:
         """The question that the options of a task describe.
 
         :param now: the present, Unix seconds.
-        :raises InvalidQuery: naming the option and what is wrong with it.
+        :raises InvalidValue: naming the option and what is wrong with it.
         """
         key, query = str(options.get("change_key") or "").strip(), str(options.get("query") or "")
         if key and query:
-            raise InvalidQuery("query", "cannot be used with change_key, which selects exactly one change")
+            raise InvalidValue("query", "cannot be used with change_key, which selects exactly one change")
         limit = PAGE_MAX if options.get("limit") is None else int(options["limit"])
         if not 1 <= limit <= LIMIT_MAX:
-            raise InvalidQuery("limit", f"must be between 1 and {LIMIT_MAX}, got {limit}")
+            raise InvalidValue("limit", f"must be between 1 and {LIMIT_MAX}, got {limit}")
         start, end = _window(options, now, bool(key))
         return cls(
             start_time=start,
             end_time=end,
             change_key=key or None,
             query=query or None,
-            statuses=list(options.get("change_status") or ()),
+            change_status=list(options.get("change_status") or ()),
             labels=_labels(options.get("labels") or {}),
             integration_ids=_numbers(options, "integration_ids"),
             channel_ids=_numbers(options, "channel_ids"),
             include_events=bool(options.get("include_events")),
             limit=limit,
-            order_by=str(options.get("orderby") or "start_time"),
-            ascending=bool(options.get("asc")),
+            orderby=str(options.get("orderby") or "start_time"),
+            asc=bool(options.get("asc")),
         )
 
     @classmethod
@@ -148,18 +120,12 @@ class ChangeQuery:
         :param ahead: a moment in the future at which it may start, Unix seconds.
         """
         end = int(max(now, ahead or 0.0)) + _KEY_AHEAD
-        return cls(end - _KEY_WINDOW, end, change_key=change_key, include_events=True, order_by="last_time")
+        return cls(end - _KEY_WINDOW, end, change_key=change_key, include_events=True, orderby="last_time")
 
     def to_options(self) -> dict[str, Any]:
-        """The options of a task that asks the same of one change."""
-        return {
-            "change_key": self.change_key,
-            "start_time": str(self.start_time),
-            "end_time": str(self.end_time),
-            "include_events": self.include_events,
-            "limit": self.limit,
-            "orderby": self.order_by,
-        }
+        """The options of a task that asks the same."""
+        given = {name: value for name, value in asdict(self).items() if value}
+        return {**given, "start_time": str(self.start_time), "end_time": str(self.end_time)}
 
     def body(self, page: int) -> dict[str, Any]:
         """What is asked of Flashduty for one page, the first of which is 1."""
@@ -168,8 +134,8 @@ class ChangeQuery:
             "end_time": self.end_time,
             "p": page,
             "limit": PAGE_MAX,
-            "orderby": self.order_by,
-            "asc": self.ascending,
+            "orderby": self.orderby,
+            "asc": self.asc,
         }
         optional = {
             "query": self.query if self.change_key is None else _literal(self.change_key),
@@ -183,7 +149,7 @@ class ChangeQuery:
         """Whether a change that Flashduty returned is one that is wanted."""
         if self.change_key is not None and change.get("change_key") != self.change_key:
             return False
-        if self.statuses and change.get("change_status") not in self.statuses:
+        if self.change_status and change.get("change_status") not in self.change_status:
             return False
         labels = change.get("labels") or {}
         return all(labels.get(name) == value for name, value in self.labels.items())
@@ -193,8 +159,8 @@ def changes_found(options: Mapping[str, Any], find: Find) -> dict[str, Any]:
     """What a task returns that asks for changes.
 
     :param find: asks Flashduty.
-    :raises InvalidQuery: naming the option and what is wrong with it.
-    :raises ReadingFailed: where Flashduty could not be asked.
+    :raises InvalidValue: naming the option and what is wrong with it.
+    :raises ApiError: where Flashduty could not be asked.
     """
     query = ChangeQuery.from_options(options, time.time())
     found = find(query)
@@ -211,7 +177,7 @@ def find_changes(connection: Connection, query: ChangeQuery, budget: float) -> F
     """Ask Flashduty for changes.
 
     :param budget: seconds for all of it.
-    :raises ReadingFailed: where Flashduty could not be asked, or did not answer as it should.
+    :raises ApiError: where Flashduty could not be asked, or did not answer as it should.
     """
     # Not before it is needed: it brings requests, which ansible-playbook itself must not import.
     from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
@@ -219,20 +185,17 @@ def find_changes(connection: Connection, query: ChangeQuery, budget: float) -> F
     deadline = time.monotonic() + budget
     found: dict[Any, dict[str, Any]] = {}
     total, more = 0, False
-    try:
-        with closing(Api(connection)) as api:
-            for page in range(1, _PAGES_MAX + 1):
-                items, total, more = _page(api, connection, query, page, deadline)
-                # A change that is reported meanwhile moves others to the next page.
-                found.update(
-                    (item.get("change_id") or (item.get("integration_id"), item.get("change_key")), item)
-                    for item in items
-                    if query.matches(item)
-                )
-                if len(found) > query.limit or not more:
-                    break
-    except ApiError as error:
-        raise ReadingFailed(error.message, error.status, error.code, error.request_id) from None
+    with closing(Api(connection)) as api:
+        for page in range(1, _PAGES_MAX + 1):
+            items, total, more = _page(api, connection, query, page, deadline)
+            # A change that is reported meanwhile moves others to the next page.
+            found.update(
+                (item.get("change_id") or (item.get("integration_id"), item.get("change_key")), item)
+                for item in items
+                if query.matches(item)
+            )
+            if len(found) > query.limit or not more:
+                break
     changes = list(found.values())
     return Found(changes[: query.limit], total, more or len(changes) > query.limit)
 
@@ -273,20 +236,17 @@ def _window(options: Mapping[str, Any], now: float, by_key: bool) -> tuple[int, 
     moments: dict[str, int] = {}
     for name in ("start_time", "end_time"):
         if options.get(name) not in (None, ""):
-            try:
-                moments[name] = unix_seconds(options[name], name)
-            except InvalidEvent as error:
-                raise InvalidQuery(name, str(error).partition(": ")[2]) from None
+            moments[name] = unix_seconds(options[name], name)
     if not moments and by_key:
         key = ChangeQuery.by_key("", now)
         return key.start_time, key.end_time
     end = moments.get("end_time", max(int(now), moments.get("start_time", 0) + 1))
     start = moments.get("start_time", end - _HOUR)
     if start >= end:
-        raise InvalidQuery("start_time", f"must be before end_time, got {start} and {end} (Unix seconds)")
+        raise InvalidValue("start_time", f"must be before end_time, got {start} and {end} (Unix seconds)")
     if end - start >= _WINDOW_MAX:
         days = (end - start) / _DAY
-        raise InvalidQuery("start_time", f"must be less than 31 days before end_time, got {days:.1f} days")
+        raise InvalidValue("start_time", f"must be less than 31 days before end_time, got {days:.1f} days")
     return start, end
 
 
@@ -296,7 +256,7 @@ def _labels(labels: Mapping[Any, Any]) -> dict[str, str]:
         try:
             text = label_text(value)
         except ValueError as error:
-            raise InvalidQuery(f"labels[{name}]", str(error)) from None
+            raise InvalidValue(f"labels[{name}]", str(error)) from None
         if text is not None:
             wanted[str(name)] = text
     return wanted
@@ -305,5 +265,5 @@ def _labels(labels: Mapping[Any, Any]) -> dict[str, str]:
 def _numbers(options: Mapping[str, Any], name: str) -> list[int]:
     numbers = list(options.get(name) or ())
     if any(number < 1 for number in numbers):
-        raise InvalidQuery(name, f"must be numbers above 0, got {', '.join(map(str, numbers))}")
+        raise InvalidValue(name, f"must be numbers above 0, got {', '.join(map(str, numbers))}")
     return numbers

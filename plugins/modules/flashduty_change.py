@@ -27,11 +27,7 @@ extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
 attributes:
-  check_mode:
-    support: full
   diff_mode:
-    support: full
-  idempotent:
     support: full
 options:
   change_status:

@@ -20,13 +20,8 @@ extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
 attributes:
-  check_mode:
-    support: full
   diff_mode:
-    support: none
     details: It changes nothing.
-  idempotent:
-    support: full
 options:
   change_key:
     description:
@@ -198,13 +193,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, QUERY_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
-    InvalidQuery,
-    ReadingFailed,
-    changes_found,
-    find_changes,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidValue
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import changes_found, find_changes
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import IMPORT_ERROR
 
@@ -219,9 +211,9 @@ def main() -> None:
         result: dict[str, Any] = changes_found(
             module.params, lambda query: find_changes(connection, query, connection.timeout)
         )
-    except ReadingFailed as error:
+    except ApiError as error:
         module.fail_json(msg=str(error), **error.result)
-    except (InvalidQuery, InvalidConnection) as error:
+    except (InvalidValue, InvalidConnection) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -24,11 +23,7 @@ extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
 attributes:
-  check_mode:
-    support: full
   diff_mode:
-    support: full
-  idempotent:
     support: full
 options:
   state:
@@ -153,17 +148,3 @@ error:
   returned: when refused
   type: dict
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, PART_OPTIONS
-
-
-def main() -> None:
-    """The action of the same name does the work; this runs where somebody goes around it."""
-    module = AnsibleModule({**PART_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
-    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_change_part: it needs the control node")
-
-
-if __name__ == "__main__":
-    main()

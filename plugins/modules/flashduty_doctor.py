@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -25,13 +24,8 @@ extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
 attributes:
-  check_mode:
-    support: full
   diff_mode:
-    support: none
     details: It changes nothing.
-  idempotent:
-    support: full
 requirements:
   - requests on the control node
 """
@@ -65,17 +59,3 @@ lines:
   type: list
   elements: str
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
-
-
-def main() -> None:
-    """The action of the same name does the work; this runs where somebody goes around it."""
-    module = AnsibleModule(CONNECTION_OPTIONS, supports_check_mode=True)
-    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_doctor: it looks at the control node")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -24,13 +23,6 @@ description:
 extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  idempotent:
-    support: full
 options:
   wait:
     description: The maximum number of seconds to wait for delivery.
@@ -152,17 +144,3 @@ of_others:
   type: list
   elements: str
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, FLUSH_OPTIONS
-
-
-def main() -> None:
-    """The action of the same name does the work; this runs where somebody goes around it."""
-    module = AnsibleModule({**FLUSH_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
-    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_flush: it needs the control node")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026, the flashcat.flashduty contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -20,12 +19,7 @@ extends_documentation_fragment:
   - flashcat.flashduty.connection
   - flashcat.flashduty.attributes
 attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
   idempotent:
-    support: full
     details: An event that was sent again is not refused any more, and naming it again is an error.
 options:
   limit:
@@ -92,17 +86,3 @@ dropped:
   type: list
   elements: str
 """
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS, OUTBOX_OPTIONS
-
-
-def main() -> None:
-    """The action of the same name does the work; this runs where somebody goes around it."""
-    module = AnsibleModule({**OUTBOX_OPTIONS, **CONNECTION_OPTIONS}, supports_check_mode=True)
-    module.fail_json(msg="call this module as flashcat.flashduty.flashduty_outbox: it looks at the control node")
-
-
-if __name__ == "__main__":
-    main()

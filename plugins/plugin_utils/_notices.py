@@ -2,17 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Warnings and debug texts beside the playbook's own output: the one channel for them, each subject once.
+"""What is said to the user beside the playbook's own output: the one channel for it, in the user's language.
 
 Private to this collection; may change in any release.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, NamedTuple
-
-Level = Literal["warning", "debug"]
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
 # The playbooks that a notice advises to run.
 FLUSH = "ansible-playbook flashcat.flashduty.flush"
@@ -25,48 +24,76 @@ class Notice(NamedTuple):
     :ivar level: ``warning`` is shown always, ``debug`` only when details are asked for.
     """
 
-    level: Level
+    level: Literal["warning", "debug"]
     text: str
 
 
 class Notices:
-    """Shows notices, or collects them where there is nobody to show them to.
+    """Says texts, and shows those that warn, each subject once, or collects them where there is nobody to show them to.
 
     :ivar redact: takes out of each text what must not be shown.
-    :ivar language: that of what is said, en or zh.
+    :ivar language: that of what is said, en or zh; that of the environment until the options are known.
     :param show: shows one; None leaves it to :meth:`take`.
     """
 
     def __init__(self, show: Callable[[Notice], object] | None = None) -> None:
         self.redact: Callable[[str], str] = str
-        self.language = "en"
+        self.language = language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
         self._show = show
         self._seen: set[str] = set()
         self._waiting: list[Notice] = []
 
-    def warning(self, text: str, subject: str = "", chinese: str = "") -> None:
-        """Warn the user, unless ``subject`` (or the text itself) was shown before.
+    def said(self, which: str, **values: Any) -> str:
+        """A text with these values.
 
-        :param chinese: the text where the language is Chinese; ``text`` where it is in that language already.
+        :param which: one of :data:`NOTICES`.
         """
-        self._add("warning", chinese if chinese and self.language == "zh" else text, subject or text)
+        # Loaded where there is something to say.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts.notices import NOTICES
+
+        return NOTICES[which].said(self.language, values)
+
+    def warning(self, which: str, subject: str = "", **values: Any) -> None:
+        """Warn the user, unless ``subject`` (or a text that says the same) was shown before.
+
+        :param which: one of :data:`NOTICES`.
+        """
+        if self._is_new(subject or f"{which} {values}"):
+            self._add(Notice("warning", self.redact(self.said(which, **values))))
 
     def debug(self, text: str, subject: str = "") -> None:
-        """A text for -vvv, unless ``subject`` (or the text itself) was shown before."""
-        self._add("debug", text, subject)
+        """A text in English for -vvv, unless ``subject`` (or the text itself) was shown before."""
+        if self._is_new(subject or text):
+            self._add(Notice("debug", self.redact(text)))
 
     def take(self) -> list[Notice]:
         """What came up since the last call and was not shown."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def _add(self, level: Level, text: str, subject: str) -> None:
-        subject = subject or text
-        if subject in self._seen:
-            return
+    def warnings(self) -> list[str]:
+        """The texts of the warnings among these."""
+        return [notice.text for notice in self.take() if notice.level == "warning"]
+
+    def _is_new(self, subject: str) -> bool:
+        is_new = subject not in self._seen
         self._seen.add(subject)
-        notice = Notice(level, self.redact(text))
+        return is_new
+
+    def _add(self, notice: Notice) -> None:
         if self._show is not None:
             self._show(notice)
         else:
             self._waiting.append(notice)
+
+
+def language_of(language: str, environ: Mapping[str, str]) -> str:
+    """The language that is meant, ``en`` or ``zh``.
+
+    :param language: ``en``, ``zh``, or ``auto`` for that of the terminal.
+    :param environ: the environment, where the first of LC_ALL, LC_MESSAGES and LANG that is set tells that.
+    """
+    if language == "auto":
+        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
+        language = "zh" if locale.lower().startswith("zh") else "en"
+    return language

@@ -119,11 +119,7 @@ def unreadable(notices: Notices, whose: str, error: Exception) -> None:
     :param whose: the hosts or groups that have them.
     """
     first_line = f"{type(error).__name__}: {error}".partition("\n")[0]
-    notices.warning(
-        f"variables of {whose} cannot be read, labels and settings in them are missing: {first_line}",
-        subject="variables cannot be read",
-        chinese=f"无法读取 {whose} 的变量，其中的标签和设置不会生效：{first_line}",
-    )
+    notices.warning("variables-unreadable", "variables cannot be read", whose=whose, why=first_line)
 
 
 def _one_of_each_kind(hosts: Iterable[Any], inventory: Any) -> Iterator[Any]:

@@ -55,7 +55,7 @@ def test_a_shared_outbox_is_nothing_to_load_beside_the_tasks(control: ControlNod
 # For what few runs have: a job, templates, files of host_vars, plays to come, something to warn of.
 RARE = {
     *("_labels.expressions", "_labels.file_parts", "_labels.host_by_host", "_labels.later_plays", "_labels.syntax"),
-    *("_run.job", "_run.messages.notices", "_run.outcome_labels", "_run.preview"),
+    *("_run.job", "_run.outcome_labels", "_run.preview", "_texts.notices", "_texts.reasons"),
     *("_ansible_cfg", "_tasks"),
 }
 

@@ -18,11 +18,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils import _change_query
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
-    ChangeQuery,
-    Found,
-    ReadingFailed,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery, Found
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import entry
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import requests_is_missing
@@ -35,7 +32,7 @@ _FAILURES = (OSError, ValueError, subprocess.TimeoutExpired)
 def find_changes(connection: Connection, query: ChangeQuery) -> Found:
     """The changes that Flashduty shows.
 
-    :raises ReadingFailed: where it could not be asked within the connection's ``timeout``.
+    :raises ApiError: where it could not be asked within the connection's ``timeout``.
     """
     return Found(**ask("find_changes", connection, asdict(query)))
 
@@ -44,20 +41,21 @@ def ask(question: str, connection: Connection, values: Mapping[str, Any]) -> dic
     """The answer of this module's process to a question.
 
     :param question: one of ``_ANSWERS``.
-    :raises ReadingFailed: where there is none within the connection's ``timeout``.
+    :raises ApiError: where there is none within the connection's ``timeout``.
     """
     problem = requests_is_missing()
     if problem is not None:
-        raise ReadingFailed(problem)
+        raise ApiError(problem, retry=False)
     asked = {"question": question, "connection": connection.to_dict(), "values": dict(values)}
     try:
         answer = _answered(asked, connection.timeout)
     except subprocess.TimeoutExpired:
-        raise ReadingFailed(f"no answer within {connection.timeout:g} s") from None
+        raise ApiError(f"no answer within {connection.timeout:g} s", retry=True) from None
     except _FAILURES as error:
-        raise ReadingFailed(f"the process that asks Flashduty failed: {connection.redact(_said(error))}") from None
+        problem = f"the process that asks Flashduty failed: {connection.redact(_said(error))}"
+        raise ApiError(problem, retry=True) from None
     if "failed" in answer:
-        raise ReadingFailed(**answer["failed"])
+        raise ApiError.from_dict(answer["failed"])
     result: dict[str, Any] = answer["answer"]
     return result
 
@@ -113,9 +111,8 @@ def main(_arguments: list[str]) -> int:
     connection = Connection(**config["connection"])
     try:
         answer = {"answer": _ANSWERS[config["question"]](connection, config["values"])}
-    except ReadingFailed as error:
-        names = ("message", "status", "code", "request_id")
-        answer = {"failed": {name: getattr(error, name) for name in names}}
+    except ApiError as error:
+        answer = {"failed": error.to_dict()}
     print(json.dumps(answer))
     return 0
 

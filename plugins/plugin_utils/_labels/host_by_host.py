@@ -39,11 +39,7 @@ def host_by_host(
     asked = [*of_new_groups, *others][:limit]
     why = f"{type(reason).__name__}: {reason}".splitlines()[0]
     if len(asked) < len(hosts):
-        notices.warning(
-            f"labels: variables of {len(asked)} of {len(hosts)} hosts were read, reading all takes too long ({why})",
-            subject="host by host",
-            chinese=f"labels：只读取了 {len(hosts)} 台主机中 {len(asked)} 台的变量，全部读取耗时过长（{why}）",
-        )
+        notices.warning("host-by-host", "host by host", asked=len(asked), hosts=len(hosts), why=why)
     else:
         notices.debug(f"labels: variables are looked up host by host ({why})", subject="host by host")
     values: dict[str, Mapping[str, Any]] = {}

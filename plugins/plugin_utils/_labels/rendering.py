@@ -18,6 +18,7 @@ from typing import Any, Final
 from ansible.template import Templar
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text
 
 try:
     from ansible.template import is_trusted_as_template as _is_trusted
@@ -148,12 +149,7 @@ class Renderer:
         """
         refusal = self._refusal(name, raw, lookup) if name in self._careful else None
         if refusal is not None:
-            english, chinese = refusal
-            self._notices.warning(
-                f"labels: {name} is left out because {english}; list it in label_vars to use it",
-                subject=f"refused: {name}",
-                chinese=f"labels：没有使用 {name}，因为{chinese}；如需使用，请写入 label_vars",
-            )
+            self._notices.warning("label-refused", subject=f"refused: {name}", name=name, why=refusal)
             return MISSING
         if not isinstance(raw, Mapping):
             return self._value(name, raw, lookup, host)
@@ -168,8 +164,8 @@ class Renderer:
             return (self.identity(raw), tuple(lookup("group_names") or ()))
         return (self.identity(raw), *((name, self.identity(inputs[name])) for name in sorted(inputs)))
 
-    def _refusal(self, name: str, raw: Any, lookup: Callable[[str], Any]) -> tuple[str, str] | None:
-        """Why a variable is no label unless it is asked for, by itself or by what it reads; in both languages."""
+    def _refusal(self, name: str, raw: Any, lookup: Callable[[str], Any]) -> Text | None:
+        """Why a variable is no label unless it is asked for, by itself or by what it reads."""
         seen = {name}
         pending = [raw]
         while self._private.isdisjoint(seen):
@@ -185,10 +181,10 @@ class Renderer:
                     self._harmless[template] = harmless_names(template)
                 names = self._harmless[template]
                 if names is None:
-                    return "it needs a lookup that may do more than read", "它需要的 lookup 可能不只是读取"
+                    return Text("it needs a lookup that may do more than read", "它需要的 lookup 可能不只是读取")
                 pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
                 seen.update(names, self._private & words_in(template))
-        return "vars_prompt asks for it without showing it", "其值由 vars_prompt 以不回显方式输入"
+        return Text("vars_prompt asks for it without showing it", "其值由 vars_prompt 以不回显方式输入")
 
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:
@@ -196,12 +192,7 @@ class Renderer:
                 return self._once(self.identity(raw), lambda: plain(raw))
             return self._templated(raw, lookup, host)
         except LimitReached:
-            self._notices.warning(
-                f"labels: {name} and other templates that need all variables of a host were worked out for"
-                f" {self._limit} hosts only",
-                subject="templates beyond the limit",
-                chinese=f"labels：{name} 等需要主机全部变量的模板只为 {self._limit} 台主机求值",
-            )
+            self._notices.warning("label-templates-beyond", "templates beyond the limit", name=name, limit=self._limit)
         except Exception as error:
             first_line = f"{type(error).__name__}: {error}".splitlines()[0]
             self._notices.debug(f"labels: {name} of {host} is left out, {first_line}", subject=f"fails: {name}")

@@ -204,13 +204,7 @@ class _GroupLabels:
                 self._of_name[name] += [(label, value) for label, value in values if value]
         if len(found) < len(self._expressions):
             slow = self._expressions[len(found)].text
-            self._notices.warning(
-                f"label_groups: {slow!r} and the entries after it give no labels: matching it"
-                f" took more than {PROCESSOR_SECONDS} s of CPU time for {len(names)} names of groups. Write it without"
-                " repetitions that can divide a name in many ways, or as a name with a star",
-                chinese=f"label_groups：{slow!r} 及其后的条目不产生标签：匹配 {len(names)} 个组名用了超过"
-                f" {PROCESSOR_SECONDS} 秒 CPU 时间。请避免可以多种方式切分名称的重复，或改写为带星号的名称",
-            )
+            self._notices.warning("label-groups-slow", entry=slow, seconds=PROCESSOR_SECONDS, names=len(names))
 
 
 class LabelRules(NamedTuple):
@@ -273,7 +267,11 @@ class LabelRules(NamedTuple):
                         subject=f"not plain: {variable}",
                     )
                     continue
-                items = _items(values[variable], f"variable {variable}", notices.debug)
+                try:
+                    items = _items(values[variable])
+                except ValueError as error:
+                    notices.debug(f"labels: variable {variable} is left out, {error}")
+                    continue
                 if items:
                     labels[label] = items
         own = values.get(LABELS_VARIABLE)
@@ -281,11 +279,7 @@ class LabelRules(NamedTuple):
             labels.update(_map_items(own, LABELS_VARIABLE, notices))
         elif own is not None and str(own).strip():
             example = f"""-e '{{"{LABELS_VARIABLE}": {{"key": "value"}}}}'"""
-            notices.warning(
-                f"{LABELS_VARIABLE} is left out, it must be a map of label keys and values; on the command line:"
-                f" {example}",
-                chinese=f"没有使用 {LABELS_VARIABLE}，它必须是标签键值的 map；在命令行写作：{example}",
-            )
+            notices.warning("labels-variable-invalid", name=LABELS_VARIABLE, example=example)
         return labels
 
 
@@ -399,11 +393,7 @@ class RunLabels:
         dropped = ranked[self._most :]
         if dropped:
             names = joined(dropped[:_SHOWN_NAMES]) + ("" if len(dropped) <= _SHOWN_NAMES else ",…")
-            self._notices.warning(
-                f"labels: {len(dropped)} beyond the limit of {self._most} are left out: {names}",
-                subject="labels beyond",
-                chinese=f"labels：最多 {self._most} 个标签，多出的 {len(dropped)} 个没有使用：{names}",
-            )
+            self._notices.warning("labels-beyond", "labels beyond", count=len(dropped), limit=self._most, names=names)
         return {label: values[label] for label in ranked[: self._most]}
 
     def _value(self, label: str, found: set[_Items]) -> str:
@@ -434,9 +424,7 @@ def _group_entry(text: str, notices: Notices) -> GroupPattern | GroupExpression 
     try:
         entry = parsed(text)
     except InvalidPattern as error:
-        notices.warning(
-            f"label_groups: {text!r} is left out, {error}", chinese=f"label_groups：没有使用 {text!r}：{error}"
-        )
+        notices.warning("label-groups-invalid", entry=text, problem=error)
         return None
     if isinstance(entry, GroupPattern):
         key = _clean_key(entry.label, notices)
@@ -450,10 +438,7 @@ def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:
     variable = variable.strip() if equals else label
     key = _clean_key(label, notices)
     if key is None or not _VARIABLE_NAME.match(variable):
-        notices.warning(
-            f"label_vars: {entry!r} is left out, give variable or label=variable",
-            chinese=f"label_vars：没有使用 {entry!r}，应为变量名或 标签=变量名",
-        )
+        notices.warning("label-vars-invalid", entry=entry)
         return None
     return LabelVariable(key, variable)
 
@@ -469,29 +454,19 @@ def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:
             parsed = None
         if isinstance(parsed, Mapping):
             return parsed
-        notices.warning(
-            "labels: the option is left out, it begins as a map and is no valid YAML or JSON",
-            chinese="labels：没有使用该选项，它以 map 开头，但不是有效的 YAML 或 JSON",
-        )
+        notices.warning("labels-no-map")
         return {}
     pairs = [entry.partition("=") for entry in _entries(re.split(r"[,\n]", text))]
     for key, equals, _value in pairs:
         if not equals:
-            notices.warning(
-                f"labels: {key!r} is left out, give key=value,key=value or a map in YAML or JSON",
-                chinese=f"labels：没有使用 {key!r}，应为 key=value,key=value，或 YAML、JSON 的 map",
-            )
+            notices.warning("labels-no-pair", entry=key)
     return {key: value for key, equals, value in pairs if equals}
 
 
 def _clean_key(key: Any, notices: Notices) -> str | None:
     text = plain_text(label_text(key) or "").strip()
     if len(text) > LABEL_KEY_MAX:
-        notices.warning(
-            f"labels: the key {shortened(text, 40)!r} is left out, it has {len(text)} characters,"
-            f" {LABEL_KEY_MAX} are allowed",
-            chinese=f"labels：没有使用键 {shortened(text, 40)!r}，它有 {len(text)} 个字符，最多 {LABEL_KEY_MAX} 个",
-        )
+        notices.warning("label-key-long", key=shortened(text, 40), length=len(text), limit=LABEL_KEY_MAX)
         return None
     return text or None
 
@@ -505,27 +480,30 @@ def _map_items(labels: Mapping[Any, Any], source: str, notices: Notices) -> dict
     found: dict[str, _Items] = {}
     for key, value in labels.items():
         clean = _clean_key(key, notices)
-        items = _items(value, f"{source}.{clean}", notices.warning)
-        if clean is not None and items is not None:
+        try:
+            items = _items(value)
+        except ValueError as error:
+            notices.warning("label-invalid", name=f"{source}.{clean}", why=error)
+            continue
+        if clean is not None:
             found[clean] = items
     return found
 
 
-def _items(value: Any, source: str, warn: Any) -> _Items | None:
-    """The items of a label value, or None for a value that cannot be one."""
+def _items(value: Any) -> _Items:
+    """The items of a label value.
+
+    :raises ValueError: where it cannot be one.
+    """
     if isinstance(value, str):
         return _text_items(value)
-    try:
-        if isinstance(value, (list, tuple)):
-            # The whole list is judged first: a list within a list is refused there.
-            if label_text(value) is None:
-                return ()
-            return tuple(text for text in map(label_text, value) if text)
-        text = label_text(value)
-        return () if text is None else (text,)
-    except ValueError as error:
-        warn(f"labels: {source} is left out, {error}")
-        return None
+    if isinstance(value, (list, tuple)):
+        # The whole list is judged first: a list within a list is refused there.
+        if label_text(value) is None:
+            return ()
+        return tuple(text for text in map(label_text, value) if text)
+    text = label_text(value)
+    return () if text is None else (text,)
 
 
 def _is_plain(value: Any) -> bool:

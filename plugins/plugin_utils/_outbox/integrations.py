@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Runs
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text, counted
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
@@ -51,19 +52,18 @@ class LeftOver(NamedTuple):
         """The integration, for people: nothing of its key."""
         return name_of(self.integration)
 
-    def text(self, language: str = "en") -> str:
-        """How much of what, since when and from where.
-
-        :param language: en or zh.
-        """
+    @property
+    def text(self) -> Text:
+        """How much of what, since when and from where."""
         since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
-        if language == "zh":
-            found = {"个事件": self.events, "个意外结束的运行": self.runs}
-            told = "、".join(f"{count} {name}" for name, count in found.items() if count)
-            return f"自 {since} 起的 {told}{f'（{self.title}）' if self.title else ''}"
-        counts = {"event": self.events, "vanished run": self.runs}
-        what = " and ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count)
-        return f"{what} since {since}{f' ({self.title})' if self.title else ''}"
+        counts = [
+            counted(count, what) for count, what in ((self.events, "event"), (self.runs, "vanished run")) if count
+        ]
+        title = Text(f" ({self.title})", f"（{self.title}）") if self.title else Text("", "")
+        return Text(
+            f"{' and '.join(count.en for count in counts)} since {since}{title.en}",
+            f"自 {since} 起的 {'、'.join(count.zh for count in counts)}{title.zh}",
+        )
 
 
 class Integrations:

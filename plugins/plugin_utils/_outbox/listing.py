@@ -6,25 +6,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
 
-# Each with its name in Chinese.
 STATES = {
-    "waiting": "等待中",
-    "sending": "发送中",
-    "delivered": "已送达",
-    "refused": "被拒绝",
-    "expired": "已放弃",
-    "held": "暂缓中",
+    "waiting": Text("waiting", "等待中"),
+    "sending": Text("sending", "发送中"),
+    "delivered": Text("delivered", "已送达"),
+    "refused": Text("refused", "被拒绝"),
+    "expired": Text("expired", "已放弃"),
+    "held": Text("held", "暂缓中"),
 }
 
 
@@ -53,20 +52,6 @@ class ListedEvent(NamedTuple):
     http_status: int | None
     error: str | None
     node: str
-
-    def line(self, language: str = "en") -> str:
-        """For people.
-
-        :param language: en or zh.
-        """
-        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self.event_time))
-        state, colon = (STATES[self.state], "：") if language == "zh" else (f"{self.state:<9}", ": ")
-        said = f"{colon}{self.error}" if self.error and self.state != "delivered" else ""
-        request = f", request_id {self.request_id}" if self.request_id else ""
-        node = f", node {self.node}" if self.node else ""
-        title = f" {self.title}" if self.title else ""
-        known = f"[{self.id}{request}{node}]"
-        return f"{when}  {state}  {self.change_status:<10}  {self.change_key}{title} {known}{said}"
 
 
 class Listing:

@@ -16,25 +16,15 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     plain_text,
     shortened,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text
 
 _SHOWN = 20
 # The courier says these as well, so they lie where it can read them.
-_TEXTS: Mapping[str, Mapping[str, str]] = {
-    "en": {
-        "failed": "Failed: {host}: {text}",
-        "failed alone": "Failed: {host}",
-        "lost": "Not finished: {host}, it became unreachable or was stopped.",
-        "more": "And {count} more hosts.",
-        "done": "{done} of {all} hosts done.",
-    },
-    "zh": {
-        "failed": "失败：{host}：{text}",
-        "failed alone": "失败：{host}",
-        "lost": "未完成：{host}，该主机不可达或被中止。",
-        "more": "另有 {count} 台主机。",
-        "done": "{all} 台主机中 {done} 台已完成。",
-    },
-}
+_FAILED = Text("Failed: {host}: {text}", "失败：{host}：{text}")
+_FAILED_ALONE = Text("Failed: {host}", "失败：{host}")
+_LOST = Text("Not finished: {host}, it became unreachable or was stopped.", "未完成：{host}，该主机不可达或被中止。")
+_MORE = Text("And {count} more hosts.", "另有 {count} 台主机。")
+_DONE = Text("{done} of {all} hosts done.", "{all} 台主机中 {done} 台已完成。")
 _TASKS_MAX = 256
 
 
@@ -69,26 +59,24 @@ class Conclusion(NamedTuple):
     @classmethod
     def of(cls, parts: Iterable[Part], language: str = "en") -> Conclusion:
         """Done where every host is done; a host that started and is heard of no more did not come through."""
-        texts = _TEXTS[language]
         parts = list(parts)
         failed = [part for part in parts if part.outcome == "failed"]
         lost = [part for part in parts if part.outcome == "started"]
         done = len(parts) - len(failed) - len(lost)
-        lines = [
-            texts["failed" if part.text else "failed alone"].format(host=part.host, text=part.text) for part in failed
-        ]
-        lines += [texts["lost"].format(host=part.host) for part in lost]
-        if len(lines) > _SHOWN:
-            lines = [*lines[:_SHOWN], texts["more"].format(count=len(lines) - _SHOWN)]
-        lines.append(texts["done"].format(done=done, all=len(parts)))
+        said = [(_FAILED if part.text else _FAILED_ALONE, part._asdict()) for part in failed]
+        said += [(_LOST, part._asdict()) for part in lost]
+        if len(said) > _SHOWN:
+            said = [*said[:_SHOWN], (_MORE, {"count": len(said) - _SHOWN})]
+        said.append((_DONE, {"done": done, "all": len(parts)}))
         status = "Canceled" if failed or lost else "Done"
         outcome: dict[str, str] = {"result": "failed" if failed else "stopped" if lost else "ok"}
         if failed or lost:
             outcome["failed_host"] = shortened(",".join(part.host for part in [*failed, *lost]), LABEL_VALUE_MAX)
             tasks = ",".join(dict.fromkeys(part.task for part in failed if part.task))
             outcome["failed_task"] = shortened(plain_text(tasks), _TASKS_MAX)
-        said = {name: value for name, value in outcome.items() if value}
-        return cls(status, "\n".join(lines), max(part.at for part in parts), said)
+        text = "\n".join(line.said(language, values) for line, values in said)
+        labels = {name: value for name, value in outcome.items() if value}
+        return cls(status, text, max(part.at for part in parts), labels)
 
 
 def concluded(

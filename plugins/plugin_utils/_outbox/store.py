@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
@@ -43,7 +43,7 @@ class Store:
         self._connection = connection
         self._process = process
         self._only_look = only_look
-        self._notices: list[tuple[str, str]] = []
+        self._notices: list[tuple[str, Mapping[str, Any]]] = []
         self._integrations: dict[str, str] = {}
         self._set_aside: dict[str, set[str]] = {}
 
@@ -75,13 +75,10 @@ class Store:
         """Whether there is an outbox, or a spool."""
         return Outbox.exists(self.configured) or bool(Outbox.spools(self.configured))
 
-    def take_notices(self, language: str = "en") -> list[str]:
-        """The warnings about the outbox since the last call.
-
-        :param language: en or zh.
-        """
+    def take_notices(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The warnings about the outbox since the last call, as :meth:`Notices.warning` takes them."""
         taken, self._notices = self._notices, []
-        return [chinese if language == "zh" else english for english, chinese in taken]
+        return taken
 
     def do(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
         """Do something with the outbox, or with the spool where that cannot be used; it is used from then on.
@@ -161,8 +158,7 @@ class Store:
         # The courier may have met the damage first, and has nobody to warn.
         for path in sorted(set_aside_in(self.folder) - known):
             known.add(path)
-            english = f"the outbox was damaged; it is kept as {path}, and what could be read of it is in a new one"
-            self._notices.append((english, f"发件箱已损坏，保留为 {path}；其中可以读取的内容已转入新的发件箱"))
+            self._notices.append(("outbox-damaged", {"path": path}))
         return answer
 
     def _turn_to_the_spool(self, error: OutboxError) -> bool:
@@ -175,14 +171,6 @@ class Store:
             except (OSError, OutboxError):
                 continue
             self.folder = folder
-            english = (
-                f"the outbox cannot be used ({error}); {folder} is used instead, which may not survive a restart of"
-                " this machine. Repair it, or set state_dir to a folder of your own that can be written"
-            )
-            chinese = (
-                f"无法使用发件箱（{error}）；改用 {folder}，本机重启后它可能不再存在。"
-                "请修复，或者把 state_dir 设为自己可写的文件夹"
-            )
-            self._notices.append((english, chinese))
+            self._notices.append(("outbox-spool", {"why": error, "folder": folder}))
             return True
         return False

@@ -20,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import counted
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import RetryState
@@ -146,8 +147,8 @@ class RunDelivery:
             self._notices.debug(f"the state of the delivery cannot be read: {error}")
 
     def _show_notices(self) -> None:
-        for notice in self.store.take_notices(self._notices.language):
-            self._notices.warning(notice)
+        for which, values in self.store.take_notices():
+            self._notices.warning(which, **values)
 
     def _wake_courier(self) -> bool:
         """Whether there is a courier."""
@@ -155,7 +156,7 @@ class RunDelivery:
         try:
             self._courier.wake()
         except (OSError, OutboxError, NotImplementedError) as error:
-            self._nobody = self._said("courier-not-started", problem=error)
+            self._nobody = self._notices.said("courier-not-started", problem=error)
             self._notices.debug(self._nobody)
         return not self._nobody
 
@@ -180,16 +181,16 @@ class RunDelivery:
         waiting = 0 if is_delivered else outbox.events.pending(integration)
         reason = outbox.claims.last_error(integration)
         if waiting and self._nobody:
-            self._warn("nobody-delivers", count=waiting, nobody=self._nobody, folder=outbox.folder)
+            self._warn("nobody-delivers", count=waiting, reason=self._nobody, folder=outbox.folder)
         elif waiting:
-            reason = reason or self._said("no-answer-yet")
+            reason = reason or self._notices.said("no-answer-yet")
             # The first process of a container takes all others with it.
             name = "not-delivered-in-container" if self._process.pid == 1 else "not-delivered-yet"
             self._warn(name, count=waiting, reason=reason, folder=outbox.folder)
         problem = outbox.claims.sharing_problem(integration) if self.store.outbox_url else None
         if problem is not None:
             # Once for all integrations: they share one outbox.
-            self._notices.warning(self._said("not-shared", problem=problem), subject="not-shared")
+            self._notices.warning("not-shared", subject="not-shared", problem=problem)
         if is_delivered:
             self._tell_of_others(outbox, integration)
         if given_up:
@@ -209,14 +210,7 @@ class RunDelivery:
         beside = self._beside()
         for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN):
             if left.integration not in beside:
-                self._warn("of-other-integration", integration=left.name, what=left.text(self._notices.language))
+                self._warn("of-other-integration", integration=left.name, what=left.text)
 
     def _warn(self, name: str, count: int = 0, **values: Any) -> None:
-        events = self._said("event" if count == 1 else "events", count=count)
-        self._notices.warning(self._said(name, events=events, flush=FLUSH, doctor=DOCTOR, **values))
-
-    def _said(self, name: str, **values: Any) -> str:
-        # Loaded where there is something to say.
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-
-        return notice(self._notices.language, name, **values)
+        self._notices.warning(name, events=counted(count, "event"), flush=FLUSH, doctor=DOCTOR, **values)

@@ -18,7 +18,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import with_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Progress, host_counts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Progress, host_counts
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,

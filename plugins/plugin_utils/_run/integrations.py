@@ -142,14 +142,10 @@ def operators_view(play: Any, hosts: Sequence[Any], notices: Notices) -> tuple[M
 
 def refuse(notices: Notices, problem: str, hosts: Sequence[Any] = ()) -> None:
     """Warn that nothing is reported, or nothing of these hosts."""
-    # Loaded where there is something to say.
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-
     names = ", ".join(host.name for host in hosts[:_SHOWN_HOSTS])
     if len(hosts) > _SHOWN_HOSTS:
-        names += notice(notices.language, "and-more", count=len(hosts) - _SHOWN_HOSTS)
-    name = "hosts-not-reported" if names else "not-reported"
-    notices.warning(notice(notices.language, name, hosts=names, problem=problem))
+        names += notices.said("and-more", count=len(hosts) - _SHOWN_HOSTS)
+    notices.warning("hosts-not-reported" if names else "not-reported", hosts=names, problem=problem)
 
 
 def _are_local(hosts: Sequence[Any]) -> bool:

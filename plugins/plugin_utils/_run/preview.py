@@ -19,7 +19,7 @@ except ImportError:  # before ansible-core 2.22
     mask_secrets = None
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 _FOR_PEOPLE = ("default", "minimal", "oneline")
 
@@ -35,24 +35,24 @@ def _text(dumper: yaml.SafeDumper, text: str) -> Any:
 _Dumper.add_representer(str, _text)
 
 
-def document(event: Mapping[str, Any], language: str = "en") -> str:
+def document(event: Mapping[str, Any], notices: Notices) -> str:
     """A whole event as a YAML document under a heading.
 
     :param event: :meth:`ChangeEvent.to_dict`.
     """
     body = yaml.dump(dict(event), Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=10**6)
     if mask_secrets is not None and mask_secrets(body) != body:
-        body = f"# {notice(language, 'preview-masked')}\n{body}"
-    return f"--- # {notice(language, 'preview-heading')}\n{body}"
+        body = f"# {notices.said('preview-masked')}\n{body}"
+    return f"--- # {notices.said('preview-heading')}\n{body}"
 
 
-def show(display: Any, event: Mapping[str, Any], language: str = "en") -> None:
+def show(display: Any, event: Mapping[str, Any], notices: Notices) -> None:
     """Show an event: on the standard output, or on the standard error where the output may be for a program.
 
     :param display: ansible-core's ``Display``.
     :param event: :meth:`ChangeEvent.to_dict`.
     """
-    display.display(document(event, language), stderr=not _output_is_for_people())
+    display.display(document(event, notices), stderr=not _output_is_for_people())
 
 
 def _output_is_for_people() -> bool:
@@ -72,9 +72,9 @@ class Preview:
 
     store = None
 
-    def __init__(self, display: Any, language: str = "en") -> None:
+    def __init__(self, display: Any, notices: Notices) -> None:
         self._display = display
-        self._language = language
+        self._notices = notices
 
     def deliver_what_waits(self) -> None:
         """Nothing is delivered."""
@@ -82,11 +82,11 @@ class Preview:
     def put(self, events: Sequence[ChangeEvent]) -> None:
         """Events of changes that begin or go on."""
         for event in events:
-            show(self._display, event.to_dict(), self._language)
+            show(self._display, event.to_dict(), self._notices)
 
     def remark(self, name: str, reason: str) -> None:
         """A line about the events before it, as a comment of theirs."""
-        self._display.display(f"# {notice(self._language, name, reason=reason)}", stderr=not _output_is_for_people())
+        self._display.display(f"# {self._notices.said(name, reason=reason)}", stderr=not _output_is_for_people())
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run."""

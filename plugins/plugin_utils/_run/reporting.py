@@ -16,7 +16,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes im
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Progress
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Progress
 
 
 class Reporting:

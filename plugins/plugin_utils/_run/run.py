@@ -38,7 +38,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signal
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import ReadOnce
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notice, Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notice, Notices, language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import NO_SQLITE, OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -51,8 +51,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.integratio
     operators_view,
     refuse,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages, Progress
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     Outcome,
@@ -95,7 +94,6 @@ class Run:
         self._notices = Notices(self._show)
         self._integrations = Integrations(self._notices)
         self._notices.redact = self._integrations.redact
-        self._notices.language = language_of(os.environ.get("FLASHDUTY_LANGUAGE") or "auto", os.environ)
         self._pid = os.getpid()
         self._started = time.time()
         self._started_monotonic = time.monotonic()
@@ -140,13 +138,13 @@ class Run:
     def _tell_beginning(self, events: Sequence[ChangeEvent], integration: str) -> None:
         first = events[0]
         link = f", {first.link}" if first.link else ""
-        more = self._said("and-more", count=len(events) - 1) if len(events) > 1 else ""
+        more = self._notices.said("and-more", count=len(events) - 1) if len(events) > 1 else ""
         name = "this-run"
         if integration:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
 
             name, integration = "part-of-this-run", name_of(integration)
-        self._tell(self._said(name, change=f"{first.change_key}{link}{more}", integration=integration))
+        self._tell(self._notices.said(name, change=f"{first.change_key}{link}{more}", integration=integration))
 
     def _tell_end(self, reportings: Iterable[Reporting]) -> None:
         try:
@@ -155,13 +153,7 @@ class Run:
             return
         taken, events = (sum(count[place] for count in counts) for place in (0, 1))
         if events:
-            self._tell(self._said("taken", taken=taken, count=events))
-
-    def _said(self, name: str, **values: Any) -> str:
-        # Loaded where there is something to say.
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-
-        return notice(self._notices.language, name, **values)
+            self._tell(self._notices.said("taken", taken=taken, count=events))
 
     @property
     def is_open(self) -> bool:
@@ -228,7 +220,7 @@ class Run:
         # The statistics decide whether a host was reached.
         self._outcome.pending_hosts.clear()
         meaning = "something-missing" if self.is_open else "nothing-yet"
-        self._notices.warning(self._said(meaning, where=f"in {method}, {type(error).__name__}: {error}"))
+        self._notices.warning(meaning, where=f"in {method}, {type(error).__name__}: {error}")
 
     # Plays
 
@@ -265,7 +257,7 @@ class Run:
             if not self._integrations:
                 refuse(self._notices, str(error))
                 return None
-            self._notices.warning(self._said("settings-kept", problem=error))
+            self._notices.warning("settings-kept", problem=error)
         return self._options
 
     def _begin(self, settings: Settings, options: Mapping[str, Any], connection: Connection) -> Reporting:
@@ -283,7 +275,7 @@ class Run:
         if options["preview"]:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 
-            return Preview(self._display, self._notices.language)
+            return Preview(self._display, self._notices)
         self._signals = self._signals or Signals(signal.set_wakeup_fd)
         return RunDelivery(
             _options.state_dir(options),
@@ -404,7 +396,7 @@ class Run:
             # A second Ctrl-C ends the wait.
             pass
         except Exception as error:  # the courier, or the next run, closes it then
-            self._notices.warning(self._said("end-left", problem=error))
+            self._notices.warning("end-left", problem=error)
 
     def _finish(self, end: _End) -> None:
         """End a run that has come to its statistics."""

@@ -25,8 +25,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context im
     RunContext,
     generated_change_key,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import template_failed
 
@@ -123,7 +122,7 @@ class Settings(NamedTuple):
             label_names_max=options["label_names_max"],
             where=where,
             subject=subject,
-            messages=Messages(language_of(options["language"], os.environ)),
+            messages=Messages(notices.language),
             rules=LabelRules.from_options(
                 options["label_groups"] or (),
                 options["label_vars"] or (),

@@ -87,11 +87,7 @@ class PlayTexts:
 def template_failed(option: str, error: Exception, notices: Notices) -> None:
     """Warn, once, that an option has its default value."""
     reason = f"{error}".strip().partition("\n")[0]
-    notices.warning(
-        f"{option} has its default value, because its template failed: {reason}",
-        subject=option,
-        chinese=f"{option} 使用默认值，其模板求值失败：{reason}",
-    )
+    notices.warning("template-failed", subject=option, option=option, why=reason)
 
 
 def _never_a_template(value: Any) -> Any:

@@ -16,28 +16,18 @@ from ansible import constants as C  # noqa: N812
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CONNECTION_OPTIONS
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
-    ChangeQuery,
-    Found,
-    InvalidQuery,
-    ReadingFailed,
-)
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
-    Connection,
-    InvalidConnection,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidValue
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery, Found
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices, language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import show
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import (
     CourierDelivery,
@@ -48,7 +38,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_s
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report, ReportFailed
 
 # What a task fails with, and :func:`failure` makes it say.
-_ERRORS = (ReportFailed, ReadingFailed, InvalidEvent, InvalidQuery, InvalidConnection, OutboxError, OSError)
+_ERRORS = (ReportFailed, ApiError, InvalidValue, InvalidConnection, OutboxError, OSError)
 _INFO_MODULE = "flashcat.flashduty.flashduty_change_info"
 # Where a task is delegated to another host, these name files of that host.
 _FILES_THERE = ("ca_path", "client_cert", "client_key")
@@ -65,15 +55,18 @@ class TaskAction(ActionBase):
 
     :cvar OPTIONS: its options beside those of the connection.
     :cvar REQUIRED_IF: as that of an argument spec.
+    :ivar notices: says what there is to say; the task returns the warnings.
     """
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {}
     REQUIRED_IF: ClassVar[Sequence[Sequence[Any]]] = ()
     _requires_connection = False
+    notices: Notices
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """What :meth:`work` returns, or why it fails."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        self.notices = Notices()
         spec = {**self.OPTIONS, **CONNECTION_OPTIONS}
         _unused, options = self.validate_argument_spec(spec, required_if=self.REQUIRED_IF)
         try:
@@ -81,7 +74,8 @@ class TaskAction(ActionBase):
         except NotReported as reason:
             result.update(changed=False, msg=str(reason))
         except _ERRORS as error:
-            result.update(failure(error))
+            result.update(failure(error, self.notices))
+        result["warnings"] = [*result.get("warnings", ()), *self.notices.warnings()]
         if not self._task.diff:
             result.pop("diff", None)
         return result
@@ -93,6 +87,15 @@ class TaskAction(ActionBase):
         :param options: those of the task, None where they are not given.
         :param task_vars: as ansible-core gives them to the action.
         """
+
+    def settings(self, options: Mapping[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of the callback, those of the task above them; what is said from now on is in their language.
+
+        :raises InvalidConnection: naming the option or variable that cannot be used.
+        """
+        found = _options.with_task_options(_options.of_task(self, task_vars), options)
+        self.notices.language = language_of(str(found["language"]), os.environ)
+        return found
 
     @property
     def runs_elsewhere(self) -> bool:
@@ -107,10 +110,10 @@ class TaskAction(ActionBase):
             pass
 
 
-def failure(error: Exception) -> dict[str, Any]:
+def failure(error: Exception, notices: Notices) -> dict[str, Any]:
     """What a task returns that fails with the text of the error alone."""
-    more = error.result if isinstance(error, (ReportFailed, ReadingFailed)) else {}
-    return {**more, "failed": True, "msg": str(error)}
+    more = error.result if isinstance(error, (ReportFailed, ApiError)) else {}
+    return {**more, "failed": True, "msg": notices.said("failed", problem=error)}
 
 
 def ansible_playbook() -> Process:
@@ -152,19 +155,14 @@ class TaskConnection:
         if action.runs_elsewhere:
             # As the task has them: a ~ is the home folder there.
             options = {**options, **{name: action._task.args.get(name) for name in (_KEY_FILE, *_FILES_THERE)}}
-        self._options = _options.with_task_options(_options.of_task(action, task_vars), options)
+        self._options = action.settings(options, task_vars)
         if reporting and not self._options["enabled"]:
-            raise NotReported(notice(self.language, "not-reported-off"))
+            raise NotReported(action.notices.said("not-reported-off"))
         self.preview = bool(self._options["preview"])
         self.outcome_labels = bool(self._options["outcome_labels"])
         # The file of the key, where the other host is to read it.
         self._key_file = ""
-        try:
-            self.connection = self._connection_of(str(options.get(_KEY_FILE) or ""), reading)
-        except InvalidConnection as error:
-            if self.language == "zh":
-                error.args = (in_chinese(error),)
-            raise
+        self.connection = self._connection_of(str(options.get(_KEY_FILE) or ""), reading)
 
     def _connection_of(self, key_file: str, reading: bool) -> Connection:
         options = self._options
@@ -179,16 +177,6 @@ class TaskConnection:
     def state_dir(self) -> str:
         """The folder of the outbox."""
         return _options.state_dir(self._options)
-
-    @property
-    def language(self) -> str:
-        """That of what is said: en or zh."""
-        return language_of(str(self._options["language"]), os.environ)
-
-    @property
-    def messages(self) -> Messages:
-        """What events say, in the language that is set."""
-        return Messages(self.language)
 
     @property
     def only_look(self) -> bool:
@@ -215,7 +203,7 @@ class TaskConnection:
         """The event that the options describe.
 
         :param run: the run that it belongs to, where it is part of a change of one.
-        :raises InvalidEvent: naming the field, the limit and the value.
+        :raises InvalidValue: naming the field, the limit and the value.
         """
         store = self.store if run is None or run.store is None else run.store
         return Report(
@@ -227,32 +215,29 @@ class TaskConnection:
             None if run is None else run.run,
             remote,
             self.outcome_labels,
-            self.language,
+            self._action.notices,
         )
 
     def previewed(self, report: Report) -> dict[str, Any]:
         """What the report would change; printed as well, where events are only shown."""
         result = report.preview()
         if self.preview and result["changed"]:
-            show(self._action._display, result["event"], self.language)
+            show(self._action._display, result["event"], self._action.notices)
         return result
 
     def find(self, query: ChangeQuery) -> Found:
         """Ask Flashduty for changes, from a process of its own or from the host that the task is delegated to.
 
-        :raises ReadingFailed: where it could not be asked.
+        :raises ApiError: where it could not be asked.
         """
         if not self._action.runs_elsewhere:
             return reader.find_changes(self.connection, query)
         result = self._execute(_INFO_MODULE, {**self._for_module(), **query.to_options()})
         if result.get("failed"):
-            raise ReadingFailed(str(result.get("msg")))
+            error = result.get("error") or {}
+            status, code = error.get("http_status"), error.get("code")
+            raise ApiError(str(result.get("msg")), False, status, code, result.get("request_id"))
         return Found(list(result["changes"]), int(result["total"]), bool(result["truncated"]))
-
-    def query_there(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What the module for queries returns on the host that the task is delegated to."""
-        given = {name: value for name, value in options.items() if value is not None}
-        return dict(self._execute(_INFO_MODULE, {**given, **self._for_module()}))
 
     @property
     def remote_state(self) -> RemoteState | None:
@@ -260,7 +245,8 @@ class TaskConnection:
         if self.connection.app_key is None:
             return None
         # This folder lives as long as the run, and all its workers see it.
-        return RemoteState(self.connection, self.find, os.path.join(C.DEFAULT_LOCAL_TMP, "flashduty"), self.language)
+        folder = os.path.join(C.DEFAULT_LOCAL_TMP, "flashduty")
+        return RemoteState(self.connection, self.find, folder, self._action.notices)
 
     def _execute(self, module: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         result: Mapping[str, Any] = self._action._execute_module(

@@ -22,7 +22,7 @@ from ansible import constants as C  # noqa: N812
 from ansible import context
 from ansible.release import __version__ as core_version
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ReadingFailed
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     KEY_OPTIONS,
     OUTBOX_URL_OPTIONS,
@@ -53,20 +53,14 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import turned_off, unknown_names
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import (
-    Counted,
-    Finding,
-    Found,
-    Origin,
-    found,
-)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, Found, listed
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import (
     Inventory,
     integration_of,
     names_of,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text, counted
 
 _CORE_LEAST, _CORE_TESTED = (2, 16), (2, 22)
 _REQUESTS_LEAST = (2, 25)
@@ -82,6 +76,7 @@ def examine(
     origins: Mapping[str, str],
     variables: Collection[str] = (),
     inventory: Inventory | None = None,
+    language: str = "en",
 ) -> list[Finding]:
     """Everything there is to say.
 
@@ -89,6 +84,7 @@ def examine(
     :param origins: where each of them comes from, as :func:`_options.origins` says it.
     :param variables: the names of the variables that a task sees.
     :param inventory: what the hosts of the inventory have.
+    :param language: of the findings, en or zh.
     """
     findings = [*_software(), *_callback(), *turned_off(options, origins), *unknown_names(variables)]
     connections = [] if inventory is None else inventory.connections
@@ -98,10 +94,10 @@ def examine(
         connections = [own, *(each for each in connections if each.for_pushing() != own.for_pushing())]
     except MissingKey as error:
         key = "integration-key-in-inventory" if connections else "integration-key-missing"
-        findings.append(found(key, problem=error))
+        findings.append(Found(key, problem=error))
     except InvalidConnection as error:
         kind = "setting-invalid" if error.option in OUTBOX_URL_OPTIONS else "integration-key-invalid"
-        findings.append(found(kind, problem=error))
+        findings.append(Found(kind, problem=error))
     state_dir = _options.state_dir(options)
     of_outbox = [*_outbox(own_folder(state_dir))]
     # To look more closely at a damaged file would set it aside.
@@ -111,14 +107,15 @@ def examine(
         findings += _of_hosts(inventory, names)
     for connection in connections[:_ASKED_MAX]:
         whose = names.get(integration_of(connection), "") if len(connections) > 1 else ""
-        findings += [each._replace(whose=whose if each.is_of_key else "") for each in _network(connection)]
+        for each in _network(connection):
+            each.whose = whose if each.is_of_key else ""
+            findings.append(each)
     findings += of_outbox
     if connections and can_look:
         findings += _of_others(state_dir, connections)
     findings += _shared_outboxes(options, connections)
     if inventory is not None:
         findings += _guessed_env(inventory.play, options)
-    language = language_of(str(options.get("language") or "en"), os.environ)
     # Several integrations have most of what was asked in common.
     return [*dict.fromkeys(each.said(language) for each in findings)]
 
@@ -126,20 +123,20 @@ def examine(
 def _of_hosts(inventory: Inventory, names: Mapping[Any, str]) -> Iterator[Found]:
     """What the variables of the inventory say of whether, and to where, its hosts are reported."""
     for problem in inventory.unreadable:
-        yield found("variables-unreadable", problem=problem)
+        yield Found("variables-unreadable", problem=problem)
     for alike in inventory.alike:
         if alike.problem:
-            yield found("hosts-key-invalid", hosts=_hosts(alike.hosts), problem=alike.problem)
+            yield Found("hosts-key-invalid", hosts=listed(alike.hosts, "host"), problem=alike.problem)
         if not alike.enabled:
-            yield found("reports-off-for-hosts", hosts=_hosts(alike.hosts))
+            yield Found("reports-off-for-hosts", hosts=listed(alike.hosts, "host"))
     for group, parts in inventory.groups():
         for connection, count in parts:
             if connection is not None:
                 name = names.get(integration_of(connection), "")
-                yield found("group", group=group, integration=name, hosts=Counted(count, "host"))
+                yield Found("group", group=group, integration=name, hosts=counted(count, "host"))
     without = [host for each in inventory.alike if each.connection is None and not each.problem for host in each.hosts]
     if without and inventory.connections:
-        yield found("hosts-without-key", hosts=_hosts(without))
+        yield Found("hosts-without-key", hosts=listed(without, "host"))
 
 
 def _guessed_env(play: Any, options: Mapping[str, Any]) -> Iterator[Found]:
@@ -157,11 +154,7 @@ def _guessed_env(play: Any, options: Mapping[str, Any]) -> Iterator[Found]:
     if hosts:
         labels.add_play(targets(play, hosts, rules.variable_names, notices, written=rules.written_names))
         if origin := labels.env_origin():
-            yield found("env-guessed", env=labels.labels().get("env"), hosts=len(hosts), origin=origin)
-
-
-def _hosts(names: Sequence[str]) -> Counted:
-    return Counted(len(names), "host", names)
+            yield Found("env-guessed", env=labels.labels().get("env"), hosts=len(hosts), origin=origin)
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -180,14 +173,14 @@ def _own_version() -> str:
 def _software() -> Iterator[Found]:
     versions = f"ansible-core {core_version} on Python {'.'.join(map(str, sys.version_info[:3]))}, {_own_version()}"
     if _version(core_version) < _CORE_LEAST:
-        yield found("core-too-old", versions=versions)
+        yield Found("core-too-old", versions=versions)
     elif _version(core_version) > _CORE_TESTED:
-        yield found("core-untested", versions=versions)
+        yield Found("core-untested", versions=versions)
     else:
-        yield found("versions", versions=versions)
+        yield Found("versions", versions=versions)
     problem = requests_is_missing()
     if problem is not None:
-        yield found("requests-missing", problem=problem)
+        yield Found("requests-missing", problem=problem)
         return
     try:
         version = importlib.metadata.version("requests")
@@ -196,41 +189,40 @@ def _software() -> Iterator[Found]:
     old = version[0].isdigit() and _version(version) < _REQUESTS_LEAST
     problem = reader.import_problem()
     if problem is not None:
-        yield found("requests-broken", version=version, problem=problem, python=sys.executable)
+        yield Found("requests-broken", version=version, problem=problem, python=sys.executable)
         return
-    yield found("requests-old" if old else "requests", version=version, python=sys.executable)
+    yield Found("requests-old" if old else "requests", version=version, python=sys.executable)
 
 
 def _callback() -> Iterator[Found]:
     file = C.CONFIG_FILE
-    yield found("configuration" if file else "configuration-none", file=file)
+    yield Found("configuration" if file else "configuration-none", file=file)
     if not file and os.path.exists("ansible.cfg"):
-        yield found("configuration-ignored")
+        yield Found("configuration-ignored")
     enabled, origin = C.config.get_config_value_and_origin("CALLBACKS_ENABLED")
     names = [str(name).strip() for name in enabled or ()]
     if _options.CALLBACK in names:
-        yield found("callback", origin=_origin(origin))
+        yield Found("callback", origin=_origin(origin))
     else:
-        yield found(
+        yield Found(
             "callback-not-enabled",
             origin=_origin(origin),
-            names=Origin(", ".join(names) or "no callback"),
+            names=", ".join(names) or Text("no callback", "无"),
             file=file or "ansible.cfg",
             callback=_options.CALLBACK,
         )
 
 
-def _origin(origin: Any) -> Origin:
+def _origin(origin: Any) -> str:
     text = str(origin)
     if text == "default":
-        return Origin("the defaults")
-    return Origin(f"the environment variable {text[5:]}" if text.startswith("env:") else text)
+        return "the defaults"
+    return f"the environment variable {text[5:]}" if text.startswith("env:") else text
 
 
 def _secrets(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Found]:
     name = next((name for name in KEY_OPTIONS if options.get(name)), KEY_OPTIONS[0])
-    origin = origins.get(name, "the task")
-    yield found("integration-key", name=name, origin=Origin(origin))
+    yield Found("integration-key", name=name, origin=origins.get(name, "the task"))
     files = {}
     for option in (name, "app_key", *OUTBOX_URL_OPTIONS):
         # The path of a secret is none, so only the file that it names is looked at.
@@ -240,29 +232,29 @@ def _secrets(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator
     for option, path in files.items():
         path = os.path.expanduser(str(path))
         if os.stat(path).st_mode & 0o077:
-            yield found("key-file-open", path=path, option=option)
+            yield Found("key-file-open", path=path, option=option)
 
 
 def _network(connection: Connection) -> Iterator[Found]:
     url = connection.api_url
     try:
         probe = reader.ask("probe", connection, {})
-    except ReadingFailed as error:
-        yield found("api-not-asked", url=url, problem=error)
+    except ApiError as error:
+        yield Found("api-not-asked", url=url, problem=error)
         return
     proxy = probe["proxy"]
-    yield found("proxy" if proxy else "proxy-none", proxy=proxy)
+    yield Found("proxy" if proxy else "proxy-none", proxy=proxy)
     own = probe["own"]
     if own["status"] is None:
-        yield found("api-no-answer", url=url, problem=own["message"], proxy=f"{proxy}, " if proxy else "")
+        yield Found("api-no-answer", url=url, problem=own["message"], proxy=f"{proxy}, " if proxy else "")
         return
-    yield found("api-slow" if probe["seconds"] > _SLOW else "api", url=url, seconds=probe["seconds"])
+    yield Found("api-slow" if probe["seconds"] > _SLOW else "api", url=url, seconds=probe["seconds"])
     if urllib.parse.urlsplit(url).scheme == "http":
-        yield found("tls-none")
+        yield Found("tls-none")
     elif connection.validate_certs:
-        yield found("tls", authorities=Origin(connection.ca_path or "the usual authorities"))
+        yield Found("tls", authorities=connection.ca_path or Text("the usual authorities", "通用证书机构"))
     else:
-        yield found("tls-unchecked")
+        yield Found("tls-unchecked")
     yield _clock(probe["skew"])
     yield _key_verdict(own, probe["other"])
     yield _app_key_verdict(connection, probe["app"])
@@ -270,34 +262,34 @@ def _network(connection: Connection) -> Iterator[Found]:
 
 def _clock(skew: float | None) -> Found:
     if skew is None:
-        return found("clock-unknown")
+        return Found("clock-unknown")
     if abs(skew) <= _SKEW_HARMLESS:
-        return found("clock")
-    return found("clock-ahead" if skew > 0 else "clock-behind", seconds=abs(skew))
+        return Found("clock")
+    return Found("clock-ahead" if skew > 0 else "clock-behind", seconds=abs(skew))
 
 
 def _key_verdict(own: Mapping[str, Any], other: Mapping[str, Any]) -> Found:
     """What the answers to an empty event show, sent once with our key and once with a key that cannot be right."""
     said = f"{own['message']} (request_id {own['request_id'] or 'none'})"
     if own["code"] is None:
-        return found("key-not-flashduty", said=said)
+        return Found("key-not-flashduty", said=said)
     if own["code"] != "InvalidParameter":
         known = {"ResourceNotFound": "key-not-bought", "NoLicense": "key-no-license"}
-        return found("key-not-now" if own["retry"] else known.get(str(own["code"]), "key-refused"), said=said)
+        return Found("key-not-now" if own["retry"] else known.get(str(own["code"]), "key-refused"), said=said)
     if "integration_key" in own["message"]:
-        return found("key-wrong", said=said)
+        return Found("key-wrong", said=said)
     if other["code"] == "InvalidParameter" and "integration_key" in other["message"]:
-        return found("key")
-    return found("key-unknown")
+        return Found("key")
+    return Found("key-unknown")
 
 
 def _app_key_verdict(connection: Connection, answer: Mapping[str, Any] | None) -> Found:
     if connection.app_key is None or answer is None:
-        return found("app-key-none")
+        return Found("app-key-none")
     if answer["status"] == 200:
-        return found("app-key")
+        return Found("app-key")
     said = f"{answer['message']} (request_id {answer['request_id'] or 'none'})"
-    return found("app-key-not-now" if answer["retry"] else "app-key-refused", said=said)
+    return Found("app-key-not-now" if answer["retry"] else "app-key-refused", said=said)
 
 
 # ---- the outbox
@@ -316,11 +308,11 @@ def _shared_outboxes(options: Mapping[str, Any], connections: Sequence[Connectio
 
 def _outbox(state_dir: str) -> Iterator[Found]:
     if NO_SQLITE:
-        yield found("no-sqlite", problem=NO_SQLITE.partition(". ")[0])
+        yield Found("no-sqlite", problem=NO_SQLITE.partition(". ")[0])
         return
     with suppress(OSError):
         if problem := weakness(state_dir):
-            yield found("outbox-unsafe", problem=problem)
+            yield Found("outbox-unsafe", problem=problem)
             yield from _spools(state_dir)
             return
     if not os.path.exists(state_dir):
@@ -328,24 +320,24 @@ def _outbox(state_dir: str) -> Iterator[Found]:
         while not os.path.exists(parent):
             parent = os.path.dirname(parent)
         if not os.access(parent, os.W_OK | os.X_OK):
-            yield found("outbox-not-makeable", folder=state_dir, parent=parent)
+            yield Found("outbox-not-makeable", folder=state_dir, parent=parent)
             return
-        yield from _tried(parent, state_dir) or [found("outbox-to-be-made", folder=state_dir)]
+        yield from _tried(parent, state_dir) or [Found("outbox-to-be-made", folder=state_dir)]
         return
     if not os.access(state_dir, os.W_OK | os.X_OK):
-        yield found("outbox-not-writable", folder=state_dir)
+        yield Found("outbox-not-writable", folder=state_dir)
         return
     if os.stat(state_dir).st_mode & 0o077:
-        yield found("outbox-folder-open", folder=state_dir)
+        yield Found("outbox-folder-open", folder=state_dir)
     if is_on_network(state_dir):
-        yield found("outbox-on-network", folder=state_dir)
+        yield Found("outbox-on-network", folder=state_dir)
     yield from _tried(state_dir, state_dir)
     if Outbox.exists(state_dir):
         yield from _state_of(state_dir)
     yield from _spools(state_dir)
     aside = set_aside_in(state_dir)
     if aside:
-        yield found("outbox-set-aside", files=Counted(len(aside), "damaged file"), folder=state_dir)
+        yield Found("outbox-set-aside", files=counted(len(aside), "damaged file"), folder=state_dir)
 
 
 def _of_others(state_dir: str, connections: Sequence[Connection]) -> Iterator[Found]:
@@ -360,12 +352,12 @@ def _of_others(state_dir: str, connections: Sequence[Connection]) -> Iterator[Fo
     except OutboxError:  # of which another finding tells
         return
     for each in left:
-        yield found("outbox-other-key", integration=each.name, what=each, flush=FLUSH)
+        yield Found("outbox-other-key", integration=each.name, what=each.text, flush=FLUSH)
 
 
 def _spools(state_dir: str) -> Iterator[Found]:
     for folder in Outbox.spools(state_dir):
-        yield found("outbox-spool", folder=folder, flush=FLUSH)
+        yield Found("outbox-spool", folder=folder, flush=FLUSH)
         yield from _state_of(folder)
 
 
@@ -376,7 +368,7 @@ def _tried(place: str, state_dir: str) -> list[Found]:
             Outbox(trial).close()
             try_fifo(trial, state_dir)
     except (OSError, OutboxError) as error:
-        return [found("outbox-not-usable", folder=place, problem=error)]
+        return [Found("outbox-not-usable", folder=place, problem=error)]
     return []
 
 
@@ -385,25 +377,25 @@ def _state_of(folder: str) -> Iterator[Found]:
 
     path = os.path.join(folder, FILE_NAME)
     if stat.S_IMODE(os.stat(path).st_mode) & 0o077:
-        yield found("outbox-file-open", path=path)
+        yield Found("outbox-file-open", path=path)
     try:
         # Opened for reading only: what is damaged is set aside by the next run, not here.
         with closing(sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=ro", uri=True, timeout=5.0)) as database:
             states = dict(database.execute("SELECT state, count(*) FROM events GROUP BY state").fetchall())
             processes = [row[0] for row in database.execute("SELECT process FROM runs WHERE closed_at IS NULL")]
     except sqlite3.Error as error:
-        yield found("outbox-unreadable", path=path, problem=error)
+        yield Found("outbox-unreadable", path=path, problem=error)
         return
     waiting = states.get("waiting", 0) + states.get("sending", 0)
     if waiting:
-        yield found("outbox-waiting", events=Counted(waiting, "event"), folder=folder, flush=FLUSH)
+        yield Found("outbox-waiting", events=counted(waiting, "event"), folder=folder, flush=FLUSH)
     else:
-        yield found("outbox-empty", folder=folder)
+        yield Found("outbox-empty", folder=folder)
     if states.get("refused"):
-        yield found("outbox-refused", events=Counted(states["refused"], "event"))
+        yield Found("outbox-refused", events=counted(states["refused"], "event"))
     gone = sum(_has_gone(text) for text in processes)
     if gone:
-        yield found("outbox-vanished-runs", runs=Counted(gone, "run"), flush=FLUSH)
+        yield Found("outbox-vanished-runs", runs=counted(gone, "run"), flush=FLUSH)
 
 
 def _has_gone(text: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from ansible import constants as C  # noqa: N812
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Found, Origin, found
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Found
 
 _PREFIX, _VARIABLE_PREFIX, _SECTION = "FLASHDUTY_", "flashduty_", "callback_flashduty_change"
 
@@ -43,9 +43,9 @@ def turned_off(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterat
     # The variable is that of the doctor's own play, which is no change to report.
     enabled = origins.get("enabled", "")
     if enabled.startswith("off "):
-        yield found("reports-off", origin=Origin(enabled[4:]))
+        yield Found("reports-off", origin=enabled[4:])
     if options.get("preview"):
-        yield found("preview", origin=Origin(origins.get("preview", "the task")))
+        yield Found("preview", origin=origins.get("preview", "the task"))
 
 
 def _unknown(kind: str, name: str, known: Collection[str], **where: Any) -> Found:
@@ -53,7 +53,7 @@ def _unknown(kind: str, name: str, known: Collection[str], **where: Any) -> Foun
     short = {each.removeprefix(_PREFIX): each for each in known}
     (nearest,) = difflib.get_close_matches(name.removeprefix(_PREFIX), short, 1, cutoff=0.6) or [""]
     kind = kind if nearest else kind.replace("-unknown", "-unheard-of")
-    return found(kind, name=name, nearest=short.get(nearest), **where)
+    return Found(kind, name=name, nearest=short.get(nearest), **where)
 
 
 def _keys_of_section(path: str | None) -> set[str]:

@@ -21,7 +21,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.postgres import NAMESPACE, PostgresDatabase
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Counted, Found, found
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Found, listed
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import counted
 
 # Seconds.
 _LATELY = 86400.0
@@ -66,26 +67,25 @@ def examine_shared(url: str, connections: Sequence[Connection]) -> Iterator[Foun
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        yield found("psycopg-missing", problem=error, python=sys.executable)
+        yield Found("psycopg-missing", problem=error, python=sys.executable)
         return
     try:
         state = look_at(url, connections)
     except OutboxError as error:
-        yield found("shared-outbox-not-usable", where=where, problem=error)
+        yield Found("shared-outbox-not-usable", where=where, problem=error)
         return
     if not state.is_private:
-        yield found("shared-outbox-plain", where=where)
+        yield Found("shared-outbox-plain", where=where)
     if state.is_read_only:
-        yield found("shared-outbox-read-only", where=where)
+        yield Found("shared-outbox-read-only", where=where)
     if state.tables != "ok":
-        yield found(f"shared-outbox-{state.tables}", where=where, playbook=shared_schema.PLAYBOOK)
+        yield Found(f"shared-outbox-{state.tables}", where=where, playbook=shared_schema.PLAYBOOK)
         return
-    yield found("shared-outbox", where=where, nodes=Counted(len(state.nodes), "node", state.nodes),
-                runs=Counted(state.runs, "run"))  # fmt: skip
+    yield Found("shared-outbox", where=where, nodes=listed(state.nodes, "node"), runs=counted(state.runs, "run"))
     if state.waiting:
-        yield found("shared-outbox-waiting", where=where, events=Counted(state.waiting, "event"), flush=FLUSH)
+        yield Found("shared-outbox-waiting", where=where, events=counted(state.waiting, "event"), flush=FLUSH)
     if state.vanished:
-        yield found("shared-outbox-vanished-runs", where=where, runs=Counted(state.vanished, "run"), flush=FLUSH)
+        yield Found("shared-outbox-vanished-runs", where=where, runs=counted(state.vanished, "run"), flush=FLUSH)
 
 
 def look_at(url: str, connections: Sequence[Connection]) -> SharedState:

@@ -7,43 +7,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import KINDS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding_kinds import CHECKS, KINDS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text, counted
 
-_SHOWN_HOSTS = 5
-_COUNTED = {
-    "event": "{} 个事件",
-    "run": "{} 次运行",
-    "damaged file": "{} 个损坏的文件",
-    "host": "{} 台主机",
-    "node": "{} 个节点",
-}
-_CHECKS = {
-    "versions": "版本",
-    "configuration": "配置文件",
-    "reports": "上报",
-    "settings": "设置",
-    "permissions": "权限",
-    "integration key": "集成密钥",
-    "proxy": "代理",
-    "clock": "时钟",
-    "key": "密钥验证",
-    "app key": "APP Key",
-    "labels": "标签",
-    "outbox": "发件箱",
-}
-_ORIGINS = {
-    "the environment variable ": "环境变量 ",
-    "the variable ": "变量 ",
-    "the task": "任务",
-    "the defaults": "默认值",
-    "the usual authorities": "通用证书机构",
-    "no callback": "无",
-}
+_SHOWN_NAMES = 5
+_CHECK = Text("{check}: ", "{check}：")
 
 
 class Finding(NamedTuple):
@@ -65,21 +36,24 @@ class Finding(NamedTuple):
 
         :param language: en or zh.
         """
-        check = f"{_CHECKS.get(self.check, self.check)}：" if language == "zh" else f"{self.check}: "
-        # Chinese has a full stop of its own.
+        check = _CHECK.said(language, {"check": CHECKS.get(self.check, self.check)})
+        # Chinese has a full stop of its own; a command is in no language.
         stop = "。" if self.advice[:1] > "\u2e80" else ". "
         return f"{self.state:<4}  {check}{self.text}{stop + self.advice if self.advice else ''}"
 
 
-class Found(NamedTuple):
-    """One thing that was looked at. Make it with :func:`found`.
+class Found:
+    """One thing that was looked at.
 
     :ivar whose: the integration that it holds for, where there are several.
+    :param kind: one of :data:`KINDS`.
+    :param values: those in its text.
     """
 
-    kind: str
-    values: Mapping[str, Any]
-    whose: str = ""
+    def __init__(self, kind: str, **values: Any) -> None:
+        self.kind = kind
+        self.values = values
+        self.whose = ""
 
     @property
     def is_broken(self) -> bool:
@@ -97,58 +71,19 @@ class Found(NamedTuple):
         :param language: en or zh.
         """
         known = KINDS[self.kind]
-        values = {
-            name: value.said(language)
-            if isinstance(value, (Origin, Counted))
-            else value.text(language)
-            if isinstance(value, LeftOver)
-            else in_chinese(value)
-            if language == "zh" and name in ("problem", "said", "origin")
-            else value
-            for name, value in self.values.items()
-        }
-        text, advice = (part.format_map(values) for part in (known.zh if language == "zh" else known.en))
+        lines = zip(known.text.en.splitlines(), known.text.zh.splitlines(), strict=True)
+        text, *advice = (Text(*line).said(language, self.values) for line in lines)
         # A path stands apart from Chinese words, another Chinese word does not.
         text = re.sub("(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", text)
         text = f"{self.whose}: {text}" if self.whose else text
-        return Finding(known.check, known.state, text, advice, self.kind)
+        return Finding(known.check, known.state, text, "".join(advice), self.kind)
 
 
-def found(kind: str, **values: Any) -> Found:
-    """One thing that was looked at.
+def listed(names: Sequence[str], what: str) -> Text:
+    """How many these are, and the first of them.
 
-    :param kind: one of :data:`KINDS`.
-    :param values: those in its texts.
+    :param what: one of them, in English.
     """
-    return Found(kind, values)
-
-
-class Origin(str):
-    """Where a setting comes from, in English words."""
-
-    def said(self, language: str) -> str:
-        """It in that language."""
-        for english, chinese in _ORIGINS.items() if language == "zh" else ():
-            if self.startswith(english):
-                return chinese + self[len(english) :]
-        return str(self)
-
-
-class Counted(NamedTuple):
-    """How many of what, and which.
-
-    :ivar what: one of them, in English.
-    """
-
-    number: int
-    what: str
-    names: Sequence[str] = ()
-
-    def said(self, language: str) -> str:
-        """It in that language."""
-        names = [*self.names[:_SHOWN_HOSTS], *(["…"] if len(self.names) > _SHOWN_HOSTS else [])]
-        if language == "zh":
-            text = _COUNTED[self.what].format(self.number)
-            return f"{text}（{'、'.join(names)}）" if names else text
-        text = f"{self.number} {self.what}{'' if self.number == 1 else 's'}"
-        return f"{text} ({', '.join(names)})" if names else text
+    number = counted(len(names), what)
+    shown = [*names[:_SHOWN_NAMES], *(["…"] if len(names) > _SHOWN_NAMES else [])]
+    return Text(f"{number.en} ({', '.join(shown)})", f"{number.zh}（{'、'.join(shown)}）") if names else number

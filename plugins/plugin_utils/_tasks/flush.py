@@ -9,66 +9,42 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import Find, ReadingFailed
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import Find
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Refusal
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import LeftOver
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import DelegatedDelivery, TaskDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.shared_flush import SharedFlush, waiting
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.stale_changes import StaleRule, stale_events
-
-if TYPE_CHECKING:
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.shared_flush import SharedFlush
 
 # What names every other integration.
 _ALL = frozenset({"true", "yes", "all"})
+# What may become of what lies there for other integrations, and how that is said.
+_OF_OTHERS = {"adopted": "flush-adopted", "dropped": "flush-dropped", "others": "flush-left"}
 
-
-class _Others(NamedTuple):
-    """What lies in the outbox for other integrations, by what becomes of it."""
-
-    adopted: Sequence[LeftOver] = ()
-    dropped: Sequence[LeftOver] = ()
-    left: Sequence[LeftOver] = ()
-
-    def as_result(self, language: str) -> dict[str, Any]:
-        kinds = {
-            "adopted": ("flush-adopted", self.adopted),
-            "dropped": ("flush-dropped", self.dropped),
-            "others": ("flush-left", self.left),
-        }
-        lines = [
-            notice(language, what, integration=each.name, what=each.text(language))
-            for what, left in kinds.values()
-            for each in left
-        ]
-        return {
-            "of_others": lines,
-            **{
-                name: [
-                    {"integration": each.name, "same_address": each.same_address, "text": each.text(language)}
-                    for each in left
-                ]
-                for name, (_what, left) in kinds.items()
-            },
-        }
+# What lies in the outbox for other integrations, by what becomes of it.
+_Others = Mapping[str, Sequence[LeftOver]]
+_NO_OTHERS: _Others = dict.fromkeys(_OF_OTHERS, ())
 
 
 class Flush:
-    """One flush.
+    """One flush of the outbox of this node, and of the shared one where there is one.
 
-    :param options: the task's options; also ``language``, of what is said, and ``outcome_labels``.
+    :param options: the task's options; also ``outcome_labels``.
     :param connection: where to deliver to.
     :param store: what is flushed.
     :param delivery: delivers it.
     :param find: asks Flashduty.
+    :param notices: say what is found and done.
     :param beside: other integrations that are flushed as well, so that nothing lies there without a key for them.
-    :raises InvalidQuery: naming the option and what is wrong with it.
+    :raises InvalidValue: naming the option and what is wrong with it.
     """
 
     def __init__(
@@ -78,134 +54,122 @@ class Flush:
         store: Store,
         delivery: TaskDelivery,
         find: Find,
+        notices: Notices,
         beside: Sequence[Connection] = (),
     ) -> None:
         self._connection = connection
         self._beside = beside
-        self._language = str(options.get("language") or "en")
+        self._notices = notices
         self._store = store
         self._delivery = delivery
         self._find = find
-        self._wait = float(options["wait"])
         self._stale = StaleRule.from_options(options, connection)
         self._adopt = _chosen(options.get("adopt"))
         self._drop = _chosen(options.get("drop"))
+        # A host that a task is delegated to sends what it is given, and no courier is asked.
+        self._outbox_url = None if isinstance(delivery, DelegatedDelivery) else store.outbox_url
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`flush` would find; writes and sends nothing."""
-        return self._beside_shared(self._previewed)
+        with closing(SharedFlush(self._outbox_url, self._connection)) as shared:
+            return self._completed(self._previewed(shared), shared)
 
-    def flush(self, seconds: float | None = None) -> dict[str, Any]:
-        """Close, deliver, and report what has become of it.
+    def flush(self, seconds: float) -> dict[str, Any]:
+        """Close, deliver, wait for that at most so many seconds, and report what has become of it.
 
-        :param seconds: how long to wait at most, instead of the option ``wait``.
         :raises OutboxError: where the outbox cannot be used.
         :raises OSError: where nobody can deliver.
         """
-        end = time.monotonic() + (self._wait if seconds is None else seconds)
-        return self._beside_shared(lambda shared: self._flushed(shared, end))
+        end = time.monotonic() + seconds
+        with closing(SharedFlush(self._outbox_url, self._connection)) as shared:
+            return self._completed(self._flushed(shared, end), shared)
 
-    def _beside_shared(self, work: Callable[[SharedFlush | None], dict[str, Any]]) -> dict[str, Any]:
-        """What the work returns, with the shared outbox where there is one, and that only a part was done if so."""
-        # A host that a task is delegated to sends what it is given, and no courier is asked.
-        if not self._store.outbox_url or isinstance(self._delivery, DelegatedDelivery):
-            return work(None)
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.shared_flush import SharedFlush
-
-        with closing(SharedFlush(self._store.outbox_url, self._connection)) as shared:
-            result = work(shared)
+    def _completed(self, result: dict[str, Any], shared: SharedFlush) -> dict[str, Any]:
+        """The result, which has failed where the shared outbox could not be flushed."""
         if shared.problem is None:
             return result
-        problem = notice(self._language, "flush-not-shared", problem=shared.problem)
+        problem = self._notices.said("flush-not-shared", problem=shared.problem)
         return {**result, "failed": True, "msg": f"{result['msg']}. {problem}" if "msg" in result else problem}
 
-    def _previewed(self, shared: SharedFlush | None) -> dict[str, Any]:
-        vanished, waiting = set[str](), set[str]()
-        others = _Others()
+    def _previewed(self, shared: SharedFlush) -> dict[str, Any]:
+        others, vanished = _NO_OTHERS, shared.vanished()
         if self._store.exists:
             others = self._store.look(self._others)
-            vanished = self._store.look(lambda outbox, integration: {*outbox.runs.vanished(integration)})
-            waiting = self._store.look(_waiting)
-        if shared is not None:
-            vanished |= shared.vanished()
-            waiting |= shared.pending()
+            vanished |= self._store.look(lambda outbox, integration: {*outbox.runs.vanished(integration)})
+        waits = self._looked(shared, waiting)
         stale, problem = self._stale_events(shared)
-        changed = bool(vanished or stale or waiting or others.adopted or others.dropped)
-        return self._result(changed, len(vanished), stale, others, problem, waiting=len(waiting))
+        changed = bool(vanished or stale or waits or others["adopted"] or others["dropped"])
+        return self._result(changed, len(vanished), stale, others, problem, waiting=len(waits))
 
-    def _flushed(self, shared: SharedFlush | None, end: float) -> dict[str, Any]:
-        others = self._store.do(self._settle_others) if self._store.exists else _Others()
-        vanished = self._store.do(_close_vanished) if self._store.exists else 0
+    def _flushed(self, shared: SharedFlush, end: float) -> dict[str, Any]:
+        store, others, vanished = self._store, _NO_OTHERS, 0
+        if store.exists:
+            others = store.do(self._settle_others)
+            vanished = store.do(_close_vanished)
         stale, problem = self._stale_events(shared)
         for event in stale:
-            self._store.do(lambda outbox, integration, event=event: outbox.put(integration, event))  # type: ignore[misc]
-        if shared is not None:
-            # The courier needs an outbox here also where there was none.
-            self._store.do(shared.begin)
-            vanished += shared.closed
-        if not self._store.exists:
+            store.do(lambda outbox, integration, event=event: outbox.put(integration, event))  # type: ignore[misc]
+        if not store.exists and self._outbox_url is None:
             return self._result(False, vanished, stale, others, problem)
-        own = self._store.do(_try_again_now)
-        waited = own if shared is None else own | shared.waited
+        # With a shared outbox the courier needs one here, also where there was none.
+        vanished += store.do(shared.begin)
+        own = store.do(_try_again_now)
+        waited = own | shared.waited
 
         def is_over(outbox: Outbox, integration: str) -> bool:
-            return not outbox.events.pending(integration) and (shared is None or not shared.waiting())
+            return not outbox.events.pending(integration) and not shared.still_waiting()
 
         if waited:
             self._delivery.wait(is_over, max(0.0, end - time.monotonic()))
-        refused = self._store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
-        delivered = self._store.look(_delivered)
-        if shared is not None:
-            self._store.do(shared.finish)
-            refused += shared.refusals(own)
-            delivered |= shared.delivered()
-        waiting = self._store.look(_waiting)
-        folder = self._store.folder if waiting or shared is None else shared.where
-        waiting |= set() if shared is None else shared.waiting()
-        if waiting:
-            reason = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
-            reason = reason or (None if shared is None else shared.last_error())
-            problem = notice(
-                self._language,
-                "flush-waits" if len(waiting) == 1 else "flush-wait",
-                count=len(waiting),
-                folder=folder,
-                reason=reason or notice(self._language, "no-answer-yet"),
+        refused = store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
+        store.do(shared.finish)
+        refused += shared.refusals(own)
+        delivered = waited & self._looked(shared, _delivered)
+        here = store.look(waiting)
+        waits = here | shared.still_waiting()
+        if waits:
+            reason = store.look(lambda outbox, integration: outbox.claims.last_error(integration))
+            problem = self._notices.said(
+                "flush-waits" if len(waits) == 1 else "flush-wait",
+                count=len(waits),
+                folder=store.folder if here else shared.where,
+                reason=reason or shared.last_error() or self._notices.said("no-answer-yet"),
             )
-        changed = bool(waited or others.dropped)
-        return self._result(changed, vanished, stale, others, problem, len(waited & delivered), len(waiting), refused)
+        changed = bool(waited or others["dropped"])
+        return self._result(changed, vanished, stale, others, problem, len(delivered), len(waits), refused)
+
+    def _looked(self, shared: SharedFlush, query: Callable[[AnyOutbox, str], set[str]]) -> set[str]:
+        """What this node's outbox and the shared one answer."""
+        return shared.look(query) | (self._store.look(query) if self._store.exists else set())
 
     def _others(self, outbox: Outbox, integration: str) -> _Others:
         """What lies there for other integrations, and what is to become of it."""
         ours = {each.integration_id(self._store.salt) for each in self._beside}
-        left = [
-            each
-            for each in outbox.integrations.left_over(integration, self._connection.api_url)
-            if each.integration not in ours
-        ]
-        adopted = [each for each in left if each.same_address and _is_chosen(each, self._adopt)]
-        dropped = [each for each in left if each not in adopted and _is_chosen(each, self._drop)]
-        return _Others(adopted, dropped, [each for each in left if each not in [*adopted, *dropped]])
+        found: dict[str, list[LeftOver]] = {name: [] for name in _OF_OTHERS}
+        for left in outbox.integrations.left_over(integration, self._connection.api_url):
+            if left.integration in ours:
+                continue
+            if left.same_address and _is_chosen(left, self._adopt):
+                found["adopted"].append(left)
+            else:
+                found["dropped" if _is_chosen(left, self._drop) else "others"].append(left)
+        return found
 
     def _settle_others(self, outbox: Outbox, integration: str) -> _Others:
         others = self._others(outbox, integration)
-        outbox.integrations.adopt(integration, others.adopted)
-        outbox.integrations.drop(others.dropped)
+        outbox.integrations.adopt(integration, others["adopted"])
+        outbox.integrations.drop(others["dropped"])
         return others
 
-    def _stale_events(self, shared: SharedFlush | None) -> tuple[list[ChangeEvent], str | None]:
+    def _stale_events(self, shared: SharedFlush) -> tuple[list[ChangeEvent], str | None]:
         """The events that close what was abandoned elsewhere, and why that cannot be known."""
         if self._stale is None:
             return [], None
-        in_use: set[str] = set()
-        if self._store.exists:
-            in_use = self._store.look(lambda outbox, integration: outbox.events.keys_in_use(integration))
-        if shared is not None:
-            in_use |= shared.keys_in_use()
+        in_use = self._looked(shared, lambda outbox, integration: outbox.events.keys_in_use(integration))
         try:
-            return stale_events(self._stale, self._find, time.time(), in_use), None
-        except ReadingFailed as error:
-            return [], notice(self._language, "stale-unknown", reason=error)
+            return stale_events(self._stale, self._find, time.time(), in_use, self._notices), None
+        except ApiError as error:
+            return [], self._notices.said("stale-unknown", reason=error)
 
     def _result(
         self,
@@ -218,6 +182,7 @@ class Flush:
         waiting: int = 0,
         refused: Sequence[Refusal] = (),
     ) -> dict[str, Any]:
+        notices = self._notices
         result = {
             "changed": changed,
             "closed": vanished + len(stale),
@@ -225,56 +190,62 @@ class Flush:
             "delivered": delivered,
             "waiting": waiting,
             "refused": [refusal._asdict() for refusal in refused],
-            **others.as_result(self._language),
+            "of_others": [
+                notices.said(_OF_OTHERS[name], integration=left.name, what=left.text)
+                for name, found in others.items()
+                for left in found
+            ],
         }
+        for name, found in others.items():
+            texts = [(left, left.text.in_language(notices.language)) for left in found]
+            result[name] = [
+                {"integration": left.name, "same_address": left.same_address, "text": text} for left, text in texts
+            ]
         return {**result, "failed": True, "msg": problem} if problem else result
 
 
-class SeveralFlushes:
-    """Flushes one integration after the other, and adds up what was done.
+def preview_all(flushes: Sequence[tuple[str, Flush]], notices: Notices) -> dict[str, Any]:
+    """What :func:`flush_all` would find; writes and sends nothing.
 
     :param flushes: each with the name of its integration.
-    :param language: of what is said, en or zh.
     """
+    result = _summed([(name, flush.preview()) for name, flush in flushes], notices)
+    result["lines"] = [notices.said("flush-checked", text=line) for line in result["lines"]]
+    return result
 
-    def __init__(self, flushes: Sequence[tuple[str, Flush]], language: str) -> None:
-        self._flushes = flushes
-        self._language = language
 
-    def preview(self) -> dict[str, Any]:
-        """What :meth:`flush` would find; writes and sends nothing."""
-        result = self._summed([(name, flush.preview()) for name, flush in self._flushes])
-        result["lines"] = [notice(self._language, "flush-checked", text=line) for line in result["lines"]]
-        return result
+def flush_all(flushes: Sequence[tuple[str, Flush]], seconds: float, notices: Notices) -> dict[str, Any]:
+    """Flush one integration after the other, in so many seconds at most, and add up what was done.
 
-    def flush(self, seconds: float) -> dict[str, Any]:
-        """Close, deliver, and report what has become of it, in so many seconds at most."""
-        end, results = time.monotonic() + seconds, []
-        for number, (name, flush) in enumerate(self._flushes):
-            # An integration that cannot be reached leaves time for those behind it.
-            share = max(0.0, end - time.monotonic()) / (len(self._flushes) - number)
-            results.append((name, flush.flush(share)))
-        return self._summed(results)
+    :param flushes: each with the name of its integration.
+    """
+    end, results = time.monotonic() + seconds, []
+    for number, (name, flush) in enumerate(flushes):
+        # An integration that cannot be reached leaves time for those behind it.
+        share = max(0.0, end - time.monotonic()) / (len(flushes) - number)
+        results.append((name, flush.flush(share)))
+    return _summed(results, notices)
 
-    def _summed(self, results: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-        # What lies there for others is the same for all of these.
-        whole = dict(results[0][1])
-        lines, integrations, problems = [], [], []
-        for name, result in results:
-            counts = {key: result[key] for key in ("delivered", "waiting", "closed")}
-            counts["refused"] = len(result["refused"])
-            line = notice(self._language, "flush-counts", **counts)
-            if len(results) > 1:
-                line = notice(self._language, "flush-of-integration", integration=name, text=line)
-            lines.append(line)
-            integrations.append({"integration": name, **counts})
-            problems += [str(result["msg"])] if "msg" in result else []
-        for _name, result in results[1:]:
-            whole["changed"] = whole["changed"] or result["changed"]
-            for key in ("closed", "stale", "delivered", "waiting", "refused"):
-                whole[key] += result[key]
-        whole.update(lines=lines, integrations=integrations)
-        return {**whole, "failed": True, "msg": " ".join(problems)} if problems else whole
+
+def _summed(results: Sequence[tuple[str, dict[str, Any]]], notices: Notices) -> dict[str, Any]:
+    # What lies there for others is the same for all of these.
+    whole = dict(results[0][1])
+    lines, integrations, problems = [], [], []
+    for name, result in results:
+        counts = {key: result[key] for key in ("delivered", "waiting", "closed")}
+        counts["refused"] = len(result["refused"])
+        line = notices.said("flush-counts", **counts)
+        if len(results) > 1:
+            line = notices.said("flush-of-integration", integration=name, text=line)
+        lines.append(line)
+        integrations.append({"integration": name, **counts})
+        problems += [str(result["msg"])] if "msg" in result else []
+    for _name, result in results[1:]:
+        whole["changed"] = whole["changed"] or result["changed"]
+        for key in ("closed", "stale", "delivered", "waiting", "refused"):
+            whole[key] += result[key]
+    whole.update(lines=lines, integrations=integrations)
+    return {**whole, "failed": True, "msg": " ".join(problems)} if problems else whole
 
 
 def _chosen(names: Sequence[str] | None) -> frozenset[str]:
@@ -293,12 +264,8 @@ def _try_again_now(outbox: Outbox, integration: str) -> set[str]:
     """The uids of the events that wait, which nothing keeps from being tried now."""
     outbox.claims.release_dead(integration)
     outbox.claims.clear_pause(integration)
-    return _waiting(outbox, integration)
+    return waiting(outbox, integration)
 
 
-def _delivered(outbox: Outbox, integration: str) -> set[str]:
+def _delivered(outbox: AnyOutbox, integration: str) -> set[str]:
     return outbox.events.uids(integration, "delivered")
-
-
-def _waiting(outbox: Outbox, integration: str) -> set[str]:
-    return outbox.events.uids(integration, "waiting", "sending")

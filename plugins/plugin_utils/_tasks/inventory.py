@@ -65,10 +65,11 @@ class Inventory:
         play._variable_manager = manager
         self._inventory = manager._inventory
         notices = Notices()
+        notices.language = action.notices.language
         found = targets(
             play, self._inventory.get_hosts(ignore_limits=True, ignore_restrictions=True), NAMES, notices, written=NAMES
         )
-        self.unreadable += [notice.text for notice in notices.take() if notice.level == "warning"]
+        self.unreadable += notices.warnings()
         if any(target.variables for target in found):
             by_values: dict[int, tuple[Mapping[str, Any], list[str]]] = {}
             for target in found:

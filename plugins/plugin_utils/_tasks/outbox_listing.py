@@ -6,28 +6,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
 
 
 def listing(
-    state_dir: str, options: Mapping[str, Any], only_look: bool, connection: Connection, language: str = "en"
+    state_dir: str, options: Mapping[str, Any], only_look: bool, connection: Connection, notices: Notices
 ) -> dict[str, Any]:
     """What the task returns.
 
     :param options: the task's options.
     :param only_look: whether nothing may be changed.
     :param connection: tells where the shared outbox is.
-    :param language: of the lines and warnings, en or zh.
+    :param notices: say the lines, and get the warnings.
     :raises OutboxError: where the outbox cannot be read.
     """
     require_sqlite()
@@ -35,7 +34,6 @@ def listing(
     asked = {name: [str(uid) for uid in options.get(name) or ()] for name in ("resend", "drop")}
     found: dict[str, dict[str, None]] = {"resend": {}, "drop": {}}
     listed: dict[str, ListedEvent] = {}
-    warnings = []
 
     def look_into(outbox: AnyOutbox) -> None:
         for name, change in (("resend", outbox.listing.resend), ("drop", outbox.listing.drop)):
@@ -54,31 +52,38 @@ def listing(
             with SharedOutbox.open(connection.outbox_url, connection) as shared:
                 look_into(shared)
         except OutboxError as error:
-            warnings.append(notice(language, "outbox-not-shared", problem=error))
+            notices.warning("outbox-not-shared", problem=error)
     for folder in (state_dir, *Outbox.spools(state_dir)):
         if Outbox.exists(folder):
             with Outbox(folder, create=False) as outbox:
                 look_into(outbox)
     events = sorted(listed.values(), key=lambda event: event.stored_at, reverse=True)[: options["limit"]]
-    lines = [_line(event, language) for event in events] or [notice(language, "outbox-none", folder=state_dir)]
+    lines = [_line(event, notices) for event in events] or [notices.said("outbox-none", folder=state_dir)]
     if found["resend"]:
-        lines.append(notice(language, "outbox-resent", count=len(found["resend"]), flush=FLUSH))
+        lines.append(notices.said("outbox-resent", count=len(found["resend"]), flush=FLUSH))
     result = {
         "changed": bool(found["resend"] or found["drop"]),
         "resent": [*found["resend"]],
         "dropped": [*found["drop"]],
         "events": [event._asdict() for event in events],
         "lines": lines,
-        "warnings": warnings,
     }
     missing = [uid for name in asked for uid in asked[name] if uid not in found[name]]
     if missing:
         result["failed"] = True
-        result["msg"] = notice(language, "outbox-unknown-id", folder=state_dir, ids=", ".join(missing))
+        result["msg"] = notices.said("outbox-unknown-id", folder=state_dir, ids=", ".join(missing))
     return result
 
 
-def _line(event: ListedEvent, language: str) -> str:
-    if language == "zh" and event.error:
-        event = event._replace(error=in_chinese(event.error))
-    return event.line(language)
+def _line(event: ListedEvent, notices: Notices) -> str:
+    request = f", request_id {event.request_id}" if event.request_id else ""
+    return notices.said(
+        "outbox-line",
+        when=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(event.event_time)),
+        state=STATES[event.state],
+        change_status=event.change_status,
+        change_key=event.change_key,
+        title=f" {event.title}" if event.title else "",
+        known=f"{event.id}{request}{f', node {event.node}' if event.node else ''}",
+        error=notices.said("outbox-error", reason=event.error) if event.error and event.state != "delivered" else "",
+    )

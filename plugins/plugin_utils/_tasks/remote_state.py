@@ -17,17 +17,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
-    ChangeQuery,
-    Find,
-    ReadingFailed,
-)
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery, Find
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import without_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 
 # Seconds for which an answer, and what has been delivered since, is taken for Flashduty's present state.
 _FRESH = 10.0
@@ -41,15 +38,14 @@ class RemoteState:
 
     :param find: asks Flashduty.
     :param folder: where answers are kept for the tasks that run at the same time.
-    :param language: of warnings, en or zh.
+    :param notices: get the warnings.
     """
 
-    def __init__(self, connection: Connection, find: Find, folder: str, language: str = "en") -> None:
+    def __init__(self, connection: Connection, find: Find, folder: str, notices: Notices) -> None:
         self._connection = connection
         self._find = find
         self._folder = folder
-        self._language = language
-        self.warnings: list[str] = []
+        self._notices = notices
 
     @contextmanager
     def alone(self, event: ChangeEvent) -> Iterator[None]:
@@ -87,8 +83,8 @@ class RemoteState:
         changes: list[dict[str, Any]] | None = None
         try:
             changes = self._find(query).changes
-        except ReadingFailed as error:
-            self.warnings.append(notice(self._language, "remote-state-unknown", key=key, reason=error))
+        except ApiError as error:
+            self._notices.warning("remote-state-unknown", key=key, reason=error)
         self._keep(key, changes, now)
         return changes, now
 

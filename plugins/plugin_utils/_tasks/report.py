@@ -13,7 +13,7 @@ from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS, ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import without_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent, Outcome, PutResult
@@ -22,7 +22,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import TaskDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 
@@ -51,8 +50,8 @@ class Report:
     :param remote: what Flashduty shows of the change; None leaves the comparison to the outbox.
     :param process: the ansible-playbook after whose end the change may have to be closed.
     :param outcome_labels: whether the change then says in labels that it was not finished.
-    :param language: of what is said, en or zh.
-    :raises InvalidEvent: naming the field, the limit and the value.
+    :param notices: get the warnings.
+    :raises InvalidValue: naming the field, the limit and the value.
     """
 
     def __init__(
@@ -62,12 +61,12 @@ class Report:
         store: Store,
         delivery: TaskDelivery,
         process: Process,
-        run: str | None = None,
-        remote: RemoteState | None = None,
-        outcome_labels: bool = True,
-        language: str = "en",
+        run: str | None,
+        remote: RemoteState | None,
+        outcome_labels: bool,
+        notices: Notices,
     ) -> None:
-        self._language = language
+        self._notices = notices
         fields = {name: options[name] for name in FIELDS if options.get(name) is not None}
         self._event = ChangeEvent.validated(fields, time.time())
         self._connection = connection
@@ -79,12 +78,11 @@ class Report:
         cancel_on_exit = bool(options.get("cancel_on_exit")) and not self._event.is_terminal
         self._process = process
         self._watch = Watch(
-            process, notice(language, "left-open") if cancel_on_exit else None, "unfinished" if outcome_labels else ""
+            process, notices.said("left-open") if cancel_on_exit else None, "unfinished" if outcome_labels else ""
         )
         # What is to be closed from here has to be opened from here.
         self._remote = None if self._force or cancel_on_exit else remote
         self._has_labels = options.get("labels") is not None
-        self.warnings: list[str] = []
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`send` would change; writes and sends nothing."""
@@ -93,7 +91,7 @@ class Report:
             last = self._last()
             changed, before = (not last.is_equal, last.event) if last is not None else (True, None)
             if self._remote is not None:
-                changed, before = self._compared(self._remote, last) or (changed, before)
+                changed, before = self._remote.compare(self._event, last) or (changed, before)
         return self._result(changed or self._force, before, delivered=False, queued=False)
 
     def send(self) -> dict[str, Any]:
@@ -121,7 +119,7 @@ class Report:
             lambda outbox, integration: outbox.runs.end_part(integration, key, self._process, part, pending_hosts)
         )
         if not ended.is_open:
-            raise ReportFailed(notice(self._language, "part-not-open", change_key=key), {})
+            raise ReportFailed(self._notices.said("part-not-open", change_key=key), {})
         uid = ended.uid
         if uid is None:
             return {"changed": False, "change_key": key, "change_status": "Processing"}
@@ -133,7 +131,7 @@ class Report:
             self._keep_labels()
             differs, before = None, None
             if self._remote is not None:
-                differs, before = self._compared(self._remote, self._last()) or (None, None)
+                differs, before = self._remote.compare(self._event, self._last()) or (None, None)
             if differs is False:
                 return self._result(False, before, delivered=True, queued=False), ""
             now, force = time.time(), self._force or differs is True
@@ -144,7 +142,8 @@ class Report:
                     outbox, integration, self._event, self._run, force, expires_at, self._watch
                 )
             )
-        self.warnings += self._store.take_notices(self._language)
+        for which, values in self._store.take_notices():
+            self._notices.warning(which, **values)
         # As it was stored: that may have been in the next second.
         stored = self._store.look(lambda outbox, _integration: outbox.events.get(put.uid)) if put.changed else None
         self._event = stored or self._event.at(now)
@@ -158,7 +157,7 @@ class Report:
             try:
                 self._delivery.wait(self._is_settled(put.uid), self._connection.timeout)
             except (OSError, OutboxError, NotImplementedError) as error:
-                problem = notice(self._language, "nobody-now", problem=error)
+                problem = self._notices.said("nobody-now", problem=error)
                 self._store.do(lambda outbox, _integration: outbox.events.expire(put.uid))
             outcome = self._outcome(put.uid)
         self._tell_of_sharing()
@@ -170,14 +169,14 @@ class Report:
             self._refused(outcome, result)
         elif not delivered:
             last_error = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
-            self._not_delivered(problem or last_error or outcome.error or notice(self._language, "no-answer"), result)
+            self._not_delivered(problem or last_error or outcome.error or self._notices.said("no-answer"), result)
         return result
 
     def _tell_of_sharing(self) -> None:
         if self._store.outbox_url:
             problem = self._store.look(lambda outbox, integration: outbox.claims.sharing_problem(integration))
             if problem is not None:
-                self.warnings.append(notice(self._language, "not-shared", problem=problem))
+                self._notices.warning("not-shared", problem=problem)
 
     def _outcome(self, uid: str) -> Outcome:
         return self._store.look(lambda outbox, _integration: outbox.events.outcome(uid)) or _GONE
@@ -210,27 +209,21 @@ class Report:
             labels = without_outcome(last.event.labels) if goes_on else last.event.labels
             self._event = self._event._replace(labels=labels)
 
-    def _compared(self, remote: RemoteState, last: LastEvent | None) -> tuple[bool, ChangeEvent | None] | None:
-        compared = remote.compare(self._event, last)
-        self.warnings += remote.warnings
-        return compared
-
     def _refused(self, outcome: Outcome, result: dict[str, Any]) -> None:
         result["error"] = {"code": outcome.error_code, "http_status": outcome.http_status, "message": outcome.error}
-        text = notice(
-            self._language,
+        self._failed(
+            result,
             "task-refused",
             change_key=self._event.change_key,
             reason=outcome.error,
             http_status=outcome.http_status,
             request_id=outcome.request_id or "none",
         )
-        self._failed(text, result)
 
     def _not_delivered(self, reason: str, result: dict[str, Any]) -> None:
         kept = result["queued"] and (self._queue or self._event.is_terminal)
-        text = notice(
-            self._language,
+        self._failed(
+            result,
             "task-queued" if kept else "task-given-up",
             seconds=self._connection.timeout,
             reason=reason,
@@ -238,12 +231,11 @@ class Report:
             folder=self._store.folder,
             flush=FLUSH,
         )
-        self._failed(text, result)
 
-    def _failed(self, text: str, result: dict[str, Any]) -> None:
+    def _failed(self, result: Mapping[str, Any], which: str, **values: Any) -> None:
         if not self._queue:
-            raise ReportFailed(text, result)
-        self.warnings.append(text)
+            raise ReportFailed(self._notices.said(which, **values), result)
+        self._notices.warning(which, **values)
 
     def _result(self, changed: bool, before: ChangeEvent | None, delivered: bool, queued: bool) -> dict[str, Any]:
         shown = self._event.to_dict()

@@ -2,25 +2,23 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a flush does with the outbox that several nodes share; the courier of this node delivers it.
-
-It is imported where outbox_url is set.
-"""
+"""What a flush does with the outbox that several nodes share; the courier of this node delivers it."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_url import shown
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import TOO_MANY_REQUESTS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING, Refusal
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import Relay
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
 
 # Seconds between two looks while it is waited for.
 _POLL = 0.25
@@ -29,20 +27,18 @@ _Answer = TypeVar("_Answer")
 
 
 class SharedFlush:
-    """The part of a flush that belongs to the shared outbox. Where that cannot be used, it finds nothing there.
+    """The part of a flush that belongs to the shared outbox: nothing where there is none, or it cannot be used.
 
     :ivar where: the address of the database, for people.
-    :ivar problem: why it cannot be used; None where it can.
-    :ivar closed: how many changes of runs that had vanished were cancelled.
+    :ivar problem: why it cannot be used; None where it can, or there is none.
     :ivar waited: the events that waited when it began.
-    :param url: of the database.
+    :param url: of the database; None where there is none.
     :param connection: the integration that is flushed.
     """
 
-    def __init__(self, url: str, connection: Connection) -> None:
-        self.where = shown(url)
+    def __init__(self, url: str | None, connection: Connection) -> None:
+        self.where = "" if url is None else shown(url)
         self.problem: str | None = None
-        self.closed = 0
         self.waited: set[str] = set()
         self._url = url
         self._connection = connection
@@ -58,65 +54,57 @@ class SharedFlush:
             shared.close()
 
     def _do(self, action: Callable[[SharedOutbox], _Answer], otherwise: _Answer) -> _Answer:
-        if self.problem is None:
-            try:
-                if self._shared is None:
-                    self._shared = SharedOutbox.open(self._url, self._connection, self._salt)
-                return action(self._shared)
-            except OutboxError as error:
-                self.problem = str(error)
-                self.close()
-        return otherwise
+        if self._url is None or self.problem is not None:
+            return otherwise
+        # Loaded where there is one.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
+
+        try:
+            if self._shared is None:
+                self._shared = SharedOutbox.open(self._url, self._connection, self._salt)
+            return action(self._shared)
+        except OutboxError as error:
+            self.problem = str(error)
+            self.close()
+            return otherwise
 
     def vanished(self) -> set[str]:
         """The runs of any node that have vanished."""
         return self._do(lambda shared: {*shared.vanished()}, set())
 
-    def pending(self) -> set[str]:
-        """The events that are not settled."""
-        return self._do(lambda shared: shared.events.uids(shared.integration, "waiting", "sending"), set())
-
-    def delivered(self) -> set[str]:
-        """The events that were delivered."""
-        return self._do(lambda shared: shared.events.uids(shared.integration, "delivered"), set())
-
-    def keys_in_use(self) -> set[str]:
-        """The keys of changes that runs of any node have open."""
-        return self._do(lambda shared: shared.events.keys_in_use(shared.integration), set())
+    def look(self, query: Callable[[AnyOutbox, str], set[str]]) -> set[str]:
+        """Ask it something."""
+        return self._do(lambda shared: query(shared, shared.integration), set())
 
     def last_error(self) -> str | None:
         """Why the last try failed, where it did."""
         return self._do(lambda shared: shared.claims.last_error(shared.integration), None)
 
-    def begin(self, outbox: Outbox, integration: str) -> None:
-        """Enter what only this node knows, and close the runs of any node that have vanished."""
+    def begin(self, outbox: Outbox, integration: str) -> int:
+        """Enter what only this node knows, and close the runs of any node that have vanished.
 
-        def begun(shared: SharedOutbox) -> None:
-            Relay(outbox, integration, shared).exchange()
-            self.closed += shared.close_vanished()
-            shared.claims.release_dead(shared.integration)
-            # Where Flashduty itself has asked for a pause, that holds for all nodes.
-            asked = f"SELECT 1 FROM events WHERE integration = ? AND http_status = ? AND {PENDING} LIMIT 1"
-            if not shared.database.rows(asked, (shared.integration, TOO_MANY_REQUESTS)):
-                shared.claims.clear_pause(shared.integration)
-
+        :returns: how many changes they had left open.
+        """
         # As the node that the courier is: what is entered now is left to it.
         self._salt = outbox.salt
         self.close()
-        self._do(begun, None)
-        self.waited = self._waiting = self.pending()
+        self._do(lambda shared: _exchange(outbox, integration, shared), None)
+        closed = self._do(lambda shared: shared.close_vanished(), 0)
+        self._do(_try_again_now, None)
+        self.waited = self._waiting = self.look(waiting)
+        return closed
 
-    def waiting(self) -> set[str]:
+    def still_waiting(self) -> set[str]:
         """Which of the events that waited still do, looked up now and then."""
         if self._waiting and time.monotonic() >= self._look_at:
-            self._waiting = self.waited & self.pending()
+            self._waiting = self.waited & self.look(waiting)
             self._look_at = time.monotonic() + _POLL
         return self._waiting
 
     def finish(self, outbox: Outbox, integration: str) -> None:
         """Learn what became of it."""
-        self._do(lambda shared: Relay(outbox, integration, shared).exchange(), None)
-        self._waiting = self.waited & self.pending()
+        self._do(lambda shared: _exchange(outbox, integration, shared), None)
+        self._waiting = self.waited & self.look(waiting)
 
     def refusals(self, but: set[str]) -> list[Refusal]:
         """Which of the events that waited were refused, but for these."""
@@ -131,3 +119,22 @@ class SharedFlush:
             ]
 
         return self._do(found, []) if uids else []
+
+
+def waiting(outbox: AnyOutbox, integration: str) -> set[str]:
+    """The events of an outbox that are not settled."""
+    return outbox.events.uids(integration, "waiting", "sending")
+
+
+def _exchange(outbox: Outbox, integration: str, shared: SharedOutbox) -> None:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import Relay
+
+    Relay(outbox, integration, shared).exchange()
+
+
+def _try_again_now(shared: SharedOutbox) -> None:
+    shared.claims.release_dead(shared.integration)
+    # Where Flashduty itself has asked for a pause, that holds for all nodes.
+    asked = f"SELECT 1 FROM events WHERE integration = ? AND http_status = ? AND {PENDING} LIMIT 1"
+    if not shared.database.rows(asked, (shared.integration, TOO_MANY_REQUESTS)):
+        shared.claims.clear_pause(shared.integration)

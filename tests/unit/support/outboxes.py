@@ -9,10 +9,12 @@ import os
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 ONE, TWO = "integration-1", "integration-2"
 START = 1_800_000_000.0
@@ -61,3 +63,11 @@ def outcome(outbox: Outbox, uid: str) -> Outcome:
     found = outbox.events.outcome(uid)
     assert found is not None
     return found
+
+
+def warnings_of(store: Store) -> list[str]:
+    """What there is to say of what has happened to the outbox."""
+    notices = Notices()
+    for which, values in store.take_notices():
+        notices.warning(which, **values)
+    return notices.warnings()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from deliveries import APP_KEY
@@ -23,8 +23,11 @@ from flashduty_sandbox.receiver import Receiver
 class ActionModule(flashduty_change_info.ActionModule):
     """What the module returns on the other host is played."""
 
+    asked: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+
     def _execute_module(self, module_name: str, module_args: dict[str, Any], task_vars: Any) -> dict[str, Any]:
-        return {"changes": [], "asked": (module_name, module_args)}
+        self.asked.append((module_name, module_args))
+        return {"changes": [{"change_key": "a"}], "total": 1, "truncated": False}
 
 
 Runs = Callable[..., dict[str, Any]]
@@ -79,7 +82,8 @@ def test_what_cannot_be_used_fails_with_the_options_name(
 
 def test_another_host_gets_the_question_as_it_is_asked(ran: Runs, receiver: Receiver) -> None:
     result = ran({"delegate_to": "bastion"}, query="nginx", limit=5)
-    name, arguments = result["asked"]
+    name, arguments = ActionModule.asked.pop()
+    assert (result["changes"], result["total"], ActionModule.asked) == ([{"change_key": "a"}], 1, [])
     assert name == "flashcat.flashduty.flashduty_change_info"
     assert (arguments["query"], arguments["limit"], arguments["app_key"]) == ("nginx", 5, APP_KEY)
     assert None not in arguments.values()

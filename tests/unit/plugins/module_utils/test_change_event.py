@@ -22,7 +22,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
     LABELS_MAX,
     STATUSES,
     ChangeEvent,
-    InvalidEvent,
+    InvalidValue,
     label_text,
     plain_text,
     shortened,
@@ -79,7 +79,7 @@ likely = st.fixed_dictionaries(
 def test_whatever_goes_in_is_refused_by_name_or_taken_by_the_api(fields: dict[str, Any]) -> None:
     try:
         made = ChangeEvent.validated(fields, NOW)
-    except InvalidEvent as error:
+    except InvalidValue as error:
         named = str(error).startswith(f"{error.field}: ")
         assert named
         return
@@ -123,7 +123,7 @@ def test_absent_and_empty_fields_are_not_sent() -> None:
     ],
 )
 def test_a_refusal_names_the_field_and_what_was_given(fields: dict[str, Any], field: str, told: str) -> None:
-    with pytest.raises(InvalidEvent) as caught:
+    with pytest.raises(InvalidValue) as caught:
         event(**fields)
     assert caught.value.field == field
     assert told in str(caught.value)
@@ -156,7 +156,7 @@ def test_a_moment_in_any_form_becomes_unix_seconds(given_time: Any) -> None:
 def test_only_a_ready_event_may_lie_in_the_future() -> None:
     assert event(change_status="Ready", event_time=NOW + 3600).event_time == NOW + 3600
     for status in set(STATUSES) - {"Ready"}:
-        with pytest.raises(InvalidEvent, match="only a Ready event"):
+        with pytest.raises(InvalidValue, match="only a Ready event"):
             event(change_status=status, event_time=NOW + 3600)
 
 

@@ -15,12 +15,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils import _change_query
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent, InvalidValue
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     ChangeQuery,
     Found,
-    InvalidQuery,
-    ReadingFailed,
     changes_found,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
@@ -100,13 +99,14 @@ def test_the_window_is_the_last_hour_and_of_a_key_the_last_month() -> None:
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused_before_the_network(options: dict[str, Any], expected: str) -> None:
-    with pytest.raises(InvalidQuery, match=expected):
+    with pytest.raises(InvalidValue, match=expected):
         asked(options)
 
 
 def test_a_question_survives_the_pipe() -> None:
     query = asked({"change_status": ["Done"], "labels": {"a": 1}, "integration_ids": [3], "limit": 7})
     assert ChangeQuery(**json.loads(json.dumps(asdict(query)))) == query
+    assert asked(query.to_options(), 0.0) == query
 
 
 # ---- what is found
@@ -166,7 +166,7 @@ def test_both_ways_find_the_same(connection: Connection, find: Finder) -> None:
 
 def test_a_wrong_app_key_is_named_and_not_shown(receiver: Receiver, find: Finder) -> None:
     wrong = Connection(receiver.url, KEY, timeout=PATIENCE, app_key="wr0ng/app+key")
-    with pytest.raises(ReadingFailed) as caught:
+    with pytest.raises(ApiError) as caught:
         find(wrong, asked({}))
     assert (caught.value.code, caught.value.status) == ("Unauthorized", 401)
     assert caught.value.request_id
@@ -184,7 +184,7 @@ def test_what_passes_is_tried_again(connection: Connection, receiver: Receiver, 
 def test_the_budget_holds(receiver: Receiver, find: Finder, fault: str) -> None:
     receiver.faults.set(fault, endpoint="list")
     begun = time.monotonic()
-    with pytest.raises(ReadingFailed, match="no answer within"):
+    with pytest.raises(ApiError, match="no answer within"):
         find(Connection(receiver.url, KEY, timeout=1.0, app_key=APP_KEY), asked({}))
     assert time.monotonic() - begun < 8
 
@@ -192,7 +192,7 @@ def test_the_budget_holds(receiver: Receiver, find: Finder, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["portal", "html", "empty"])
 def test_an_answer_that_is_not_flashdutys(receiver: Receiver, fault: str) -> None:
     receiver.faults.set(fault, endpoint="list")
-    with pytest.raises(ReadingFailed, match="not Flashduty's"):
+    with pytest.raises(ApiError, match="not Flashduty's"):
         _change_query.find_changes(Connection(receiver.url, KEY, app_key=APP_KEY), asked({}), 1.0)
 
 

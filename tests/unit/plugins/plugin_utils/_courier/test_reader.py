@@ -11,8 +11,9 @@ import time
 import pytest
 from deliveries import APP_KEY, KEY
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery, ReadingFailed
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
@@ -38,7 +39,7 @@ def test_what_flashduty_shows_is_found(connection: Connection) -> None:
 
 def test_what_flashduty_refuses_comes_with_its_reason_and_without_the_key(connection: Connection) -> None:
     wrong = connection._replace(app_key="wrong-app-key")
-    with pytest.raises(ReadingFailed) as caught:
+    with pytest.raises(ApiError) as caught:
         reader.find_changes(wrong, ChangeQuery.by_key("a", time.time()))
     assert (caught.value.status, caught.value.code) == (401, "Unauthorized")
     assert caught.value.request_id
@@ -47,7 +48,7 @@ def test_what_flashduty_refuses_comes_with_its_reason_and_without_the_key(connec
 
 def test_the_budget_is_that_of_the_connection(receiver: Receiver, connection: Connection) -> None:
     receiver.faults.set("hang")
-    with pytest.raises(ReadingFailed, match=r"no answer within 0\.\d+ s") as caught:
+    with pytest.raises(ApiError, match=r"no answer within 0\.\d+ s") as caught:
         reader.find_changes(connection._replace(timeout=0.2), ChangeQuery.by_key("a", time.time()))
     assert caught.value.status is None
 
@@ -59,7 +60,7 @@ def test_a_probe_is_asked_the_same_way(connection: Connection) -> None:
 
 
 def test_a_process_that_fails_says_nothing_of_what_it_was_given(connection: Connection) -> None:
-    with pytest.raises(ReadingFailed) as caught:
+    with pytest.raises(ApiError) as caught:
         reader.ask("no such question", connection, {})
     assert "the process that asks Flashduty failed" in str(caught.value)
     assert KEY not in str(caught.value)
@@ -69,11 +70,11 @@ def test_without_requests_no_process_is_started(connection: Connection, monkeypa
     # What Python itself keeps for a package that it could not import.
     monkeypatch.setitem(sys.modules, "requests", None)
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(ReadingFailed, match="/no/such/python -m pip install requests"):
+    with pytest.raises(ApiError, match="/no/such/python -m pip install requests"):
         reader.find_changes(connection, ChangeQuery.by_key("a", time.time()))
 
 
 def test_an_interpreter_that_cannot_be_started_is_told(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(ReadingFailed, match="FileNotFoundError"):
+    with pytest.raises(ApiError, match="FileNotFoundError"):
         reader.ask("probe", connection, {})

@@ -33,7 +33,7 @@ def of_two(outbox: Outbox, clock: Clock, dead: Process) -> Outbox:
 def test_what_is_left_is_counted_dated_and_named(of_two: Outbox) -> None:
     (left,) = of_two.integrations.left_over(ONE, URL)
     assert (left.events, left.runs, left.same_address) == (2, 1, True)
-    assert left.text() == "2 events and 1 vanished run since 2027-01-15 08:00 UTC (Upgrade)"
+    assert left.text.en == "2 events and 1 vanished run since 2027-01-15 08:00 UTC (Upgrade)"
     assert TWO.startswith(left.name)
     assert of_two.integrations.left_over(ONE, URL, older_than=61) == []
     (mine,) = of_two.integrations.left_over(TWO)

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from outboxes import LEASE, ME, claimed, counts, event, outcome
+from outboxes import LEASE, ME, claimed, counts, event, outcome, warnings_of
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
@@ -51,7 +51,7 @@ def test_a_locked_outbox_is_replaced_by_a_private_spool_and_takes_it_in(folder: 
     mine = Store(folder, CONNECTION)
     with locked(folder):
         uid = put(mine)
-        (notice,) = mine.take_notices()
+        (notice,) = warnings_of(mine)
         assert "locked" in notice
         assert mine.folder in notice
         assert Outbox.spools(folder) == [mine.folder]

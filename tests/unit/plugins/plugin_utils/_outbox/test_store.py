@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from outboxes import event
+from outboxes import event, warnings_of
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
@@ -94,7 +94,7 @@ def test_what_fails_half_way_is_done_once_more_in_the_spool(folder: str) -> None
     answer = mine.do(twice)
     assert seen == [folder, mine.folder]
     assert answer == mine.folder != folder
-    (notice,) = mine.take_notices()
+    (notice,) = warnings_of(mine)
     assert "the disk is full" in notice
     assert mine.folder in notice
 
@@ -157,7 +157,7 @@ def test_a_damage_is_told_once(folder: str) -> None:
     path.write_bytes(b"this is no database" * 1000)
     mine.do(put)
     mine.do(put)
-    (notice,) = mine.take_notices()
+    (notice,) = warnings_of(mine)
     assert "damaged" in notice
     assert f"{path}.corrupt-" in notice
     assert mine.take_notices() == []
@@ -169,7 +169,7 @@ def test_a_damage_that_the_courier_has_met_is_told_to_the_user(folder: str) -> N
     (Path(folder) / "outbox.sqlite3").write_bytes(b"this is no database" * 1000)
     Store(folder, CONNECTION).do(put)
     mine.do(put)
-    (notice,) = mine.take_notices()
+    (notice,) = warnings_of(mine)
     assert "is kept as" in notice
     # Of what lay there before, its own run has warned.
     later = Store(folder, CONNECTION)
@@ -205,7 +205,7 @@ def test_what_somebody_else_made_is_left_alone_and_no_event_lost(
     assert mine.take_in() == []
     mine.do(put)
     mine.do(put)
-    (notice,) = mine.take_notices()
+    (notice,) = warnings_of(mine)
     assert folder in notice
     assert mine.folder in notice
     assert mine.look(pending) == 1

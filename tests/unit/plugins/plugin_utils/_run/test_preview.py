@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run import preview
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import document
 
@@ -26,7 +27,7 @@ def test_a_preview_is_yaml_that_reads_as_the_event() -> None:
         },
         1700000001,
     )
-    text = document(event.to_dict())
+    text = document(event.to_dict(), Notices())
     assert "description: |-\n  first\n  second: 进度100%\n" in text
     assert yaml.safe_load(text) == event.to_dict()
 
@@ -34,7 +35,7 @@ def test_a_preview_is_yaml_that_reads_as_the_event() -> None:
 def test_it_says_that_what_ansible_core_masks_would_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     event = ChangeEvent("Done", "CHG-7", "t", labels={"service": "storefront"}).to_dict()
     monkeypatch.setattr(preview, "mask_secrets", lambda text: text.replace("storefront", "$REDACTED$"))
-    text = document(event)
+    text = document(event, Notices())
     assert "# ansible-core prints $REDACTED$ for what a vault held; the value itself would be sent\n" in text
     assert yaml.safe_load(text) == event
-    assert "REDACTED" not in document({**event, "labels": {}})
+    assert "REDACTED" not in document({**event, "labels": {}}, Notices())

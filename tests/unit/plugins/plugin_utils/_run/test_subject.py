@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
 
 

@@ -16,13 +16,15 @@ from ansible.errors import AnsibleConnectionFailure
 from outboxes import event
 from workers import Worker
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery, ReadingFailed
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ChangeQuery
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
     Connection,
     InvalidConnection,
     MissingAppKey,
     MissingKey,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders, spool
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -47,6 +49,8 @@ FOUND = {"changes": [{"change_key": "a"}], "total": 1, "truncated": False}
 
 class Doing(TaskAction):
     """An action; what a module returns on the other host is played."""
+
+    notices = Notices()
 
     def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         return {}
@@ -116,7 +120,7 @@ def test_a_host_that_has_gone_meanwhile_does_not_fail_the_task(tmp_path: Path) -
         (InvalidConnection("timeout", "must be above 0"), {}),
         (ReportFailed("no", {"queued": True, "failed": False}), {"queued": True}),
         (
-            ReadingFailed("no", 401, "Unauthorized", "r-1"),
+            ApiError("no", False, 401, "Unauthorized", "r-1"),
             {"error": {"code": "Unauthorized", "http_status": 401, "message": "no"}, "request_id": "r-1"},
         ),
     ],
@@ -124,7 +128,7 @@ def test_a_host_that_has_gone_meanwhile_does_not_fail_the_task(tmp_path: Path) -
 def test_a_task_fails_with_the_text_of_the_error_and_what_is_known_beside_it(
     error: Exception, result: dict[str, Any]
 ) -> None:
-    assert failure(error) == {**result, "failed": True, "msg": str(error)}
+    assert failure(error, Notices()) == {**result, "failed": True, "msg": str(error)}
 
 
 def test_the_process_of_the_run_is_the_one_that_forked_the_worker() -> None:
@@ -267,14 +271,22 @@ def test_another_host_asks_flashduty_in_our_place(made: Makes) -> None:
     assert (name, arguments["change_key"], arguments["timeout"]) == (INFO, "CHG-7", 3.0)
     assert None not in arguments.values()
     where._action.answer = {"failed": True, "msg": "unreachable"}
-    with pytest.raises(ReadingFailed, match=r"^unreachable$"):
+    with pytest.raises(ApiError, match=r"^unreachable$"):
         where.find(ChangeQuery.by_key("CHG-7", 1_800_000_000.0))
+    error = ApiError("no", False, 401, "Unauthorized", "r-1")
+    where._action.answer = {"failed": True, "msg": "no", **error.result}
+    with pytest.raises(ApiError) as caught:
+        where.find(ChangeQuery.by_key("CHG-7", 1_800_000_000.0))
+    assert vars(caught.value) == vars(error)
 
 
 def test_a_question_goes_to_another_host_as_the_task_asks_it(made: Makes) -> None:
     where = made({"app_key": "app"}, ELSEWHERE, reading=True)
-    assert where.query_there({"limit": 5, "query": None}) == FOUND
+    options = {"limit": 5, "change_status": ["Processing"], "labels": {"a": "b"}, "integration_ids": [7], "asc": True}
+    query = ChangeQuery.from_options(options, 1_800_000_000.0)
+    assert where.find(query).changes == FOUND["changes"]
     name, arguments = executed(where)
     assert (name, arguments["limit"], arguments["app_key"]) == (INFO, 5, "app")
+    assert ChangeQuery.from_options(arguments, 0.0) == query
     assert "query" not in arguments
     assert "integration_key" not in arguments

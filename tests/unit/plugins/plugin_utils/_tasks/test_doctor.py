@@ -17,7 +17,7 @@ from ansible.config.manager import ConfigManager
 from deliveries import APP_KEY, KEY
 from outboxes import LEASE, ME, event
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ReadingFailed
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
@@ -260,7 +260,7 @@ def test_where_the_api_cannot_even_be_asked_the_reason_is_told(
     examined: Callable[..., list[Finding]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any) -> None:
-        raise ReadingFailed("requests is missing")
+        raise ApiError("requests is missing", retry=True)
 
     monkeypatch.setattr(reader, "ask", fails)
     assert "requests is missing" in warned(examined(), "API").text

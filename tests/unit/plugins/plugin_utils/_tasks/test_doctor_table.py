@@ -24,7 +24,7 @@ from outboxes import LEASE, ME, event
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action.flashduty_doctor import ActionModule
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import ReadingFailed
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
@@ -32,8 +32,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.findings import KINDS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor, doctor_shared
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding_kinds import KINDS
 from flashduty_sandbox.receiver import Receiver
 
 ROOT = Path(__file__).parents[5]
@@ -176,7 +176,7 @@ def _vault(scene: Scene) -> None:
 
 def _reading_fails(scene: Scene) -> None:
     def fails(*_: Any) -> None:
-        raise ReadingFailed("no process can be started")
+        raise ApiError("no process can be started", retry=True)
 
     scene.patch.setattr(reader, "ask", fails)
 
@@ -375,9 +375,9 @@ def test_both_languages_say_the_same(kind: str) -> None:
     def fields(part: str) -> set[str | None]:
         return {name for _text, name, _spec, _conversion in string.Formatter().parse(part)} - {None}
 
-    english, chinese = KINDS[kind].en, KINDS[kind].zh
+    english, chinese = (text.splitlines() for text in KINDS[kind].text)
     assert fields("".join(chinese)) <= fields("".join(english))
-    assert bool(chinese.advice) is bool(english.advice)
+    assert len(chinese) == len(english) <= 2
 
 
 # What is the same in every language: commands, and what others say.
@@ -388,7 +388,7 @@ _NO_PROSE = re.compile(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_chinese_has_no_english_sentence(kind: str) -> None:
-    for part in KINDS[kind].zh:
+    for part in KINDS[kind].text.zh.splitlines():
         words = re.findall(r"[A-Za-z]{2,}", _NO_PROSE.sub("", part))
         assert len(words) <= 4, words
 

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     ChangeQuery,
     Found,
-    ReadingFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import LastEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 
@@ -42,7 +43,7 @@ class Flashduty:
         self.asked += 1
         time.sleep(0.05)
         if self.fails:
-            raise ReadingFailed("it is on fire")
+            raise ApiError("it is on fire", retry=True)
         return Found(self.changes, len(self.changes), False)
 
 
@@ -61,7 +62,7 @@ def known(same: bool, at: int = LONG_AGO, pending: bool = False) -> LastEvent:
 
 
 def differs(shown: Flashduty, wanted: ChangeEvent, before: LastEvent | None = None) -> bool | None:
-    compared = RemoteState(CONNECTION, shown.find, NO_FOLDER).compare(wanted, before)
+    compared = RemoteState(CONNECTION, shown.find, NO_FOLDER, Notices()).compare(wanted, before)
     return None if compared is None else compared[0]
 
 
@@ -145,7 +146,7 @@ def test_many_at_once_ask_once_and_what_was_delivered_since_counts(tmp_path: Pat
     answers: list[tuple[bool, ChangeEvent | None] | None] = []
 
     def task() -> None:
-        state = RemoteState(CONNECTION, shown.find, str(tmp_path / "shown"))
+        state = RemoteState(CONNECTION, shown.find, str(tmp_path / "shown"), Notices())
         with state.alone(event()):
             delivered = known(True, int(time.time()) + 1) if answers else None
             answers.append(state.compare(event(), delivered))
@@ -160,20 +161,21 @@ def test_many_at_once_ask_once_and_what_was_delivered_since_counts(tmp_path: Pat
 
 def test_what_failed_is_told_once_and_not_tried_by_each(tmp_path: Path) -> None:
     shown = Flashduty(fails=True)
-    states = [RemoteState(CONNECTION, shown.find, str(tmp_path / "shown")) for _number in range(3)]
-    for state in states:
+    told = [Notices() for _number in range(3)]
+    for notices in told:
+        state = RemoteState(CONNECTION, shown.find, str(tmp_path / "shown"), notices)
         with state.alone(event()):
             assert state.compare(event(), None) is None
     assert shown.asked == 1
-    assert [len(state.warnings) for state in states] == [1, 0, 0]
-    assert "it is on fire" in states[0].warnings[0]
+    (warning,), *others = [notices.warnings() for notices in told]
+    assert ("it is on fire" in warning, others) == (True, [[], []])
 
 
 def test_where_nothing_can_be_kept_each_asks(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
     shown = Flashduty(change())
-    state = RemoteState(CONNECTION, shown.find, str(file / "shown"))
+    state = RemoteState(CONNECTION, shown.find, str(file / "shown"), Notices())
     for _number in range(2):
         with state.alone(event()):
             assert state.compare(event(), None) is not None

@@ -15,18 +15,18 @@ import pytest
 from deliveries import DirectDelivery, NoAnswer, OneTry, statuses
 from outboxes import ME
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidValue
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     ChangeQuery,
     Found,
-    ReadingFailed,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, SCHEMA_VERSION
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import CourierDelivery, TaskDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report, ReportFailed
@@ -43,11 +43,12 @@ class Tasks:
         self.store = store
         self.connection = connection
         self.direct = DirectDelivery(store, connection)
+        self.notices = Notices()
         self._delivery = delivery or self.direct
 
     def report(self, remote: RemoteState | None = None, run: str | None = None, **options: Any) -> Report:
         given = {"change_key": "a", "change_status": "Processing", "title": "t", **options}
-        return Report(given, self.connection, self.store, self._delivery, ME, run, remote)
+        return Report(given, self.connection, self.store, self._delivery, ME, run, remote, True, self.notices)
 
     def send(self, **options: Any) -> dict[str, Any]:
         return self.report(**options).send()
@@ -61,7 +62,7 @@ class Tasks:
         """What a task returns whose event is not delivered, and what it says: as a warning where it is to queue it."""
         if options.get("on_delivery_failure") == "queue":
             report = self.report(**options)
-            result, (warning,) = report.send(), report.warnings
+            result, (warning,) = report.send(), self.notices.warnings()
             return result, warning
         failed = self.fails(**options)
         return failed.result, str(failed)
@@ -94,33 +95,34 @@ def test_a_shared_outbox_that_cannot_be_used_is_a_warning_where_there_is_to_be_o
     store: Store, connection: Connection
 ) -> None:
     store.do(lambda outbox, integration: outbox.claims.sharing_failed(integration, "it is down"))
-    alone = Tasks(store, connection).report()
-    assert (alone.send()["delivered"], alone.warnings) == (True, [])
+    alone = Tasks(store, connection)
+    assert (alone.send()["delivered"], alone.notices.warnings()) == (True, [])
     shared = connection._replace(outbox_url="postgresql://db")
-    report = Tasks(Store(store.configured, shared), shared).report(title="u")
-    assert report.send()["delivered"]
-    (warning,) = report.warnings
+    sharing = Tasks(Store(store.configured, shared), shared)
+    assert sharing.send(title="u")["delivered"]
+    (warning,) = sharing.notices.warnings()
     assert "(it is down)" in warning
 
 
 class Shown:
     """What Flashduty shows: each question gets the next of these answers, the last one for ever."""
 
-    def __init__(self, connection: Connection, *answers: list[dict[str, Any]] | ReadingFailed) -> None:
+    def __init__(self, connection: Connection, *answers: list[dict[str, Any]] | ApiError) -> None:
         self._connection = connection
         self._answers = [*answers]
+        self.notices = Notices()
         self.asked = 0
 
     def __call__(self, _query: ChangeQuery) -> Found:
         answer = self._answers[min(self.asked, len(self._answers) - 1)]
         self.asked += 1
-        if isinstance(answer, ReadingFailed):
+        if isinstance(answer, ApiError):
             raise answer
         return Found(answer, len(answer), False)
 
     @property
     def remote(self) -> RemoteState:
-        return RemoteState(self._connection, self, os.devnull)
+        return RemoteState(self._connection, self, os.devnull, self.notices)
 
 
 def change(**fields: Any) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def test_what_makes_an_event_a_new_one(tasks: Tasks, receiver: Receiver, options
 
 
 def test_what_flashduty_would_refuse_is_never_stored(tasks: Tasks) -> None:
-    with pytest.raises(InvalidEvent, match=r"description: .* 2048 .* 2049"):
+    with pytest.raises(InvalidValue, match=r"description: .* 2048 .* 2049"):
         tasks.report(description="x" * 2049)
     assert not tasks.store.exists
 
@@ -272,9 +274,8 @@ def test_what_there_is_to_say_of_the_outbox_is_a_warning_of_the_task(tasks: Task
     tasks.send()
     path = Path(tasks.store.configured) / FILE_NAME
     path.write_bytes(b"this is no database" * 1000)
-    report = tasks.report(change_status="Done")
-    assert report.send()["delivered"]
-    (warning,) = report.warnings
+    assert tasks.send(change_status="Done")["delivered"]
+    (warning,) = tasks.notices.warnings()
     assert f"{path}.corrupt-" in warning
 
 
@@ -309,10 +310,9 @@ def test_what_is_sent_in_any_case_is_not_asked_about(tasks: Tasks, receiver: Rec
 
 def test_where_flashduty_cannot_be_asked_the_outbox_decides_and_the_task_warns(tasks: Tasks) -> None:
     tasks.send()
-    shown = Shown(tasks.connection, ReadingFailed("it is on fire"))
-    report = tasks.report(remote=shown.remote)
-    assert not report.send()["changed"]
-    (warning,) = report.warnings
+    shown = Shown(tasks.connection, ApiError("it is on fire", retry=True))
+    assert not tasks.send(remote=shown.remote)["changed"]
+    (warning,) = shown.notices.warnings()
     assert "it is on fire" in warning
 
 
@@ -336,7 +336,7 @@ def test_a_change_that_is_to_be_canceled_on_exit_is_a_run_of_its_process(tasks: 
     tasks.send(cancel_on_exit=True)
     (run,) = open_runs(tasks.store)
     (canceled,) = tasks.store.look(lambda outbox, _integration: outbox.runs.canceled_events(run))
-    assert (canceled.change_key, canceled.description) == ("a", notice("en", "left-open"))
+    assert (canceled.change_key, canceled.description) == ("a", Notices().said("left-open"))
     # Its end has nothing left to close.
     tasks.send(change_status="Done", cancel_on_exit=True)
     assert tasks.store.look(lambda outbox, _integration: outbox.runs.canceled_events(run)) == []

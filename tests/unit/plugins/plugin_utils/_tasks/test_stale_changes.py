@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent, InvalidValue
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query import (
     LIMIT_MAX,
     ChangeQuery,
     Found,
-    InvalidQuery,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, MissingAppKey
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.stale_changes import (
     StaleRule,
     duration,
@@ -40,7 +40,7 @@ def change(**fields: Any) -> dict[str, Any]:
 
 
 def closed(*changes: dict[str, Any], in_use: tuple[str, ...] = ()) -> list[ChangeEvent]:
-    return stale_events(RULE, lambda _query: Found([*changes], len(changes), False), float(NOW), in_use)
+    return stale_events(RULE, lambda _query: Found([*changes], len(changes), False), float(NOW), in_use, Notices())
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def closed(*changes: dict[str, Any], in_use: tuple[str, ...] = ()) -> list[Chang
     ],
 )
 def test_a_duration_has_one_unit(value: object, seconds: int) -> None:
-    assert duration(value, "stale_after") == seconds
+    assert duration(value) == seconds
 
 
 @pytest.mark.parametrize("value", ["6 hours", "1h30m", "-1h", "1.5h", "h", "1w", "1234567890"])
 def test_what_is_no_duration_is_quoted_with_what_is_one(value: str) -> None:
-    with pytest.raises(InvalidQuery, match="stale_after: must be seconds or a number with s, m, h or d") as caught:
-        duration(value, "stale_after")
+    with pytest.raises(InvalidValue, match="stale_after: must be seconds or a number with s, m, h or d") as caught:
+        duration(value)
     assert repr(value.strip()) in str(caught.value)
 
 
@@ -79,9 +79,9 @@ def test_a_run_may_be_silent_for_ten_minutes_and_flashduty_is_asked_for_thirty_d
     if taken:
         found = rule(stale_after=value)
         assert found is not None
-        assert found.after == duration(value, "")
+        assert found.after == duration(value)
         return
-    with pytest.raises(InvalidQuery, match=rf"stale_after: .*10 minutes and 29 days, got {value} seconds"):
+    with pytest.raises(InvalidValue, match=rf"stale_after: .*10 minutes and 29 days, got {value} seconds"):
         rule(stale_after=value)
 
 
@@ -89,7 +89,7 @@ def test_an_app_key_and_the_integrations_number_are_needed() -> None:
     with pytest.raises(MissingAppKey):
         rule(CONNECTION._replace(app_key=None))
     for number in (None, 0):
-        with pytest.raises(InvalidQuery, match="stale_integration_id: is needed"):
+        with pytest.raises(InvalidValue, match="stale_integration_id: is needed"):
             rule(stale_integration_id=number)
 
 
@@ -97,7 +97,7 @@ def test_labels_narrow_and_never_widen_what_is_ours() -> None:
     found = rule(stale_labels={"team": "shop", "source": "another", "empty": None})
     assert found is not None
     assert (dict(found.labels), found.integration_id) == ({"team": "shop", "source": "ansible"}, 7)
-    with pytest.raises(InvalidQuery, match=r"labels\[team\]"):
+    with pytest.raises(InvalidValue, match=r"labels\[team\]"):
         rule(stale_labels={"team": {"a": "map"}})
 
 
@@ -108,11 +108,11 @@ def test_the_oldest_changes_of_the_integration_are_asked_for_within_the_days_tha
         asked.append(query)
         return Found([], 0, False)
 
-    assert stale_events(RULE, find, NOW + 0.9, ()) == []
+    assert stale_events(RULE, find, NOW + 0.9, (), Notices()) == []
     (query,) = asked
     assert (query.start_time, query.end_time) == (NOW - 30 * DAY, NOW)
-    assert (query.statuses, query.integration_ids, query.labels) == (("Processing",), (7,), RULE.labels)
-    assert (query.order_by, query.ascending, query.limit) == ("last_time", True, LIMIT_MAX)
+    assert (query.change_status, query.integration_ids, query.labels) == (("Processing",), (7,), RULE.labels)
+    assert (query.orderby, query.asc, query.limit) == ("last_time", True, LIMIT_MAX)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the callback's changes say, in each language."""
+"""What the callback's changes say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import natural
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Text
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,
@@ -21,6 +20,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome im
     RunResult,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text, counted
 
 # How many names of hosts a line shows.
 _SHOWN_NAMES = 10
@@ -52,7 +52,6 @@ TEXTS: Mapping[str, Text] = {
     ),
     "of-job": Text(", job {job}", "，作业：{job}"),
     "of-revision": Text(", revision {revision}{branch}", "，代码版本：{revision}{branch}"),
-    "part-of": Text("Part of the change {change_key} ({title}).", "属于变更 {change_key}（{title}）。"),
     # What kept a run from its end
     "vanished": Text(
         "ansible-playbook was killed before it could finish.", "ansible-playbook 被强制终止，未能执行完成。"
@@ -101,12 +100,6 @@ TEXTS: Mapping[str, Text] = {
     ),
     "tasks-failed": Text(", {count} failed", "，{count} 个失败"),
     # Parts of these
-    "host": Text("{count} host", "{count} 台主机"),
-    "hosts": Text("{count} hosts", "{count} 台主机"),
-    "playbook": Text("{count} playbook", "{count} 个 playbook"),
-    "playbooks": Text("{count} playbooks", "{count} 个 playbook"),
-    "task": Text("{count} task", "{count} 个任务"),
-    "tasks": Text("{count} tasks", "{count} 个任务"),
     "between-names": Text(", ", "、"),
     "more-names": Text(" and {more} more", " 等 {count} 台"),
     "hours": Text("{hours} h {minutes} min", "{hours} 小时 {minutes} 分"),
@@ -151,7 +144,7 @@ class Messages:
 
         :param name: one of :data:`TEXTS`.
         """
-        return TEXTS[name].filled(self.language, values)
+        return TEXTS[name].said(self.language, values)
 
     def title(self, subject: Subject, scope: str, target: str) -> str:
         """Of the change of a run, or of a group's or host's part of it."""
@@ -175,7 +168,7 @@ class Messages:
 
     def on_hosts(self, hosts: Sequence[str]) -> str:
         """How many hosts the change has at its start, and which."""
-        return self.said("at-the-start", hosts=self._counted("host", len(hosts)), names=self._names(hosts))
+        return self.said("at-the-start", hosts=counted(len(hosts), "host"), names=self._names(hosts))
 
     def narrowed(self, subject: Subject) -> str:
         """By which limit and tags; empty where there are none."""
@@ -189,17 +182,13 @@ class Messages:
         revision = self.said("of-revision", revision=revision, branch=branch) if revision else ""
         return self.said("origin", actor=where.actor, controller=where.controller, job=job, revision=revision)
 
-    def part_of(self, title: str, change_key: str) -> str:
-        """A change of a task belongs to that of the run."""
-        return self.said("part-of", title=title, change_key=change_key)
-
     def interrupted(self, seconds: float) -> str:
         """Ctrl-C, after so many seconds."""
         return self.said("interrupted-after", duration=self._duration(seconds))
 
     def stopped_between(self, playbooks: int) -> str:
         """A playbook of the command line could not start."""
-        return self.said("stopped-between", playbooks=self._counted("playbook", playbooks))
+        return self.said("stopped-between", playbooks=counted(playbooks, "playbook"))
 
     def stopped_early(self, seconds: float) -> str:
         """An error of ansible-playbook itself, or a way to leave it such as the debugger's."""
@@ -290,17 +279,14 @@ class Messages:
         """How many hosts ended how, and after which time."""
         ends = ("failed", "unreachable", "stopped", "not_reached")
         others = "".join(self.said(f"count-{end}", count=hosts[end]) for end in ends if hosts[end])
-        count = self._counted("host", hosts["hosts"])
-        return self.said("host-counts", **{**hosts, "hosts": count}, others=others, duration=duration)
+        values = {**hosts, "hosts": counted(hosts["hosts"], "host")}
+        return self.said("host-counts", **values, others=others, duration=duration)
 
     def _task_counts(self, tasks: Mapping[str, int], duration: str) -> str:
         """How many tasks of the one host ended how, and after which time."""
         failed = self.said("tasks-failed", count=tasks["failures"]) if tasks["failures"] else ""
-        count = self._counted("task", tasks["ok"])
-        return self.said("task-counts", tasks=count, changed=tasks["changed"], failed=failed, duration=duration)
-
-    def _counted(self, word: str, count: int) -> str:
-        return self.said(word if count == 1 else f"{word}s", count=count)
+        ok = counted(tasks["ok"], "task")
+        return self.said("task-counts", tasks=ok, changed=tasks["changed"], failed=failed, duration=duration)
 
     def _in_brackets(self, name: str | None) -> str:
         return self.said("in-brackets", text=name) if name else ""

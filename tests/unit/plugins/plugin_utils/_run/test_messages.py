@@ -15,8 +15,7 @@ import pytest
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context import RunContext
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import TEXTS, Messages, Progress
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import TEXTS, Messages, Progress
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,
@@ -118,21 +117,6 @@ def test_one_host_tells_of_its_tasks() -> None:
     chinese = Messages("zh").end("host", result, ["web1"], (), _outcome({}), 3700, WHERE)
     assert english.splitlines()[0] == "12 tasks ok, 3 changed, 1 h 1 min."
     assert chinese.splitlines()[0] == "12 个任务成功，3 个有变更；耗时 1 小时 1 分。"
-
-
-@pytest.mark.parametrize(
-    ("environ", "language"),
-    [
-        ({}, "en"),
-        ({"LANG": "zh_CN.UTF-8"}, "zh"),
-        ({"LC_ALL": "C.UTF-8", "LANG": "zh_CN.UTF-8"}, "en"),
-        ({"LC_ALL": "", "LC_MESSAGES": "zh_TW.UTF-8", "LANG": "en_US.UTF-8"}, "zh"),
-    ],
-)
-def test_the_language_is_that_of_the_terminal(environ: dict[str, str], language: str) -> None:
-    assert language_of("auto", environ) == language
-    assert language_of("en", environ) == "en"
-    assert language_of("zh", environ) == "zh"
 
 
 @pytest.mark.parametrize(

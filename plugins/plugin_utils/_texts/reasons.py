@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why nothing is reported or delivered, in Chinese. Those who find it out, and the outbox, say it in English."""
+"""Why something is so, or where it comes from, in Chinese. Those who find it out, and the outbox, say it in English."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ _REASONS = {
     r"names of groups: (.*); the path of the inventory": r"主机组名 \1，以及 inventory 的路径",
     r"names of groups: (.*)": r"主机组名 \1",
     r"the path of the inventory": " inventory 的路径",
+    r"the environment variable (.*)": r"环境变量 \1",
+    r"the variable (.*)": r"变量 \1",
+    r"the task": "任务",
+    r"the defaults": "默认值",
     r"the outbox was replaced meanwhile": "发件箱在此期间被替换",
     r"the Python package requests is missing for (.*), install it with: (.*)": (
         r"\1 缺少 Python 包 requests，请安装：\2"

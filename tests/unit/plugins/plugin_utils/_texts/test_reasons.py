@@ -22,8 +22,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     MissingKey,
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.reasons import in_chinese
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts.reasons import in_chinese
 from flashduty_sandbox.receiver import Receiver
 
 EVENT = ChangeEvent.validated({"change_key": "a", "change_status": "Done", "title": "x"}, time.time()).to_json()
@@ -79,6 +79,8 @@ def test_a_message_of_flashduty_stays_as_it_is() -> None:
 
 def test_a_notice_says_its_reason_in_its_own_language() -> None:
     for language, reason in (("en", "the connection was refused"), ("zh", "连接被拒绝")):
-        said = notice(language, "nobody-now", problem="the connection was refused")
+        notices = Notices()
+        notices.language = language
+        said = notices.said("nobody-now", problem="the connection was refused")
         assert said.endswith(reason)
         assert bool(re.search("[\u4e00-\u9fff]", said)) == (language == "zh")
