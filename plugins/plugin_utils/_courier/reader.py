@@ -98,7 +98,7 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, ChildProcessError) else f"{type(error).__name__}: {error}"
 
 
-def main(_arguments: list[str]) -> int:
+def main() -> None:
     """Answer the question on the standard input; without one, only find out whether that could be."""
     config = json.loads(sys.stdin.read())
     sys.path[:] = config["import_path"]
@@ -109,7 +109,7 @@ def main(_arguments: list[str]) -> int:
         sys.exit(problem)
     if "question" not in config:
         print("{}")
-        return 0
+        return
     connection = Connection(**config["connection"])
     try:
         answer = {"answer": _ANSWERS[config["question"]](connection, config["values"])}
@@ -117,7 +117,6 @@ def main(_arguments: list[str]) -> int:
         names = ("message", "status", "code", "request_id")
         answer = {"failed": {name: getattr(error, name) for name in names}}
     print(json.dumps(answer))
-    return 0
 
 
 def _find_changes(connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:

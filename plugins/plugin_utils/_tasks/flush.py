@@ -108,11 +108,11 @@ class Flush:
     def _beside_shared(self, work: Callable[[SharedFlush | None], dict[str, Any]]) -> dict[str, Any]:
         """What the work returns, with the shared outbox where there is one, and that only a part was done if so."""
         # A host that a task is delegated to sends what it is given, and no courier is asked.
-        if not self._store.outbox_url or isinstance(self._delivery, DelegatedDelivery):
+        if not self._store.connection.outbox_url or isinstance(self._delivery, DelegatedDelivery):
             return work(None)
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.shared_flush import SharedFlush
 
-        with closing(SharedFlush(self._store.outbox_url, self._connection)) as shared:
+        with closing(SharedFlush(self._connection)) as shared:
             result = work(shared)
         if shared.problem is None:
             return result
@@ -124,7 +124,7 @@ class Flush:
         others = _Others()
         if self._store.exists:
             others = self._store.look(self._others)
-            vanished = self._store.look(lambda outbox, integration: {*outbox.runs.vanished(integration)})
+            vanished = self._store.look(lambda outbox: {*outbox.runs.vanished()})
             waiting = self._store.look(_waiting)
         if shared is not None:
             vanished |= shared.vanished()
@@ -135,10 +135,10 @@ class Flush:
 
     def _flushed(self, shared: SharedFlush | None, end: float) -> dict[str, Any]:
         others = self._store.do(self._settle_others) if self._store.exists else _Others()
-        vanished = self._store.do(_close_vanished) if self._store.exists else 0
+        vanished = self._store.do(lambda outbox: outbox.runs.close_all_vanished()) if self._store.exists else 0
         stale, problem = self._stale_events(shared)
         for event in stale:
-            self._store.do(lambda outbox, integration, event=event: outbox.put(integration, event))  # type: ignore[misc]
+            self._store.do(lambda outbox, event=event: outbox.put(event))  # type: ignore[misc]
         if shared is not None:
             # The courier needs an outbox here also where there was none.
             self._store.do(shared.begin)
@@ -148,12 +148,12 @@ class Flush:
         own = self._store.do(_try_again_now)
         waited = own if shared is None else own | shared.waited
 
-        def is_over(outbox: Outbox, integration: str) -> bool:
-            return not outbox.events.pending(integration) and (shared is None or not shared.waiting())
+        def is_over(outbox: Outbox) -> bool:
+            return not outbox.events.pending() and (shared is None or not shared.waiting())
 
         if waited:
             self._delivery.wait(is_over, max(0.0, end - time.monotonic()))
-        refused = self._store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
+        refused = self._store.do(lambda outbox: outbox.events.take_refusals())
         delivered = self._store.look(_delivered)
         if shared is not None:
             self._store.do(shared.finish)
@@ -163,7 +163,7 @@ class Flush:
         folder = self._store.folder if waiting or shared is None else shared.where
         waiting |= set() if shared is None else shared.waiting()
         if waiting:
-            reason = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
+            reason = self._store.look(lambda outbox: outbox.claims.pause.error)
             reason = reason or (None if shared is None else shared.last_error())
             problem = notice(
                 self._language,
@@ -175,21 +175,18 @@ class Flush:
         changed = bool(waited or others.dropped)
         return self._result(changed, vanished, stale, others, problem, len(waited & delivered), len(waiting), refused)
 
-    def _others(self, outbox: Outbox, integration: str) -> _Others:
+    def _others(self, outbox: Outbox) -> _Others:
         """What lies there for other integrations, and what is to become of it."""
-        ours = {each.integration_id(self._store.salt) for each in self._beside}
-        left = [
-            each
-            for each in outbox.integrations.left_over(integration, self._connection.api_url)
-            if each.integration not in ours
-        ]
+        ours = {each.integration_id(outbox.salt) for each in self._beside}
+        found = outbox.integrations.left_over(self._connection.api_url)
+        left = [each for each in found if each.integration not in ours]
         adopted = [each for each in left if each.same_address and _is_chosen(each, self._adopt)]
         dropped = [each for each in left if each not in adopted and _is_chosen(each, self._drop)]
         return _Others(adopted, dropped, [each for each in left if each not in [*adopted, *dropped]])
 
-    def _settle_others(self, outbox: Outbox, integration: str) -> _Others:
-        others = self._others(outbox, integration)
-        outbox.integrations.adopt(integration, others.adopted)
+    def _settle_others(self, outbox: Outbox) -> _Others:
+        others = self._others(outbox)
+        outbox.integrations.adopt(others.adopted)
         outbox.integrations.drop(others.dropped)
         return others
 
@@ -199,7 +196,7 @@ class Flush:
             return [], None
         in_use: set[str] = set()
         if self._store.exists:
-            in_use = self._store.look(lambda outbox, integration: outbox.events.keys_in_use(integration))
+            in_use = self._store.look(lambda outbox: outbox.events.keys_in_use())
         if shared is not None:
             in_use |= shared.keys_in_use()
         try:
@@ -285,20 +282,16 @@ def _is_chosen(left: LeftOver, names: frozenset[str]) -> bool:
     return left.name in names or bool(names & _ALL)
 
 
-def _close_vanished(outbox: Outbox, integration: str) -> int:
-    return sum(outbox.runs.close_vanished(run) for run in outbox.runs.vanished(integration))
-
-
-def _try_again_now(outbox: Outbox, integration: str) -> set[str]:
+def _try_again_now(outbox: Outbox) -> set[str]:
     """The uids of the events that wait, which nothing keeps from being tried now."""
-    outbox.claims.release_dead(integration)
-    outbox.claims.clear_pause(integration)
-    return _waiting(outbox, integration)
+    outbox.claims.release_dead()
+    outbox.claims.clear_pause()
+    return _waiting(outbox)
 
 
-def _delivered(outbox: Outbox, integration: str) -> set[str]:
-    return outbox.events.uids(integration, "delivered")
+def _delivered(outbox: Outbox) -> set[str]:
+    return outbox.events.uids("delivered")
 
 
-def _waiting(outbox: Outbox, integration: str) -> set[str]:
-    return outbox.events.uids(integration, "waiting", "sending")
+def _waiting(outbox: Outbox) -> set[str]:
+    return outbox.events.uids("waiting", "sending")

@@ -18,6 +18,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_url imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import TOO_MANY_REQUESTS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING, Refusal
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import Listing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import Relay
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
@@ -35,16 +36,14 @@ class SharedFlush:
     :ivar problem: why it cannot be used; None where it can.
     :ivar closed: how many changes of runs that had vanished were cancelled.
     :ivar waited: the events that waited when it began.
-    :param url: of the database.
-    :param connection: the integration that is flushed.
+    :param connection: the integration that is flushed, and where the shared outbox is.
     """
 
-    def __init__(self, url: str, connection: Connection) -> None:
-        self.where = shown(url)
+    def __init__(self, connection: Connection) -> None:
+        self.where = shown(str(connection.outbox_url))
         self.problem: str | None = None
         self.closed = 0
         self.waited: set[str] = set()
-        self._url = url
         self._connection = connection
         self._salt = b""
         self._shared: SharedOutbox | None = None
@@ -61,7 +60,7 @@ class SharedFlush:
         if self.problem is None:
             try:
                 if self._shared is None:
-                    self._shared = SharedOutbox.open(self._url, self._connection, self._salt)
+                    self._shared = SharedOutbox.open(self._connection, self._salt)
                 return action(self._shared)
             except OutboxError as error:
                 self.problem = str(error)
@@ -70,35 +69,35 @@ class SharedFlush:
 
     def vanished(self) -> set[str]:
         """The runs of any node that have vanished."""
-        return self._do(lambda shared: {*shared.vanished()}, set())
+        return self._do(lambda shared: {*shared.runs.vanished()}, set())
 
     def pending(self) -> set[str]:
         """The events that are not settled."""
-        return self._do(lambda shared: shared.events.uids(shared.integration, "waiting", "sending"), set())
+        return self._do(lambda shared: shared.events.uids("waiting", "sending"), set())
 
     def delivered(self) -> set[str]:
         """The events that were delivered."""
-        return self._do(lambda shared: shared.events.uids(shared.integration, "delivered"), set())
+        return self._do(lambda shared: shared.events.uids("delivered"), set())
 
     def keys_in_use(self) -> set[str]:
         """The keys of changes that runs of any node have open."""
-        return self._do(lambda shared: shared.events.keys_in_use(shared.integration), set())
+        return self._do(lambda shared: shared.events.keys_in_use(), set())
 
     def last_error(self) -> str | None:
         """Why the last try failed, where it did."""
-        return self._do(lambda shared: shared.claims.last_error(shared.integration), None)
+        return self._do(lambda shared: shared.claims.pause.error, None)
 
-    def begin(self, outbox: Outbox, integration: str) -> None:
+    def begin(self, outbox: Outbox) -> None:
         """Enter what only this node knows, and close the runs of any node that have vanished."""
 
         def begun(shared: SharedOutbox) -> None:
-            Relay(outbox, integration, shared).exchange()
-            self.closed += shared.close_vanished()
-            shared.claims.release_dead(shared.integration)
+            Relay(outbox, shared).exchange()
+            self.closed += shared.runs.close_all_vanished()
+            shared.claims.release_dead()
             # Where Flashduty itself has asked for a pause, that holds for all nodes.
             asked = f"SELECT 1 FROM events WHERE integration = ? AND http_status = ? AND {PENDING} LIMIT 1"
             if not shared.database.rows(asked, (shared.integration, TOO_MANY_REQUESTS)):
-                shared.claims.clear_pause(shared.integration)
+                shared.claims.clear_pause()
 
         # As the node that the courier is: what is entered now is left to it.
         self._salt = outbox.salt
@@ -113,9 +112,9 @@ class SharedFlush:
             self._look_at = time.monotonic() + _POLL
         return self._waiting
 
-    def finish(self, outbox: Outbox, integration: str) -> None:
+    def finish(self, outbox: Outbox) -> None:
         """Learn what became of it."""
-        self._do(lambda shared: Relay(outbox, integration, shared).exchange(), None)
+        self._do(lambda shared: Relay(outbox, shared).exchange(), None)
         self._waiting = self.waited & self.pending()
 
     def refusals(self, but: set[str]) -> list[Refusal]:
@@ -123,7 +122,7 @@ class SharedFlush:
         uids = self.waited - but
 
         def found(shared: SharedOutbox) -> list[Refusal]:
-            listed = shared.listing.latest(len(uids), ("refused",))
+            listed = Listing(shared.database).latest(len(uids), ("refused",))
             return [
                 Refusal(each.change_key, each.change_status, each.http_status, each.request_id, each.error or "", None)
                 for each in reversed(listed)
