@@ -248,7 +248,12 @@ class Runs:
 
     def vanished(self) -> list[str]:
         """The runs that nobody will close: process and courier have gone, here, with an earlier boot of this machine,
-        or with another container or machine, as far as a long silence shows."""
+        or with another container or machine, as far as a long silence shows.
+
+        While the database has just come up, none: nobody could give a sign of life before.
+        """
+        if self._database.now() - self._database.up_since < self._silent_after:
+            return []
         statement = "SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL"
         return [
             str(row["id"]) for row in self._database.rows(statement, (self._integration,)) if self._has_vanished(row)
@@ -260,8 +265,7 @@ class Runs:
             return True
         if not process.is_local:
             # Ahead of the clock lies what a clock said that was fast.
-            seen_at = max(run["seen_at"], self._database.up_since)
-            return bool(abs(seen_at - self._database.now()) > self._silent_after)
+            return bool(abs(run["seen_at"] - self._database.now()) > self._silent_after)
         if process.is_alive():
             return False
         # Its courier knows the moment and the reason better; it may not have come up yet.
