@@ -32,5 +32,5 @@ def _own_keys() -> set[str]:
     keys: set[str] = set()
     for run in current_runs():
         if run.store is not None:
-            keys |= run.store.look(lambda outbox, _integration, run=run: outbox.events.keys_of(run.run))  # type: ignore[misc]
+            keys |= run.store.look(lambda outbox, run=run: outbox.events.keys_of(run.run))  # type: ignore[misc]
     return keys

@@ -11,6 +11,7 @@ Source: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event (th
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import ipaddress
 import json
@@ -167,10 +168,15 @@ class Connection(NamedTuple):
 
     def integration_id(self, salt: bytes) -> str:
         """How the outbox knows this integration: a salted hash of the key, 32 hex digits."""
-        return hashlib.pbkdf2_hmac("sha256", (self.integration_key or self.identity).encode(), salt, 1000).hex()[:32]
+        return _hashed(self.integration_key or self.identity, salt)
 
     def __repr__(self) -> str:
         return f"Connection({self.api_url!r}, integration_key={REDACTED!r}, app_key={REDACTED!r})"
+
+
+@functools.lru_cache(maxsize=None)
+def _hashed(key: str, salt: bytes) -> str:
+    return hashlib.pbkdf2_hmac("sha256", key.encode(), salt, 1000).hex()[:32]
 
 
 def redacted(text: str, secret: str) -> str:

@@ -17,13 +17,13 @@ from pathlib import Path
 from report import Finding, Target
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import claims
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
-_INTEGRATION = "0" * 32
+_CONNECTION = Connection("http://127.0.0.1:1", "a key")
 _LEAST_PUTS = 500
 _LARGEST = 20e6
 _LEASE = 60.0
@@ -50,13 +50,13 @@ def _write(folder: str, writer: int, count: int, barrier: multiprocessing.synchr
     barrier.wait()
     for number in range(count):
         # Opened and closed for each event, as a task does it.
-        with Outbox(folder) as outbox:
-            outbox.put(_INTEGRATION, _event(f"{writer}-{number}"))
+        with Outbox(folder, _CONNECTION) as outbox:
+            outbox.put(_event(f"{writer}-{number}"))
 
 
 def _puts_per_second(folder: Path, writers: int, count: int) -> float:
     """All writers together, each in a process of its own, every event on disk before the next."""
-    with Outbox(str(folder)):
+    with Outbox(str(folder), _CONNECTION):
         pass
     forked = multiprocessing.get_context("fork")
     barrier = forked.Barrier(writers + 1)
@@ -67,14 +67,14 @@ def _puts_per_second(folder: Path, writers: int, count: int) -> float:
     for process in processes:
         process.start()
     # As a courier has: SQLite tidies the log away whenever nobody has the file open any more.
-    with Outbox(str(folder), durable=False) as outbox:
-        outbox.events.pending(_INTEGRATION)
+    with Outbox(str(folder), _CONNECTION, durable=False) as outbox:
+        outbox.events.pending()
         barrier.wait()
         started = time.monotonic()
         for process in processes:
             process.join()
         seconds = time.monotonic() - started
-        waiting = outbox.events.pending(_INTEGRATION)
+        waiting = outbox.events.pending()
     if waiting != count // writers * writers:
         raise SystemExit(f"{waiting} events are there, of {count} put by {writers} writers")
     return waiting / seconds
@@ -84,12 +84,11 @@ def _drained_per_second(folder: Path) -> float:
     """Claim and settle each event, without the network, and without the pace that the API's limits ask for."""
     pace = claims._PACES
     claims._PACES = ((1.0, 10**9), (60.0, 10**9))
-    owner = Process.of(os.getpid())
     try:
-        with Outbox(str(folder), durable=False) as outbox:
+        with Outbox(str(folder), _CONNECTION, durable=False) as outbox:
             count, started = 0, time.monotonic()
-            while isinstance(claim := outbox.claims.claim(_INTEGRATION, owner, _LEASE), Claim):
-                outbox.claims.delivered(claim, _INTEGRATION, "0123456789abcdef")
+            while isinstance(claim := outbox.claims.claim(_LEASE), Claim):
+                outbox.claims.delivered(claim, "0123456789abcdef")
                 count += 1
             return count / (time.monotonic() - started)
     finally:
@@ -98,9 +97,9 @@ def _drained_per_second(folder: Path) -> float:
 
 def _sizes_after(folder: Path, count: int) -> tuple[int, int]:
     """Bytes of the file and its companions after so many delivered events: before and after pruning."""
-    with Outbox(str(folder), durable=False) as outbox:
+    with Outbox(str(folder), _CONNECTION, durable=False) as outbox:
         for number in range(count):
-            outbox.put(_INTEGRATION, _event(str(number)))
+            outbox.put(_event(str(number)))
     # At once: one by one they would take minutes, and leave the same rows.
     with contextlib.closing(sqlite3.connect(folder / FILE_NAME)) as database:
         database.execute(
@@ -108,8 +107,8 @@ def _sizes_after(folder: Path, count: int) -> tuple[int, int]:
         )
         database.commit()
     before = _size(folder)
-    with Outbox(str(folder)) as outbox:
-        outbox.claims.prune()
+    with Outbox(str(folder), _CONNECTION) as outbox:
+        outbox.integrations.prune()
     return before, _size(folder)
 
 

@@ -44,19 +44,19 @@ def _deliver(folder: str, connection: Connection, count: int, barrier: multiproc
     """A courier with so many events in an outbox of its own. None keeps to the API's limits."""
     claims._PACES = ((1.0, 10**9), (60.0, 10**9))
     store = Store(folder, connection)
-    Outbox(folder).close()
+    Outbox(folder, connection).close()
     with store.opened_for_sending() as outbox:
         for number in range(count):
-            outbox.put(store.integration, _event(f"{folder}/{number}"))
+            outbox.put(_event(f"{folder}/{number}"))
     barrier.wait(_LONG)
-    shared = nullcontext() if connection.outbox_url is None else Sharing(connection.outbox_url, connection, store)
-    with shared as sharing, Delivery(store, connection, sharing), store.opened() as outbox:
+    shared = nullcontext() if connection.outbox_url is None else Sharing(store)
+    with shared as sharing, Delivery(store, sharing), store.opened() as outbox:
         looked = time.monotonic()
-        while outbox.events.pending(store.integration):
+        while outbox.events.pending():
             time.sleep(0.02)
             if sharing is not None and time.monotonic() - looked > _SIGN_OF_LIFE:
                 # As each courier does; without it, others take its events, and it does not learn what became of them.
-                sharing.keep(outbox, store.integration, [])
+                sharing.keep(outbox, [])
                 looked = time.monotonic()
 
 

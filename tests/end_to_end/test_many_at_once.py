@@ -45,16 +45,16 @@ connection = Connection(url, key)
 store = Store(folder, connection)
 
 
-def put(outbox, integration):
+def put(outbox):
     for number in range(int(count)):
         fields = dict(change_key=f"{name}/{number}", change_status="Done", title="t")
-        outbox.put(integration, ChangeEvent.validated(fields, time.time()))
+        outbox.put(ChangeEvent.validated(fields, time.time()))
 
 
 store.do(put)
 end = time.monotonic() + 240
-with Delivery(store, connection):
-    while store.look(lambda outbox, integration: outbox.events.pending(integration)):
+with Delivery(store):
+    while store.look(lambda outbox: outbox.events.pending()):
         if time.monotonic() > end:
             sys.exit(1)
         time.sleep(0.2)

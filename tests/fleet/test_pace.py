@@ -36,17 +36,17 @@ connection = Connection(url, key, outbox_url=outbox_url)
 store = Store(folder, connection)
 
 
-def put(outbox, integration):
+def put(outbox):
     for number in range(int(count)):
         fields = dict(change_key=f"{name}/{number}", change_status="Done", title="t")
-        outbox.put(integration, ChangeEvent.validated(fields, time.time()))
+        outbox.put(ChangeEvent.validated(fields, time.time()))
 
 
 store.do(put)
 sys.stdin.read()
 client = CourierClient(store, connection, Process.of(os.getpid()))
 client.wake()
-is_done = client.wait(lambda outbox, integration: not outbox.events.pending(integration), 200)
+is_done = client.wait(lambda outbox: not outbox.events.pending(), 200)
 sys.exit(not is_done)
 """
 

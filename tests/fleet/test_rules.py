@@ -63,7 +63,7 @@ def test_delivered_events_are_forgotten_after_7_days_and_the_last_of_each_change
             f"UPDATE flashduty.events SET put_at = put_at - {days * DAY}, settled_at = settled_at - {days * DAY}"
         )
         database.rows("DELETE FROM flashduty.pauses")
-        with SharedOutbox.open(database.url, Connection(receiver.url, KEY)) as shared:
+        with SharedOutbox.open(Connection(receiver.url, KEY, outbox_url=database.url)) as shared:
             shared.prune()
         kept.append(database.rows("SELECT change_status, count(*) FROM flashduty.events GROUP BY 1 ORDER BY 1"))
     assert kept == [

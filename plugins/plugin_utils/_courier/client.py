@@ -103,7 +103,10 @@ class CourierClient:
         :raises OSError: where it cannot be started.
         :raises OutboxError: where no folder can be used in which it could be called.
         """
-        fifos = self._fifos or self._fifos_in(self._store.folder)
+        fifos = self._fifos
+        if not fifos:
+            name = f"{self._store.integration[:16]}-{self._process.pid}-{self._process.start}"
+            fifos = _fifos(name, self._store.folder, self._store.configured)
         if not any(map(_woken, fifos)):
             os.makedirs(os.path.dirname(fifos[0]), mode=0o700, exist_ok=True)
             # Without the lock too: a courier too many does less harm than none.
@@ -112,10 +115,9 @@ class CourierClient:
                     self._start(fifos)
         self._fifos = fifos
 
-    def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> bool:
+    def wait(self, done: Callable[[Outbox], bool], seconds: float) -> bool:
         """Wait for the courier until ``done`` says so of the outbox, at most so many seconds.
 
-        :param done: gets the outbox and the integration's id in it.
         :raises OSError: where the courier has ended, in its own words, or has died and cannot be started again.
         :raises OutboxError: where the outbox cannot be read.
         """
@@ -125,7 +127,7 @@ class CourierClient:
         try:
             while True:
                 outbox = self._store.opened(outbox)
-                if done(outbox, self._store.integration):
+                if done(outbox):
                     return True
                 last_words = self._last_words()
                 if last_words is not None:
@@ -145,10 +147,6 @@ class CourierClient:
         finally:
             if outbox is not None:
                 outbox.close()
-
-    def _fifos_in(self, folder: str) -> list[str]:
-        name = f"{self._store.integration[:16]}-{self._process.pid}-{self._process.start}"
-        return _fifos(name, folder, self._store.configured)
 
     def _last_words(self) -> str | None:
         """What the courier that this started last has said at its end; None where that has not come."""

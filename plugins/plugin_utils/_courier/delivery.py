@@ -9,19 +9,16 @@ Never to be used in the ansible-playbook process, whose forks could inherit a lo
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.module_utils._http import Api
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import NO_MORE_PROCESSES
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.exchange import Exchange, Record
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 if TYPE_CHECKING:
@@ -36,16 +33,13 @@ _PRECEDENCE = 0.5
 class Delivery:
     """Sends what waits for one integration, from threads of its own, while it is open.
 
-    :param store: where it waits.
-    :param connection: where to, with which key.
+    :param store: where it waits, and for which integration.
     :param sharing: the shared outbox; None where this node's is the only one.
     """
 
-    def __init__(self, store: Store, connection: Connection, sharing: Sharing | None = None) -> None:
+    def __init__(self, store: Store, sharing: Sharing | None = None) -> None:
         self._sharing = sharing
         self._store = store
-        self._connection = connection
-        self._owner = Process.of(os.getpid())
         self._state = threading.Condition()
         self._senders = 0
         self._exchanging = 0
@@ -80,8 +74,8 @@ class Delivery:
                     raise OSError(NO_MORE_PROCESSES) from None
 
     def _send(self) -> None:
-        api = Api(self._connection)
-        exchange = Exchange(self._connection, api.push)
+        api = Api(self._store.connection)
+        exchange = Exchange(self._store.connection, api.push)
         outbox: Outbox | None = None
         try:
             while self._open:
@@ -90,7 +84,7 @@ class Delivery:
                 try:
                     before, outbox = outbox, self._store.opened_for_sending(outbox)
                     if outbox is not before:
-                        outbox.claims.release_dead(self._store.integration)
+                        outbox.claims.release_dead()
                     until = self._send_from(outbox, exchange)
                     if until is not None and exchange.failing:
                         # Another process may know a better address or a way out: it tries first.
@@ -109,14 +103,14 @@ class Delivery:
     def _send_from(self, outbox: Outbox, exchange: Exchange) -> float | None:
         """Send until nothing may be sent now; returns the Unix time at which something may, None for never."""
         while self._open:
-            integration = self._store.integration
-            claim = self._claim(outbox, integration, exchange.lease)
+            sharing = self._sharing
+            claim = outbox.claims.claim(exchange.lease) if sharing is None else sharing.claim(outbox, exchange.lease)
             if not isinstance(claim, Claim):
                 return claim
             with self._state:
                 self._exchanging += 1
             try:
-                if self._is_more_waiting(outbox, integration):
+                if self._is_more_waiting(outbox):
                     with self._state:
                         self._add_sender()
                 self._record(outbox, claim, exchange.push(claim))
@@ -124,11 +118,6 @@ class Delivery:
                 with self._state:
                     self._exchanging -= 1
         return None
-
-    def _claim(self, outbox: Outbox, integration: str, lease: float) -> Claim | float | None:
-        if self._sharing is None:
-            return outbox.claims.claim(integration, self._owner, lease)
-        return self._sharing.claim(outbox, integration, self._owner, lease)
 
     def _record(self, outbox: Outbox, claim: Claim, record: Record) -> None:
         """Record an answer, in the spool where the outbox has become unusable meanwhile.
@@ -138,22 +127,22 @@ class Delivery:
         if self._sharing is not None:
             self._sharing.record(record)
         try:
-            record(outbox, self._store.integration)
+            record(outbox)
         except OutboxError:
             while True:
                 time.sleep(_OUTBOX_RETRY)
                 try:
                     with self._store.opened_for_sending() as other:
-                        record(other, self._store.integration)
+                        record(other)
                     return
                 except OutboxError:
                     if time.time() > claim.until:
                         raise
 
     @staticmethod
-    def _is_more_waiting(outbox: Outbox, integration: str) -> bool:
+    def _is_more_waiting(outbox: Outbox) -> bool:
         try:
-            return outbox.claims.is_waiting(integration)
+            return outbox.claims.is_waiting()
         except OutboxError:  # what is claimed shall be sent all the same
             return True
 

@@ -4,9 +4,8 @@
 
 """Runs a module of plugin_utils in a plain Python process.
 
-`python -I /path/to/entry.py MODULE ARGUMENT…` imports MODULE, such as `_courier.process`, which has
-`main(argv: list[str]) -> int`, and exits with what it returns; should it fail, its standard error ends with why, in
-one line. Nothing of ansible-core is imported.
+`python -I /path/to/entry.py MODULE` imports MODULE, such as `_courier.process`, and calls its `main()`; should that
+fail, the standard error ends with why, in one line. Nothing of ansible-core is imported.
 """
 
 from __future__ import annotations
@@ -68,18 +67,15 @@ def make_importable(folder: str) -> None:
     sys.modules[ROOT] = package
 
 
-def run(arguments: list[str]) -> int:
-    """Run the module named by the first argument with the others, and return its exit code."""
-    if not arguments:
-        print("usage: entry.py MODULE [ARGUMENT ...]", file=sys.stderr)
-        return 2
+def run(module: str) -> None:
+    """Run a module."""
     # The folder `ansible_collections` that holds this file.
     make_importable(os.path.abspath(__file__).rsplit(os.sep, 6)[0])
-    return int(importlib.import_module(f"{PACKAGE}.{arguments[0]}").main(arguments[1:]))
+    importlib.import_module(f"{PACKAGE}.{module}").main()
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(run(sys.argv[1:]))
+        run(sys.argv[1])
     except Exception as error:  # without a traceback: whoever started this shows it to the user
         sys.exit(" ".join(f"{type(error).__name__}: {error}".split()))

@@ -29,8 +29,8 @@ _CLOCK_TOLERANCE = 1
 
 # Sends a body within so many seconds and returns Flashduty's request_id, or raises ApiError.
 Push = Callable[[str, float], str]
-# Records what came of an exchange in an outbox that knows the integration by this name.
-Record = Callable[[AnyOutbox, str], None]
+# Records in an outbox what came of an exchange.
+Record = Callable[[AnyOutbox], None]
 
 
 def back_off(failures: int) -> float:
@@ -61,27 +61,26 @@ class Exchange:
             request_id = self._push(claim.body, budget)
         except ApiError as error:
             self.failing = error.retry
-            if error.retry:
-                return partial(_try_again, claim, error)
-            earlier = _by_the_clock_of(error, claim.body)
-            if earlier is not None:
-                return lambda outbox, _integration: outbox.claims.corrected(claim, earlier)
-            told = (error.message, error.code, error.status, error.request_id)
-            return lambda outbox, _integration: outbox.claims.refused(claim, *told)
+            return partial(_not_taken, claim, error)
         self.failing = False
-        return lambda outbox, integration: outbox.claims.delivered(claim, integration, request_id)
+        return lambda outbox: outbox.claims.delivered(claim, request_id)
 
 
-def _try_again(claim: Claim, error: ApiError, outbox: AnyOutbox, integration: str) -> None:
-    now = outbox.now()
-    if error.code is not None and error.status != TOO_MANY_REQUESTS:
+def _not_taken(claim: Claim, error: ApiError, outbox: AnyOutbox) -> None:
+    claims, now = outbox.claims, outbox.database.now()
+    earlier = None if error.retry else _by_the_clock_of(error, claim.body)
+    if earlier is not None:
+        claims.corrected(claim, earlier)
+    elif not error.retry:
+        claims.refused(claim, error)
+    elif error.code is not None and error.status != TOO_MANY_REQUESTS:
         # Flashduty answers, but not well to this event: let the others pass.
-        outbox.claims.failed(claim, integration, error.message, now + back_off(claim.tries), now, error.status)
-        return
-    pause = back_off(outbox.claims.failures(integration) + 1)
-    if error.retry_after is not None:
-        pause = min(error.retry_after, _RETRY_AFTER_MOST) + random.uniform(0.0, 0.2)
-    outbox.claims.failed(claim, integration, error.message, now, now + pause, error.status)
+        claims.failed(claim, error, now + back_off(claim.tries), now)
+    else:
+        pause = back_off(claims.pause.failures + 1)
+        if error.retry_after is not None:
+            pause = min(error.retry_after, _RETRY_AFTER_MOST) + random.uniform(0.0, 0.2)
+        claims.failed(claim, error, now, now + pause)
 
 
 def _by_the_clock_of(error: ApiError, body: str) -> ChangeEvent | None:

@@ -98,7 +98,7 @@ class _Watch:
         return True
 
 
-def main(_arguments: list[str]) -> int:
+def main() -> None:
     """Run the courier until its work is done."""
     with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as name:
         name.write(COURIER_NAME)
@@ -116,7 +116,6 @@ def main(_arguments: list[str]) -> int:
         except BaseException:
             _remove(config.fifo)
             raise
-    return 0
 
 
 def _close_from(first: int) -> None:
@@ -152,8 +151,8 @@ def _work(config: CourierConfig, watch: _Watch) -> None:
         if config.connection.outbox_url:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.sharing import Sharing
 
-            sharing = until_left.enter_context(Sharing(config.connection.outbox_url, config.connection, store))
-        delivery = until_left.enter_context(Delivery(store, config.connection, sharing))
+            sharing = until_left.enter_context(Sharing(store))
+        delivery = until_left.enter_context(Delivery(store, sharing))
         courier = Courier(config, watch, store, delivery, sharing)
         courier.attend()
     courier.retire()
@@ -219,17 +218,17 @@ class Courier:
             self._retired = True
             _remove(self._config.fifo)
 
-    def in_outbox(self, action: Callable[[Outbox, str], _Answer]) -> _Answer | None:
+    def in_outbox(self, action: Callable[[Outbox], _Answer]) -> _Answer | None:
         """What the action returns, None where the outbox cannot be used now."""
         try:
             self._outbox = self._store.opened_for_sending(self._outbox)
-            return action(self._outbox, self._store.integration)
+            return action(self._outbox)
         except OutboxError:
             return None
 
     def close(self) -> None:
         """Forget what is old, and close the outbox."""
-        self.in_outbox(lambda outbox, _integration: outbox.claims.prune())
+        self.in_outbox(_pruned)
         if self._outbox is not None:
             self._outbox.close()
 
@@ -238,19 +237,16 @@ class Courier:
         return self._config.process.pid != 1 and not self._runs() and not self._left()
 
     def _give_sign_of_life(self) -> None:
-        for run in self._runs():
-            self._seen(run, None)
+        runs = self._runs()
+        self.in_outbox(lambda outbox: outbox.runs.seen(*runs))
         if _size(self._store.folder) > _PRUNE_BEYOND:
-            self.in_outbox(lambda outbox, _integration: outbox.claims.prune())
+            self.in_outbox(_pruned)
         self._look_around()
 
     def _look_around(self) -> None:
         """Take care of what others left behind: vanished runs, and what lies in the spool."""
         try:
-            vanished = self.in_outbox(lambda outbox, integration: outbox.runs.vanished(integration))
-            for run in vanished or ():
-                if run != self._config.run:
-                    self.in_outbox(lambda outbox, _integration, run=run: outbox.runs.close_vanished(run))  # type: ignore[misc]
+            self.in_outbox(lambda outbox: outbox.runs.close_all_vanished(but=self._config.run))
         except Exception:  # what others left, or a damage, must not keep this run's own events here
             pass
         self._share()
@@ -261,7 +257,7 @@ class Courier:
         sharing = self._sharing
         if sharing is not None:
             runs = self._runs()
-            self.in_outbox(lambda outbox, integration: sharing.keep(outbox, integration, runs))
+            self.in_outbox(lambda outbox: sharing.keep(outbox, runs))
 
     def _wake(self) -> None:
         self._announce()
@@ -270,24 +266,20 @@ class Courier:
     def _runs(self) -> list[str]:
         """The open runs of the process: its own, and changes of its tasks."""
         run = self._config.run
-        found = self.in_outbox(lambda outbox, integration: outbox.runs.open_of(self._config.process, integration))
+        found = self.in_outbox(lambda outbox: outbox.runs.open_of(self._config.process))
         return [*([] if run is None else [run]), *(each for each in found or () if each != run)]
 
     def _announce(self) -> None:
         """From now on nobody else closes the runs, of which one may be about to begin."""
-        courier = Process.of(os.getpid())
         for run in self._runs():
-            if run not in self._announced and self._seen(run, courier):
+            if run not in self._announced and self.in_outbox(lambda outbox, run=run: outbox.runs.seen(run)):  # type: ignore[misc]
                 self._announced.add(run)
-
-    def _seen(self, run: str, courier: Process | None) -> bool | None:
-        return self.in_outbox(lambda outbox, _integration: outbox.runs.seen(run, courier))
 
     def _close(self, run: str, moment: float) -> None:
         reason = self._reason() if run == self._config.run else None
         for attempt in range(_TRIES):
             try:
-                self._store.do(lambda outbox, _integration: outbox.runs.close_vanished(run, moment, reason))
+                self._store.do(lambda outbox: outbox.runs.close_vanished(run, moment, reason))
                 break
             except OutboxError:
                 time.sleep(_TRY_AGAIN * (attempt + 1))
@@ -323,8 +315,12 @@ class Courier:
             self._share()
 
     def _left(self) -> int:
-        count = self.in_outbox(lambda outbox, integration: outbox.events.pending(integration))
+        count = self.in_outbox(lambda outbox: outbox.events.pending())
         return 1 if count is None else count
+
+
+def _pruned(outbox: Outbox) -> None:
+    outbox.integrations.prune()
 
 
 def _size(folder: str) -> int:

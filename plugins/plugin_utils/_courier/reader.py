@@ -96,7 +96,7 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, ChildProcessError) else f"{type(error).__name__}: {error}"
 
 
-def main(_arguments: list[str]) -> int:
+def main() -> None:
     """Answer the question on the standard input; without one, only find out whether that could be."""
     config = json.loads(sys.stdin.read())
     sys.path[:] = config["import_path"]
@@ -107,14 +107,13 @@ def main(_arguments: list[str]) -> int:
         sys.exit(problem)
     if "question" not in config:
         print("{}")
-        return 0
+        return
     connection = Connection(**config["connection"])
     try:
         answer = {"answer": _ANSWERS[config["question"]](connection, config["values"])}
     except ApiError as error:
         answer = {"failed": error.to_dict()}
     print(json.dumps(answer))
-    return 0
 
 
 def _find_changes(connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -15,12 +14,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.exchange import Record
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import Relay
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -37,15 +34,11 @@ _Answer = TypeVar("_Answer")
 class Sharing:
     """The shared outbox as the threads of a courier use it: one connection, made again when it has failed.
 
-    :param url: of the database.
-    :param connection: whose integration it is used for.
-    :param store: the outbox of this node.
+    :param store: the outbox of this node, and whose connection names the shared one.
     """
 
-    def __init__(self, url: str, connection: Connection, store: Store) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._url = url
-        self._connection = connection
         self._state = threading.Condition()
         self._shared: SharedOutbox | None = None
         self._problem = "no answer yet"
@@ -84,7 +77,7 @@ class Sharing:
             self._failed(shared, str(error))
             raise
 
-    def claim(self, outbox: Outbox, integration: str, owner: Process, lease: float) -> Claim | float | None:
+    def claim(self, outbox: Outbox, lease: float) -> Claim | float | None:
         """The next event to send, of this node or what another has left, as :meth:`Claims.claim`.
 
         From the node's own outbox alone while the shared one cannot be used.
@@ -92,38 +85,36 @@ class Sharing:
         :raises OutboxError: where the node's outbox cannot be used.
         """
         try:
-            claim = self.do(lambda shared: self._claim(shared, outbox, integration, owner, lease))
+            claim = self.do(lambda shared: self._claim(shared, outbox, lease))
         except OutboxError as error:
             with suppress(OutboxError):
-                outbox.claims.sharing_failed(integration, str(error))
-            return outbox.claims.claim(integration, owner, lease)
-        outbox.claims.sharing_works(integration)
+                outbox.claims.sharing_tried(str(error))
+            return outbox.claims.claim(lease)
+        outbox.claims.sharing_tried(None)
         return claim
 
-    def _claim(
-        self, shared: SharedOutbox, outbox: Outbox, integration: str, owner: Process, lease: float
-    ) -> Claim | float | None:
+    def _claim(self, shared: SharedOutbox, outbox: Outbox, lease: float) -> Claim | float | None:
         self._record_the_rest(shared)
-        relay = Relay(outbox, integration, shared)
+        relay = Relay(outbox, shared)
         if self._is_new:
             relay.exchange()
             self._is_new = False
         else:
             relay.enter()
-        paused_until = outbox.claims.paused_until(integration)
+        paused_until = outbox.claims.pause.until
         if paused_until > time.time():
             return paused_until
-        while isinstance(claim := shared.claims.claim(shared.integration, owner, lease), Claim):
+        while isinstance(claim := shared.claims.claim(lease), Claim):
             # What another courier of this node sends, which does not reach the shared outbox, stays claimed there: how
             # that ended is told later.
-            if outbox.claims.take(claim.uid, claim.until, owner):
+            if outbox.claims.take(claim):
                 return claim
-        return None if claim is None else time.time() + claim - shared.now()
+        return None if claim is None else time.time() + claim - shared.database.now()
 
     def record(self, record: Record) -> None:
         """Record an answer in the shared outbox, as soon as it can be used."""
         try:
-            self.do(lambda shared: record(shared, shared.integration))
+            self.do(record)
         except OutboxError:
             self._unrecorded.append(record)
 
@@ -132,20 +123,20 @@ class Sharing:
             while True:
                 record = self._unrecorded.popleft()
                 try:
-                    record(shared, shared.integration)
+                    record(shared)
                 except OutboxError:
                     self._unrecorded.appendleft(record)
                     raise
 
-    def keep(self, outbox: Outbox, integration: str, runs: list[str]) -> None:
+    def keep(self, outbox: Outbox, runs: list[str]) -> None:
         """Give a sign of life of these runs, which this process watches, and close those of any node that vanished."""
 
         def kept(shared: SharedOutbox) -> None:
             self._record_the_rest(shared)
-            Relay(outbox, integration, shared).exchange()
-            shared.keep(runs, Process.of(os.getpid()))
+            Relay(outbox, shared).exchange()
+            shared.keep(runs)
             if time.monotonic() >= self._judges_from:
-                shared.close_vanished()
+                shared.runs.close_all_vanished()
             shared.prune()
 
         with suppress(OutboxError):
@@ -176,7 +167,7 @@ class Sharing:
                     return
             try:
                 self._is_new = True
-                shared: SharedOutbox | None = SharedOutbox.open(self._url, self._connection, self._salt())
+                shared: SharedOutbox | None = SharedOutbox.open(self._store.connection, self._salt())
                 pause = _RETRY_FIRST
             except Exception as error:  # whatever it is, a later attempt may succeed
                 shared = None

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
@@ -33,6 +33,8 @@ except Exception as sqlite_error:  # of a Python that was built without it, or d
 FILE_NAME = "outbox.sqlite3"
 SALT_NAME = "salt"
 SCHEMA_VERSION = 1  # of schema.py
+# Seconds that a writer waits for the others.
+PATIENCE = 5.0
 _JOURNAL_MAX = 4 << 20
 _SALT_SIZE = 16
 # What SQLite itself adds to the file's name.
@@ -45,14 +47,11 @@ class OutboxError(Exception):
     """The outbox cannot be used. The text names the file and the reason."""
 
 
-class NewerOutbox(OutboxError):
-    """The outbox was written by a newer version of this collection."""
-
-
 class DamagedOutbox(OutboxError):
     """The file was damaged. It has been set aside, a new one is in its place: the same call may be made once more."""
 
 
+_Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
 
 
@@ -65,11 +64,11 @@ def require_sqlite() -> None:
         raise OutboxError(NO_SQLITE)
 
 
-def again_when_damaged(method: Callable[..., _Answer]) -> Callable[..., _Answer]:
+def again_when_damaged(method: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
     """Call the method once more when the file had to be replaced meanwhile."""
 
     @functools.wraps(method)
-    def called(*args: Any, **kwargs: Any) -> _Answer:
+    def called(*args: _Given.args, **kwargs: _Given.kwargs) -> _Answer:
         try:
             return method(*args, **kwargs)
         except DamagedOutbox:
@@ -145,15 +144,28 @@ def _refuse(weakness: str | None) -> None:
 class Database:
     """An open outbox file. It follows the path: when another process has replaced the file, so does this object.
 
-    The parameters are those of ``Outbox``. Alone, it needs no room on the disk.
+    :param durable: whether each transaction survives a power cut.
+    :param patience: seconds to wait for other writers; None for :data:`PATIENCE`.
+    :param create: whether to make the file where it is missing.
+    :param alone: only to read, while no other process has it open: then it needs no room on the disk.
+    :raises OutboxError: where the folder cannot be made or written, or the file not be read.
     """
 
-    def __init__(self, folder: str, durable: bool, patience: float, create: bool, alone: bool = False) -> None:
+    up_since = 0.0
+
+    def __init__(
+        self,
+        folder: str,
+        durable: bool = True,
+        patience: float | None = None,
+        create: bool = True,
+        alone: bool = False,
+    ) -> None:
         self.folder = folder
         self.path = os.path.join(folder, FILE_NAME)
         self.set_aside: str | None = None
         self._durable = durable
-        self._patience = patience
+        self._patience = PATIENCE if patience is None else patience
         self._create_missing = create
         self._alone = alone
         self._inode = 0
@@ -167,9 +179,16 @@ class Database:
             self._database.close()
             self._database = None
 
+    def now(self) -> float:
+        """This machine's clock, Unix seconds."""
+        return time.time()
+
     @again_when_damaged
     def rows(self, statement: str, values: object = ()) -> list[sqlite3.Row]:
         """The result of a query."""
+        if self._database is not None and self._database.in_transaction:
+            # That handles errors itself: the file must not be replaced below it.
+            return self._database.execute(statement, values).fetchall()  # type: ignore[arg-type]
         with self._errors():
             return self._current().execute(statement, values).fetchall()  # type: ignore[arg-type]
 
@@ -259,7 +278,7 @@ class Database:
                 database.execute("PRAGMA locking_mode = EXCLUSIVE")
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
-                raise NewerOutbox(
+                raise OutboxError(
                     f"{self.path}: written by a newer version of flashcat.flashduty (format {version}, "
                     f"known here is {SCHEMA_VERSION}). Install the same version everywhere, or set another state_dir"
                 )

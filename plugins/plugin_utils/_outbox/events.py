@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
@@ -22,6 +21,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_
 )
 
 if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Row, SqlDatabase, Transaction
 
 # The error code of an event that was given up, of too many that waited.
@@ -48,11 +48,14 @@ class PutResult(NamedTuple):
     :ivar uid: the event that was stored, or the equal one that was there.
     :ivar changed: whether an event was stored.
     :ivar before: the last event of that change until then; None where there was none or its text is no longer kept.
+    :ivar claim: on the first event of that change that waits, where the caller sends itself; None where somebody else
+        sends one of it.
     """
 
     uid: str
     changed: bool
     before: ChangeEvent | None = None
+    claim: Claim | None = None
 
 
 class LastEvent(NamedTuple):
@@ -99,18 +102,17 @@ class Refusal(NamedTuple):
 
 
 class Events:
-    """The events of an open outbox. An integration is known by its :meth:`Connection.integration_id`."""
+    """The events of one integration in an open outbox."""
 
-    def __init__(self, database: SqlDatabase, now: Callable[[], float]) -> None:
+    def __init__(self, database: SqlDatabase, integration: str) -> None:
         self._database = database
-        self._now = now
+        self._integration = integration
 
-    def last(self, integration: str, event: ChangeEvent) -> LastEvent | None:
+    def last(self, event: ChangeEvent) -> LastEvent | None:
         """The event that :meth:`Outbox.put` would compare with this one; None where there is none. Writes nothing."""
-        rows = self._database.rows(_LAST, (integration, event.change_key, self._now()))
-        if not rows:
+        last = self._last_row(event)
+        if last is None:
             return None
-        last = rows[0]
         return LastEvent(
             is_equal=_is_equal(last, event),
             pending=last["state"] != "delivered",
@@ -132,22 +134,22 @@ class Events:
         rows = self._database.rows(
             "SELECT CASE WHEN state = 'waiting' AND expires_at < ? THEN 'expired' ELSE state END AS state,"
             " request_id, http_status, error_code, error FROM events WHERE uid = ?",
-            (self._now(), uid),
+            (self._database.now(), uid),
         )
         return Outcome(*rows[0]) if rows else None
 
-    def pending(self, integration: str, run: str | None = None) -> int:
-        """How many events of the integration, or of one run, are not settled."""
-        statement, values = f"SELECT count(*) FROM events WHERE integration = ? AND {PENDING}", [integration]
+    def pending(self, run: str | None = None) -> int:
+        """How many events, or how many of one run, are not settled."""
+        statement, values = f"SELECT count(*) FROM events WHERE integration = ? AND {PENDING}", [self._integration]
         if run is not None:
-            statement, values = statement + " AND run = ?", [integration, run]
+            statement, values = statement + " AND run = ?", [self._integration, run]
         return int(self._database.rows(statement, values)[0][0])
 
-    def uids(self, integration: str, *states: str) -> set[str]:
-        """The events of an integration in these states."""
+    def uids(self, *states: str) -> set[str]:
+        """The events in these states."""
         rows = self._database.rows(
             f"SELECT uid FROM events WHERE integration = ? AND state IN ({', '.join('?' * len(states))})",
-            (integration, *states),
+            (self._integration, *states),
         )
         return {str(row["uid"]) for row in rows}
 
@@ -161,7 +163,7 @@ class Events:
             transaction.execute(
                 "UPDATE events SET state = 'expired', settled_at = ? WHERE uid = ? AND state = 'waiting'"
                 " AND expires_at IS NOT NULL",
-                (self._now(), uid),
+                (self._database.now(), uid),
             )
 
     def keys_of(self, run: str) -> set[str]:
@@ -169,27 +171,27 @@ class Events:
         rows = self._database.rows("SELECT DISTINCT change_key FROM events WHERE run = ?", (run,))
         return {str(row["change_key"]) for row in rows}
 
-    def keys_in_use(self, integration: str) -> set[str]:
+    def keys_in_use(self) -> set[str]:
         """The keys of the changes that open runs have reported, or of which events wait."""
         rows = self._database.rows(
             "SELECT DISTINCT change_key FROM events WHERE integration = ?"
             f" AND ({PENDING} OR run IN (SELECT id FROM runs WHERE closed_at IS NULL))",
-            (integration,),
+            (self._integration,),
         )
         return {str(row["change_key"]) for row in rows}
 
-    def take_refusals(self, integration: str) -> list[Refusal]:
+    def take_refusals(self) -> list[Refusal]:
         """The refused events that were not shown to anybody yet; they count as shown from now on."""
         chosen = "integration = ? AND state = 'refused' AND shown = 0"
-        if not self._database.rows(f"SELECT 1 FROM events WHERE {chosen} LIMIT 1", (integration,)):
+        if not self._database.rows(f"SELECT 1 FROM events WHERE {chosen} LIMIT 1", (self._integration,)):
             return []
         with self._database.writing() as transaction:
             rows = transaction.execute(
                 "SELECT change_key, change_status, http_status, request_id, error, error_code FROM events"
                 f" WHERE {chosen} ORDER BY id",
-                (integration,),
+                (self._integration,),
             ).fetchall()
-            transaction.execute(f"UPDATE events SET shown = 1 WHERE {chosen}", (integration,))
+            transaction.execute(f"UPDATE events SET shown = 1 WHERE {chosen}", (self._integration,))
         return [Refusal(*row) for row in rows]
 
     def refusal_shown(self, uid: str) -> None:
@@ -200,19 +202,13 @@ class Events:
     # Within a transaction of the caller
 
     def put(
-        self,
-        transaction: Transaction,
-        integration: str,
-        event: ChangeEvent,
-        run: str | None,
-        force: bool,
-        expires_at: float | None,
+        self, transaction: Transaction, event: ChangeEvent, run: str | None, force: bool, expires_at: float | None
     ) -> PutResult:
         """Store an event, unless the last one of its change says the same; see :meth:`Outbox.put`."""
-        last = transaction.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
+        last = self._last_row(event)
         before = ChangeEvent.from_json(last["body"]) if last is not None and last["body"] else None
         if last is None or force or not _is_equal(last, event):
-            uid = self.insert(transaction, integration, event, run, expires_at, event.event_time is not None)
+            uid = self.insert(transaction, event, run, expires_at, event.event_time is not None)
             return PutResult(uid, True, before)
         if expires_at is None and last["expires_at"] is not None:
             transaction.execute("UPDATE events SET expires_at = NULL, shared = '' WHERE id = ?", (last["id"],))
@@ -227,7 +223,6 @@ class Events:
     def insert(
         self,
         transaction: Transaction,
-        integration: str,
         event: ChangeEvent,
         run: str | None,
         expires_at: float | None = None,
@@ -244,9 +239,9 @@ class Events:
         :param is_backdated: whether its moment was given by a user, who may report what happened earlier.
         :param uid: how another outbox knows it already; it replaces nothing then.
         """
-        now = self._now()
+        now = self._database.now()
         asked_time = moment = int(now) if event.event_time is None else event.event_time
-        recorded = transaction.execute(_RECORDED, (integration, event.change_key)).fetchall()
+        recorded = transaction.execute(_RECORDED, (self._integration, event.change_key)).fetchall()
         # A plan is not what happened.
         happened = [row for row in recorded if row["change_status"] != "Ready"]
         latest = max(happened, key=lambda row: int(row["event_time"]), default=None)
@@ -277,31 +272,32 @@ class Events:
                 {**row, "id": taken["id"]},
             )
             return str(taken["uid"])
-        row.update(uid=uid or secrets.token_hex(12), integration=integration, change_key=event.change_key, run=run)
-        row["change_status"] = event.change_status
+        row.update(uid=uid or secrets.token_hex(12), integration=self._integration, run=run)
+        row.update(change_key=event.change_key, change_status=event.change_status)
         row["next_try"] = moment if first < moment <= now + _HELD_BACK_MOST else 0
         names, marks = ", ".join(row), ", ".join(f":{name}" for name in row)
         transaction.execute(f"INSERT INTO events ({names}) VALUES ({marks})", row)
         return str(row["uid"])
 
-    def hold(
-        self, transaction: Transaction, integration: str, event: ChangeEvent, run: str, uid: str | None = None
-    ) -> None:
+    def hold(self, transaction: Transaction, event: ChangeEvent, run: str, uid: str | None = None) -> None:
         """Keep an end that is not sent, for the run that ends this change after it."""
-        uid = self.insert(transaction, integration, event, run, uid=uid)
-        transaction.execute("UPDATE events SET state = 'held', settled_at = ? WHERE uid = ?", (self._now(), uid))
+        uid = self.insert(transaction, event, run, uid=uid)
+        now = self._database.now()
+        transaction.execute("UPDATE events SET state = 'held', settled_at = ? WHERE uid = ?", (now, uid))
 
-    def held(self, integration: str, change_key: str) -> list[ChangeEvent]:
+    def held(self, change_key: str) -> list[ChangeEvent]:
         """The ends of a change that are held."""
-        rows = self._database.rows(f"SELECT body FROM events WHERE {_HELD} ORDER BY id", (integration, change_key))
+        rows = self._database.rows(
+            f"SELECT body FROM events WHERE {_HELD} ORDER BY id", (self._integration, change_key)
+        )
         return [ChangeEvent.from_json(row["body"]) for row in rows]
 
-    def with_held(self, transaction: Transaction, integration: str, event: ChangeEvent) -> ChangeEvent:
+    def with_held(self, transaction: Transaction, event: ChangeEvent) -> ChangeEvent:
         """An end together with those that were held: the change is done where every run of it is."""
-        held = self.held(integration, event.change_key)
+        held = self.held(event.change_key)
         if not held:
             return event
-        transaction.execute(f"UPDATE events SET state = 'expired' WHERE {_HELD}", (integration, event.change_key))
+        transaction.execute(f"UPDATE events SET state = 'expired' WHERE {_HELD}", (self._integration, event.change_key))
         ends = [event, *held]
         worst = next((each for each in ends if each.change_status == "Canceled"), event)
         others = [each for each in ends if each is not worst]
@@ -313,10 +309,15 @@ class Events:
             labels=with_outcome(without_outcome(held[0].labels), outcome),
         )
 
-    def was_said(self, transaction: Transaction, integration: str, event: ChangeEvent) -> bool:
+    def was_said(self, event: ChangeEvent) -> bool:
         """Whether the last event of its change says the same, whenever it says it."""
-        last = transaction.execute(_LAST, (integration, event.change_key, self._now())).fetchone()
+        last = self._last_row(event)
         return last is not None and bool(last["fingerprint"] == event.fingerprint())
+
+    def _last_row(self, event: ChangeEvent) -> Row | None:
+        """The last event of the change that the event is of."""
+        rows = self._database.rows(_LAST, (self._integration, event.change_key, self._database.now()))
+        return rows[0] if rows else None
 
 
 def _is_equal(last: Row, event: ChangeEvent) -> bool:

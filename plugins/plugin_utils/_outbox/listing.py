@@ -55,7 +55,7 @@ class ListedEvent(NamedTuple):
 
 
 class Listing:
-    """The events of an open outbox, of all its integrations."""
+    """The events of all integrations in the database of an outbox."""
 
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database
@@ -84,7 +84,6 @@ class Listing:
         )
         return [str(row["uid"]) for row in rows]
 
-    @again_when_damaged
     def resend(self, uids: Collection[str]) -> None:
         """Let refused events wait again."""
         # Where another node delivers it, this one asks the shared outbox what became of it.
@@ -92,11 +91,11 @@ class Listing:
         assigned = f"claimed_by = NULL, tries = 0, next_try = 0, settled_at = NULL, error = NULL, {asks}"
         self._change("waiting", assigned, uids)
 
-    @again_when_damaged
     def drop(self, uids: Collection[str]) -> None:
         """Give refused events up."""
         self._change("expired", "shown = 1", uids)
 
+    @again_when_damaged
     def _change(self, state: str, assigned: str, uids: Collection[str]) -> None:
         with self._database.writing() as transaction:
             for uid in uids:

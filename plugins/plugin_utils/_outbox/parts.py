@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
@@ -44,54 +44,38 @@ class Part(NamedTuple):
     at: float
 
 
-class Conclusion(NamedTuple):
-    """What the parts make of the change.
-
-    :ivar at: when the last host was through, Unix seconds.
-    :ivar outcome: the labels of the outcome.
-    """
-
-    change_status: str
-    text: str
-    at: float
-    outcome: Mapping[str, str]
-
-    @classmethod
-    def of(cls, parts: Iterable[Part], language: str = "en") -> Conclusion:
-        """Done where every host is done; a host that started and is heard of no more did not come through."""
-        parts = list(parts)
-        failed = [part for part in parts if part.outcome == "failed"]
-        lost = [part for part in parts if part.outcome == "started"]
-        done = len(parts) - len(failed) - len(lost)
-        said = [(_FAILED if part.text else _FAILED_ALONE, part._asdict()) for part in failed]
-        said += [(_LOST, part._asdict()) for part in lost]
-        if len(said) > _SHOWN:
-            said = [*said[:_SHOWN], (_MORE, {"count": len(said) - _SHOWN})]
-        said.append((_DONE, {"done": done, "all": len(parts)}))
-        status = "Canceled" if failed or lost else "Done"
-        outcome: dict[str, str] = {"result": "failed" if failed else "stopped" if lost else "ok"}
-        if failed or lost:
-            outcome["failed_host"] = shortened(",".join(part.host for part in [*failed, *lost]), LABEL_VALUE_MAX)
-            tasks = ",".join(dict.fromkeys(part.task for part in failed if part.task))
-            outcome["failed_task"] = shortened(plain_text(tasks), _TASKS_MAX)
-        text = "\n".join(line.said(language, values) for line, values in said)
-        labels = {name: value for name, value in outcome.items() if value}
-        return cls(status, text, max(part.at for part in parts), labels)
-
-
 def concluded(
-    parts: Iterable[Part], event: ChangeEvent, moment: float, vanished_text: str
-) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-    """The fields of the event that ends a change of parts, in the language of ``vanished_text``, and its outcome.
+    parts: Iterable[Part], event: ChangeEvent, moment: float, vanished_text: str = ""
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields of the event that ends a change of parts, and the labels of its outcome.
+
+    Done where every host is done; a host that started and is heard of no more did not come through.
 
     :param event: the last one of that change.
     :param moment: when that ends which did not come through, Unix seconds.
+    :param vanished_text: tells the language.
     """
-    conclusion = Conclusion.of(parts, language_of(vanished_text))
-    moment = conclusion.at if conclusion.change_status == "Done" else moment
-    text = described(conclusion.text, event.description)
-    fields = {"change_status": conclusion.change_status, "description": text, "event_time": int(moment)}
-    return fields, conclusion.outcome
+    language = language_of(vanished_text)
+    parts = list(parts)
+    failed = [part for part in parts if part.outcome == "failed"]
+    lost = [part for part in parts if part.outcome == "started"]
+    at_fault = [*failed, *lost]
+    lines = [(_FAILED if part.text else _FAILED_ALONE).said(language, part._asdict()) for part in failed]
+    lines += [_LOST.said(language, part._asdict()) for part in lost]
+    if len(lines) > _SHOWN:
+        lines = [*lines[:_SHOWN], _MORE.said(language, {"count": len(lines) - _SHOWN})]
+    lines.append(_DONE.said(language, {"done": len(parts) - len(at_fault), "all": len(parts)}))
+    outcome = {"result": "failed" if failed else "stopped" if lost else "ok"}
+    if at_fault:
+        outcome["failed_host"] = shortened(",".join(part.host for part in at_fault), LABEL_VALUE_MAX)
+        tasks = ",".join(dict.fromkeys(part.task for part in failed if part.task))
+        outcome["failed_task"] = shortened(plain_text(tasks), _TASKS_MAX)
+    fields = {
+        "change_status": "Canceled" if at_fault else "Done",
+        "description": described("\n".join(lines), event.description),
+        "event_time": int(moment if at_fault else max(part.at for part in parts)),
+    }
+    return fields, {name: value for name, value in outcome.items() if value}
 
 
 def described(text: str, description: str | None) -> str:

@@ -29,6 +29,7 @@ NAMESPACE = "flashduty"
 _CONNECT = 3
 _DEADLINE = 8.0
 _STATEMENT = 5
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp()), extract(epoch FROM pg_postmaster_start_time())"
 _PLACEHOLDER = re.compile(r"\?|:(\w+)|%")
 
 
@@ -97,8 +98,9 @@ class PostgresDatabase:
                 f" SET lock_timeout = '{_STATEMENT}s'; "
                 f"SET idle_in_transaction_session_timeout = '{2 * _STATEMENT}s'; SET client_min_messages = 'warning'"
             )
-            clock = self._connection.execute("SELECT extract(epoch FROM clock_timestamp())").fetchone()[0]
+            clock, began = self._connection.execute(_CLOCK).fetchone()
         self._ahead = float(clock) - time.time()
+        self.up_since = float(began)
         self._transaction = _Transaction(self._connection)
 
     def now(self) -> float:

@@ -39,27 +39,22 @@ _CLOSED_RUNS = (
 _RESULT = "state, settled_at, request_id, http_status, error_code, error"
 
 
-def untold(outbox: Outbox, integration: str) -> int:
+def untold(outbox: Outbox) -> int:
     """How many events of a node's outbox the shared one does not know, or not how they ended."""
     return int(
         outbox.database.rows(
             "SELECT count(*) FROM events WHERE integration = ? AND body IS NOT NULL AND put_at > ?"
             f" AND state IN {_SETTLED_STATES} AND shared != 'settled'",
-            (integration, outbox.now() - _HISTORY),
+            (outbox.integration, outbox.database.now() - _HISTORY),
         )[0][0]
     )
 
 
 class Relay:
-    """Relays between an open outbox of this node and the shared one.
+    """Relays between an open outbox of this node and the shared one."""
 
-    :param outbox: the node's.
-    :param integration: how that knows the integration.
-    """
-
-    def __init__(self, outbox: Outbox, integration: str, shared: SharedOutbox) -> None:
+    def __init__(self, outbox: Outbox, shared: SharedOutbox) -> None:
         self._outbox = outbox
-        self._integration = integration
         self._shared = shared
 
     def exchange(self) -> None:
@@ -84,7 +79,8 @@ class Relay:
 
     def _enter(self, selection: str) -> int:
         local = self._outbox.database
-        values = {"integration": self._integration, "most": _MOST_AT_ONCE, "since": self._outbox.now() - _HISTORY}
+        since = local.now() - _HISTORY
+        values = {"integration": self._outbox.integration, "most": _MOST_AT_ONCE, "since": since}
         # In this order: what closes a run is stored before its end is.
         closed = [row["id"] for row in local.rows(_CLOSED_RUNS, values)]
         events = local.rows(f"{selection} ORDER BY id LIMIT :most", values)
@@ -99,12 +95,13 @@ class Relay:
                 self._enter_run(transaction, run)
             for part in parts:
                 upsert(transaction, "parts", "run, host", dict(part))
-            self._close_runs(transaction, closed)
+            for run in closed:
+                self._shared.runs.mark_closed(transaction, run)
             for event in events:
                 if not self._enter_event(transaction, event):
                     skipped.append(event["uid"])
                 if event["closed_at"] is not None and event["id"] == event["last_of_run"]:
-                    self._close_runs(transaction, [event["run"]])
+                    self._shared.runs.mark_closed(transaction, event["run"])
         with local.writing() as transaction:
             for event in events:
                 # It may have been changed meanwhile, and is entered again then.
@@ -126,7 +123,9 @@ class Relay:
 
     def _enter_run(self, transaction: Transaction, run: Row) -> None:
         values = {name: run[name] for name in ("id", "process", "courier", "vanished_text", "vanished_result")}
-        values.update(integration=self._shared.integration, opened_at=run["opened_at"], seen_at=self._shared.now())
+        values.update(
+            integration=self._shared.integration, opened_at=run["opened_at"], seen_at=self._shared.database.now()
+        )
         upsert(transaction, "runs", "id", values)
 
     def _enter_event(self, transaction: Transaction, row: Row) -> bool:
@@ -143,9 +142,7 @@ class Relay:
         ends = row["closed_at"] is not None and event.is_terminal
         if row["state"] in ("delivered", "refused"):
             was_closed_otherwise = (
-                ends
-                and self._shared.runs.is_closed(row["run"])
-                and not self._shared.events.was_said(transaction, self._shared.integration, event)
+                ends and self._shared.runs.is_closed(row["run"]) and not self._shared.events.was_said(event)
             )
             left_out = ("id", "closed_at", "last_of_run", "shared")
             values = {name: value for name, value in dict(row).items() if name not in left_out}
@@ -153,30 +150,22 @@ class Relay:
             upsert(transaction, "events", "uid", values)
             if row["state"] == "delivered" and was_closed_otherwise:
                 # Others have taken the run for vanished, and said so, after this node had said how it ended.
-                self._shared.events.insert(transaction, self._shared.integration, event, row["run"])
+                self._shared.events.insert(transaction, event, row["run"])
             return True
         is_backdated = row["asked_time"] < row["put_at"] - _BACKDATED
-        entered = self._shared.runs.enter(
-            transaction, self._shared.integration, event, row["run"], row["uid"], ends, is_backdated
-        )
+        entered = self._shared.runs.enter(transaction, event, row["run"], row["uid"], ends, is_backdated)
         transaction.execute(
             "UPDATE events SET node = ?, reserved_until = ?, expires_at = ? WHERE uid = ?",
             (self._shared.node, self._shared.reserved_until(), row["expires_at"], row["uid"]),
         )
         return entered
 
-    def _close_runs(self, transaction: Transaction, runs: Sequence[str]) -> None:
-        for run in runs:
-            transaction.execute(
-                "UPDATE runs SET closed_at = ? WHERE id = ? AND closed_at IS NULL", (self._shared.now(), run)
-            )
-
     def _tell_settled(self) -> None:
         """Tell the shared outbox what was delivered, refused or given up without it."""
         rows = self._outbox.database.rows(
             f"SELECT uid, {_RESULT} FROM events WHERE integration = ? AND shared = 'entered'"
             " AND state IN ('delivered', 'refused', 'expired') LIMIT 500",
-            (self._integration,),
+            (self._outbox.integration,),
         )
         self._settle(self._shared, rows)
 
@@ -184,7 +173,7 @@ class Relay:
         """Learn what became of events of this node that others have taken over."""
         waiting = self._outbox.database.rows(
             "SELECT uid FROM events WHERE integration = ? AND shared = 'entered' AND state = 'waiting' LIMIT 500",
-            (self._integration,),
+            (self._outbox.integration,),
         )
         if waiting:
             uids = [row["uid"] for row in waiting]

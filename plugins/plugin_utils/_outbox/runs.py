@@ -10,8 +10,9 @@ task has opened.
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
@@ -19,7 +20,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_
     with_outcome,
     without_outcome,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import again_when_damaged
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Events
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 
@@ -80,43 +80,31 @@ class PartResult(NamedTuple):
 
 
 class Runs:
-    """The runs of an open outbox."""
+    """The runs of one integration in an open outbox.
 
-    def __init__(self, database: SqlDatabase, events: Events, now: Callable[[], float], silent_after: float) -> None:
+    :param silent_after: seconds after which a run of another machine or container is taken for vanished.
+    """
+
+    def __init__(self, database: SqlDatabase, integration: str, silent_after: float) -> None:
         self._database = database
-        self._events = events
-        self._now = now
+        self._integration = integration
+        self._events = Events(database, integration)
         self._silent_after = silent_after
 
-    @again_when_damaged
-    def open(
-        self,
-        run: str,
-        integration: str,
-        process: Process,
-        vanished_text: str,
-        events: Iterable[ChangeEvent],
-        vanished_result: str = "killed",
-    ) -> None:
-        """Record that a process has begun, or goes on, together with the events that say so.
-
-        :param vanished_text: the description of the Canceled events, should the process vanish.
-        :param vanished_result: their label ``result``; empty where no label is to say how the change ended.
-        """
+    def open(self, run: str, watch: Watch, events: Iterable[ChangeEvent]) -> None:
+        """Record that a process has begun, or goes on, together with the events that say so."""
         with self._database.writing() as transaction:
-            self._insert(transaction, run, integration, Watch(process, vanished_text, vanished_result))
-            is_alone = self._is_alone(run, integration)
+            self._insert(transaction, run, watch)
+            is_alone = self._is_alone(run)
             for event in events:
-                own = event if is_alone else self._joined(run, integration, event)
-                self._events.insert(transaction, integration, own, run)
+                self._events.insert(transaction, event if is_alone else self._joined(run, event), run)
 
-    def _joined(self, run: str, integration: str, event: ChangeEvent) -> ChangeEvent:
+    def _joined(self, run: str, event: ChangeEvent) -> ChangeEvent:
         """What several runs report is one change, which keeps the labels that it was begun with."""
-        others = self._of_others(run, integration, event.change_key) or self._events.held(integration, event.change_key)
+        others = self._of_others(run, event.change_key) or self._events.held(event.change_key)
         return event._replace(labels=without_outcome(others[0].labels)) if others else event
 
-    @again_when_damaged
-    def close(self, run: str, integration: str, events: Iterable[ChangeEvent]) -> bool:
+    def close(self, run: str, events: Iterable[ChangeEvent]) -> bool:
         """Record that a run has ended, together with the events that say so.
 
         Where somebody took the run for vanished meanwhile, it knows better: what differs corrects that.
@@ -126,12 +114,12 @@ class Runs:
         :returns: whether this call closed it; False where somebody else had.
         """
         with self._database.writing() as transaction:
-            self._insert(transaction, run, integration, None)
-            closed = self._mark_closed(transaction, run)
-            store = self._events.insert if self._is_alone(run, integration) else self._end
+            self._insert(transaction, run, None)
+            closed = self.mark_closed(transaction, run)
+            store = self._events.insert if self._is_alone(run) else self._end
             for event in events:
-                if (closed and event.is_terminal) or not self._events.was_said(transaction, integration, event):
-                    store(transaction, integration, event, run)
+                if (closed and event.is_terminal) or not self._events.was_said(event):
+                    store(transaction, event, run)
             return closed
 
     def close_vanished(self, run: str, event_time: float | None = None, text: str | None = None) -> int:
@@ -144,39 +132,33 @@ class Runs:
         :returns: how many changes were cancelled; 0 where somebody else had closed the run.
         """
         with self._database.writing() as transaction:
-            rows = transaction.execute("SELECT integration FROM runs WHERE id = ?", (run,)).fetchall()
             canceled = self.canceled_events(run, event_time, text)
-            if not rows or not self._mark_closed(transaction, run):
+            if not self.mark_closed(transaction, run):
                 return 0
             for event in canceled:
-                self._end(transaction, rows[0]["integration"], event, run)
+                self._end(transaction, event, run)
             return len(canceled)
 
-    def _is_alone(self, run: str, integration: str) -> bool:
-        """Whether no other process can have a change of the run."""
-        return not self._database.rows(_OTHERS, {"run": run, "integration": integration})
+    def close_all_vanished(self, but: str | None = None) -> int:
+        """Cancel what the runs that have vanished left open, except this one; returns how many changes that are."""
+        return sum(self.close_vanished(run) for run in self.vanished() if run != but)
 
-    def _end(
-        self, transaction: Transaction, integration: str, event: ChangeEvent, run: str, uid: str | None = None
-    ) -> None:
+    def _is_alone(self, run: str) -> bool:
+        """Whether no other process can have a change of the run."""
+        return not self._database.rows(_OTHERS, {"run": run, "integration": self._integration})
+
+    def _end(self, transaction: Transaction, event: ChangeEvent, run: str, uid: str | None = None) -> None:
         """Store an end, or hold it while another process has the change open; the last of them tells the worst."""
-        others = self._of_others(run, integration, event.change_key) if event.is_terminal else []
+        others = self._of_others(run, event.change_key) if event.is_terminal else []
         if others:
             labels = with_outcome(without_outcome(others[0].labels), event.labels)
-            self._events.hold(transaction, integration, event._replace(labels=labels), run, uid)
+            self._events.hold(transaction, event._replace(labels=labels), run, uid)
         else:
-            whole = self._events.with_held(transaction, integration, event) if event.is_terminal else event
-            self._events.insert(transaction, integration, whole, run, uid=uid)
+            whole = self._events.with_held(transaction, event) if event.is_terminal else event
+            self._events.insert(transaction, whole, run, uid=uid)
 
     def enter(
-        self,
-        transaction: Transaction,
-        integration: str,
-        event: ChangeEvent,
-        run: str | None,
-        uid: str,
-        ends: bool,
-        is_backdated: bool,
+        self, transaction: Transaction, event: ChangeEvent, run: str | None, uid: str, ends: bool, is_backdated: bool
     ) -> bool:
         """Store an event of a run that another outbox holds, by the rules for all runs that report here.
 
@@ -188,21 +170,21 @@ class Runs:
         :returns: False where the change has ended here already, and says so.
         """
         if run is None:
-            self._events.insert(transaction, integration, event, None, None, is_backdated, uid)
+            self._events.insert(transaction, event, None, None, is_backdated, uid)
         elif ends:
-            if self.is_closed(run) and self._events.was_said(transaction, integration, event):
+            if self.is_closed(run) and self._events.was_said(event):
                 return False
-            self._end(transaction, integration, event, run, uid)
+            self._end(transaction, event, run, uid)
         else:
             # It is there, whoever has taken it for vanished.
             transaction.execute("UPDATE runs SET closed_at = NULL WHERE id = ?", (run,))
-            own = event if event.is_terminal else self._joined(run, integration, event)
-            self._events.insert(transaction, integration, own, run, None, is_backdated, uid)
+            own = event if event.is_terminal else self._joined(run, event)
+            self._events.insert(transaction, own, run, None, is_backdated, uid)
         return True
 
-    def _of_others(self, run: str, integration: str, change_key: str) -> list[ChangeEvent]:
+    def _of_others(self, run: str, change_key: str) -> list[ChangeEvent]:
         """The last events of the runs of other processes that are there and have the same change open."""
-        values = {"run": run, "integration": integration, "key": change_key}
+        values = {"run": run, "integration": self._integration, "key": change_key}
         rows = [row for row in self._database.rows(_OF_OTHERS, values) if not self._has_vanished(row)]
         return [ChangeEvent.from_json(row["body"]) for row in rows if row["body"]]
 
@@ -221,10 +203,10 @@ class Runs:
             " AND change_status NOT IN ('Done', 'Canceled') ORDER BY events.id",
             (run,),
         )
-        canceled = []
+        canceled, now = [], self._database.now()
         for row in rows:
             # It was there when it said something last, whatever its sign of life.
-            moment = max(row["seen_at"], min(row["event_time"], self._now())) if event_time is None else event_time
+            moment = max(row["seen_at"], min(row["event_time"], now)) if event_time is None else event_time
             event = ChangeEvent.from_json(row["body"])
             fields = event.to_dict()
             fields.update(change_status="Canceled", description=text or row["vanished_text"], event_time=int(moment))
@@ -236,39 +218,46 @@ class Runs:
                 fields.update(fields_of_parts)
             if row["vanished_result"]:
                 fields["labels"] = with_outcome(event.labels, outcome)
-            canceled.append(ChangeEvent.validated(fields, max(moment, self._now())))
+            canceled.append(ChangeEvent.validated(fields, max(moment, now)))
         return canceled
 
     def is_closed(self, run: str) -> bool:
         """Whether the run has ended."""
         return bool(self._database.rows("SELECT 1 FROM runs WHERE id = ? AND closed_at IS NOT NULL", (run,)))
 
-    def open_of(self, process: Process, integration: str) -> list[str]:
+    def open_of(self, process: Process) -> list[str]:
         """The runs of a process that have not ended."""
         rows = self._database.rows(
             "SELECT id FROM runs WHERE integration = ? AND process = ? AND closed_at IS NULL",
-            (integration, process.to_text()),
+            (self._integration, process.to_text()),
         )
         return [str(row["id"]) for row in rows]
 
-    def seen(self, run: str, courier: Process | None = None) -> bool:
-        """The process of the run is there now.
+    def seen(self, *runs: str) -> int:
+        """The process of these runs is there now, and this one, a courier, watches over it.
 
-        :param courier: who watches over it from now on.
-        :returns: whether the outbox knows the run.
+        :returns: how many of them the outbox knows.
         """
+        courier, known = Process.of(os.getpid()).to_text(), 0
         with self._database.writing() as transaction:
-            cursor = transaction.execute(
-                "UPDATE runs SET seen_at = ?, courier = coalesce(?, courier) WHERE id = ?",
-                (self._now(), courier.to_text() if courier is not None else None, run),
-            )
-            return cursor.rowcount == 1
+            for run in runs:
+                known += transaction.execute(
+                    "UPDATE runs SET seen_at = ?, courier = ? WHERE id = ?", (self._database.now(), courier, run)
+                ).rowcount
+        return known
 
-    def vanished(self, integration: str) -> list[str]:
+    def vanished(self) -> list[str]:
         """The runs that nobody will close: process and courier have gone, here, with an earlier boot of this machine,
-        or with another container or machine, as far as a long silence shows."""
-        rows = self._database.rows("SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL", (integration,))
-        return [str(row["id"]) for row in rows if self._has_vanished(row)]
+        or with another container or machine, as far as a long silence shows.
+
+        While the database has just come up, none: nobody could give a sign of life before.
+        """
+        if self._database.now() - self._database.up_since < self._silent_after:
+            return []
+        statement = "SELECT * FROM runs WHERE integration = ? AND closed_at IS NULL"
+        return [
+            str(row["id"]) for row in self._database.rows(statement, (self._integration,)) if self._has_vanished(row)
+        ]
 
     def _has_vanished(self, run: Row) -> bool:
         process = Process.from_text(run["process"])
@@ -276,43 +265,39 @@ class Runs:
             return True
         if not process.is_local:
             # Ahead of the clock lies what a clock said that was fast.
-            return bool(abs(run["seen_at"] - self._now()) > self._silent_after)
+            return bool(abs(run["seen_at"] - self._database.now()) > self._silent_after)
         if process.is_alive():
             return False
         # Its courier knows the moment and the reason better; it may not have come up yet.
         if run["courier"] is None:
-            return bool(abs(run["opened_at"] - self._now()) > _COURIER_STARTS_WITHIN)
+            return bool(abs(run["opened_at"] - self._database.now()) > _COURIER_STARTS_WITHIN)
         return not Process.from_text(run["courier"]).is_alive()
 
     # Changes of tasks
 
-    def of_event(self, transaction: Transaction, integration: str, event: ChangeEvent, watch: Watch) -> str | None:
+    def of_event(self, transaction: Transaction, event: ChangeEvent, watch: Watch) -> str | None:
         """The run that an event of a task belongs to, opened where the task asks for that; None where there is none.
 
         Within a transaction of the caller.
         """
-        process = watch.process.to_text()
-        row = transaction.execute(_OF_CHANGE, (integration, process, integration, event.change_key)).fetchone()
+        values = (self._integration, watch.process.to_text(), self._integration, event.change_key)
+        row = transaction.execute(_OF_CHANGE, values).fetchone()
         if row is not None:
             return str(row["id"])
         if watch.vanished_text is None or event.is_terminal:
             return None
         run = secrets.token_hex(16)
-        self._insert(transaction, run, integration, watch)
+        self._insert(transaction, run, watch)
         return run
 
-    @again_when_damaged
     def start_part(self, uid: str, host: str) -> None:
         """A host has a part in the change that the event belongs to."""
         with self._database.writing() as transaction:
             row = transaction.execute("SELECT run FROM events WHERE uid = ? AND run IS NOT NULL", (uid,)).fetchone()
             if row is not None:
-                transaction.execute(_STORE_PART, (row["run"], host, "started", "", "", self._now()))
+                transaction.execute(_STORE_PART, (row["run"], host, "started", "", "", self._database.now()))
 
-    @again_when_damaged
-    def end_part(
-        self, integration: str, change_key: str, process: Process, part: Part, pending_hosts: Set[str]
-    ) -> PartResult:
+    def end_part(self, change_key: str, process: Process, part: Part, pending_hosts: Set[str]) -> PartResult:
         """A host is through; with the last one, the change is closed.
 
         :param pending_hosts: those that may still do something: what they have started is waited for, and that they
@@ -320,7 +305,7 @@ class Runs:
         """
         with self._database.writing() as transaction:
             event = ChangeEvent("Processing", change_key, "")
-            run = self.of_event(transaction, integration, event, Watch(process))
+            run = self.of_event(transaction, event, Watch(process))
             if run is None:
                 return PartResult(False, None)
             transaction.execute(_STORE_PART, (run, part.host, part.outcome, part.text, part.task, part.at))
@@ -328,8 +313,8 @@ class Runs:
             if pending_hosts - through:
                 return PartResult(True, None)
             ending = self.canceled_events(run, part.at)
-            self._mark_closed(transaction, run)
-            uids = [self._events.insert(transaction, integration, each, run) for each in ending]
+            self.mark_closed(transaction, run)
+            uids = [self._events.insert(transaction, each, run) for each in ending]
             return PartResult(True, uids[0] if uids else None)
 
     def _parts(self, run: str) -> list[Part]:
@@ -342,15 +327,16 @@ class Runs:
 
         return [Part(**row) for row in rows]
 
-    def _insert(self, transaction: Transaction, run: str, integration: str, watch: Watch | None) -> None:
-        now = self._now()
+    def _insert(self, transaction: Transaction, run: str, watch: Watch | None) -> None:
+        now = self._database.now()
         process, *vanished = ("", "", "") if watch is None else (watch.process.to_text(), *watch[1:])
         transaction.execute(
             "INSERT INTO runs (id, integration, process, vanished_text, vanished_result, opened_at, seen_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-            (run, integration, process, *vanished, now, now),
+            (run, self._integration, process, *vanished, now, now),
         )
 
-    def _mark_closed(self, transaction: Transaction, run: str) -> bool:
+    def mark_closed(self, transaction: Transaction, run: str) -> bool:
+        """The run has ended; returns False where it had before. Within a transaction of the caller."""
         statement = "UPDATE runs SET closed_at = ? WHERE id = ? AND closed_at IS NULL"
-        return transaction.execute(statement, (self._now(), run)).rowcount == 1
+        return bool(transaction.execute(statement, (self._database.now(), run)).rowcount)

@@ -14,7 +14,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.postgres import PostgresDatabase
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared_schema import check
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared_schema import open_database
 
 # Seconds. Couriers look here every fifth second, so that nothing stays open for longer than 45.
 _SILENT_AFTER = 40.0
@@ -26,7 +26,7 @@ _PRUNED = " pruned"
 class SharedOutbox(AnyOutbox):
     """The shared outbox, open for one integration.
 
-    :ivar integration: how it knows the integration: a hash of the key, with a salt of its own.
+    :ivar integration: how it knows that: by a hash of the key, with a salt of its own.
     :ivar node: this machine or container, as it knows it.
     """
 
@@ -34,64 +34,46 @@ class SharedOutbox(AnyOutbox):
         rows = database.rows("SELECT value FROM settings WHERE name = 'salt'")
         if not rows:
             raise OutboxError("the database has no salt: its tables were changed by hand")
-        super().__init__(database, database.now, _SILENT_AFTER, node_of(Process.of(os.getpid()), salt))
-        self.integration = connection.integration_id(bytes.fromhex(rows[0]["value"]))
-        number = hashlib.sha256(self.integration.encode()).digest()[:8]
+        integration = connection.integration_id(bytes.fromhex(rows[0]["value"]))
+        super().__init__(database, integration, _SILENT_AFTER, node_of(Process.of(os.getpid()), salt))
+        number = hashlib.sha256(integration.encode()).digest()[:8]
         database.serialize_by(int.from_bytes(number, "big", signed=True))
 
     @classmethod
-    def open(cls, url: str, connection: Connection, salt: bytes = b"") -> SharedOutbox:
-        """Open the shared outbox.
+    def open(cls, connection: Connection, salt: bytes = b"") -> SharedOutbox:
+        """Open the shared outbox that the connection names.
 
-        :param url: of the database, as libpq takes it.
         :param salt: that of the outbox of this node, which tells it from others of this machine.
         :raises OutboxError: where it cannot be used; the text holds no password.
         """
-        database = PostgresDatabase(url)
+        database = open_database(str(connection.outbox_url))
         try:
-            check(database)
             return cls(database, connection, salt)
         except BaseException:
             database.close()
             raise
 
-    def vanished(self) -> list[str]:
-        """The runs of any node that have vanished.
-
-        While the database has just come up, none: nobody could give a sign of life before.
-        """
-        began = float(self.database.rows("SELECT extract(epoch FROM pg_postmaster_start_time())")[0][0])
-        return [] if self.now() - began < _SILENT_AFTER else self.runs.vanished(self.integration)
-
-    def close_vanished(self) -> int:
-        """Cancel what they left open; returns how many changes that are."""
-        return sum(self.runs.close_vanished(run) for run in self.vanished())
-
     def prune(self) -> None:
         """Forget what is settled and old, where no courier has done so within the last hour."""
+        now = self.database.now()
         with self.database.writing() as transaction:
             is_due = transaction.execute(
                 "INSERT INTO pauses (integration, failures, until, error) VALUES (?, 0, ?, NULL)"
                 " ON CONFLICT (integration) DO UPDATE SET until = excluded.until WHERE pauses.until < ?",
-                (_PRUNED, self.now() + _PRUNE_INTERVAL, self.now()),
+                (_PRUNED, now + _PRUNE_INTERVAL, now),
             ).rowcount
         if is_due:
-            self.claims.prune()
+            self.integrations.prune()
 
     def reserved_until(self) -> float:
         """Unix seconds until which what this node enters now, or goes on keeping, is left to it."""
-        return self.now() + _SILENT_AFTER
+        return self.database.now() + _SILENT_AFTER
 
-    def keep(self, runs: list[str], courier: Process) -> None:
-        """Give a sign of life of runs of this node, and go on reserving what it has entered.
-
-        :param courier: who watches over these runs.
-        """
+    def keep(self, runs: list[str]) -> None:
+        """Give a sign of life of runs of this node, over which this process watches, and go on reserving what it has
+        entered."""
+        self.runs.seen(*runs)
         with self.database.writing() as transaction:
-            for run in runs:
-                transaction.execute(
-                    "UPDATE runs SET seen_at = ?, courier = ? WHERE id = ?", (self.now(), courier.to_text(), run)
-                )
             transaction.execute(
                 "UPDATE events SET reserved_until = ? WHERE integration = ? AND node = ? AND state = 'waiting'"
                 " AND reserved_until > 0",

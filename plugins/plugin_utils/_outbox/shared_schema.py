@@ -76,6 +76,20 @@ def check(database: PostgresDatabase) -> None:
         )
 
 
+def open_database(url: str) -> PostgresDatabase:
+    """The database, whose tables are those that this version knows.
+
+    :raises OutboxError: where it cannot be used; the text holds no password.
+    """
+    database = PostgresDatabase(url)
+    try:
+        check(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
 def migrate(url: str, grant_to: Sequence[str] = (), only_look: bool = False) -> list[str]:
     """Make the tables, or bring them up to date, and let roles use them.
 
@@ -103,8 +117,7 @@ def migrate(url: str, grant_to: Sequence[str] = (), only_look: bool = False) -> 
             for role in grant_to:
                 if not re.fullmatch(r"[^\x00]{1,63}", role):
                     raise OutboxError(f"grant_to: must be names of 1 to 63 characters, got {role!r}")
-                has_rights = found is not None and _has_rights(database, role)
-                if not has_rights:
+                if found is None or not has_rights(database, role):
                     done.append(f"let the role {role} use them")
                     if not only_look:
                         name = '"' + role.replace('"', '""') + '"'
@@ -114,18 +127,7 @@ def migrate(url: str, grant_to: Sequence[str] = (), only_look: bool = False) -> 
     return done
 
 
-def _has_rights(database: PostgresDatabase, role: str) -> bool:
+def has_rights(database: PostgresDatabase, role: str) -> bool:
+    """Whether the role may use the tables."""
     rows = database.rows(_HAS_RIGHTS, (role, role, role, role, role, NAMESPACE, NAMESPACE))
     return bool(rows[0][0])
-
-
-def problem(url: str) -> str | None:
-    """Why the shared outbox cannot be used; None where it can."""
-    try:
-        with closing(PostgresDatabase(url)) as database:
-            check(database)
-            if not _has_rights(database, str(database.rows("SELECT current_user")[0][0])):
-                return f"the role may not use the tables. Let it by: {PLAYBOOK} -e grant_to=ROLE"
-    except OutboxError as error:
-        return str(error)
-    return None

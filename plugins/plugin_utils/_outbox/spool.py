@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     COMPANIONS,
+    Database,
     OutboxError,
     salt_of,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import is_private
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import upsert
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import Transaction
 
-# Seconds to wait for an outbox that is to be read, and for one that is to take the spool in.
-_PATIENCE = 5.0
+# Seconds to wait for an outbox that is to take the spool in.
 _PATIENCE_TAKING_IN = 0.1
 # Each with its key, and which rows may be overwritten.
 _TABLES = (
@@ -51,19 +51,16 @@ def make(folder: str, configured: str, connection: Connection, process: Process 
     if not is_private(parent):
         raise OutboxError(f"{parent}: it belongs to another user, or other users can write to it")
     salt_of(folder, like=configured)
-    with Outbox(folder, patience=_PATIENCE) as spool:
+    with Outbox(folder, connection) as spool:
         if process is None or not Outbox.exists(configured):
             return
-        own = connection.integration_id(spool.salt)
         for alone in (False, True):
-            with (
-                contextlib.suppress(OutboxError),
-                Outbox(configured, patience=_PATIENCE, create=False, alone=alone) as outbox,
-                spool.database.writing() as target,
-            ):
-                known = connection.integration_id(outbox.salt)
-                _copy(outbox, target, {known: own}, outbox.runs.open_of(process, known))
-                break
+            with contextlib.suppress(OutboxError):
+                known = connection.integration_id(salt_of(configured))
+                database = Database(configured, create=False, alone=alone)
+                with AnyOutbox(database, known) as outbox, spool.database.writing() as transaction:
+                    _copy(outbox, spool, transaction, outbox.runs.open_of(process))
+                    return
 
 
 def take_in(folder: str, configured: str, connection: Connection) -> None:
@@ -76,16 +73,16 @@ def take_in(folder: str, configured: str, connection: Connection) -> None:
     """
     salt_of(configured, like=folder)
     with (
-        Outbox(configured, patience=_PATIENCE_TAKING_IN) as outbox,
-        Outbox(folder, patience=_PATIENCE_TAKING_IN, create=False) as spool,
+        Outbox(configured, connection, patience=_PATIENCE_TAKING_IN) as outbox,
+        Outbox(folder, connection, patience=_PATIENCE_TAKING_IN, create=False) as spool,
         contextlib.ExitStack() as until_it_is_gone,
     ):
-        own, known = (connection.integration_id(each.salt) for each in (spool, outbox))
-        is_shared = outbox.salt == spool.salt
+        own = spool.integration
+        is_shared = own == outbox.integration
         # While the outbox is waited for, the spool goes on.
-        with outbox.database.writing() as target:
+        with outbox.database.writing() as transaction:
             source = until_it_is_gone.enter_context(spool.database.writing())
-            _copy(spool, target, None if is_shared else {own: known})
+            _copy(spool, outbox, transaction)
         if not is_shared:
             source.execute("DELETE FROM parts WHERE run IN (SELECT id FROM runs WHERE integration = ?)", (own,))
             source.execute("DELETE FROM events WHERE integration = ?", (own,))
@@ -94,15 +91,15 @@ def take_in(folder: str, configured: str, connection: Connection) -> None:
             # Within the transaction: a process that waits for its end finds that the file has gone.
             for companion in (*COMPANIONS, ""):
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(spool.path + companion)
+                    os.unlink(spool.database.path + companion)
 
 
-def _copy(
-    source: Outbox, target: Transaction, integrations: dict[str, str] | None, runs: list[str] | None = None
-) -> None:
+def _copy(source: AnyOutbox, target: AnyOutbox, transaction: Transaction, runs: list[str] | None = None) -> None:
     """Copy runs and events, which the target may know in an older state.
 
-    :param integrations: only those of these integrations, and how the target knows each; None for all, as they are.
+    Where the two know integrations by different names, only what belongs to this one.
+
+    :param transaction: of the target.
     :param runs: only these runs and their events; None for all.
     """
     for table, key, older in _TABLES:
@@ -110,10 +107,10 @@ def _copy(
             values = dict(row)
             if runs is not None and values["id" if table == "runs" else "run"] not in runs:
                 continue
-            if "integration" in values and integrations is not None:
-                if values["integration"] not in integrations:
+            if "integration" in values and source.integration != target.integration:
+                if values["integration"] != source.integration:
                     continue
-                values["integration"] = integrations[values["integration"]]
+                values["integration"] = target.integration
             if table == "events":
                 del values["id"]
-            upsert(target, table, key, values, older)
+            upsert(transaction, table, key, values, older)

@@ -27,29 +27,23 @@ class Row(Protocol):
         """The names of the columns."""
 
 
-class Result(Protocol):
-    """What a statement gave."""
-
-    @property
-    def rowcount(self) -> int:
-        """How many rows it changed."""
-
-    def fetchone(self) -> Any:
-        """The next row; None where there is none."""
-
-    def fetchall(self) -> list[Any]:
-        """All rows."""
-
-
 class Transaction(Protocol):
     """A transaction that no other writer gets between."""
 
-    def execute(self, statement: str, values: Any = (), /) -> Result:
-        """Execute one statement."""
+    def execute(self, statement: str, values: Any = (), /) -> Any:
+        """Execute one statement; returns a cursor that has ``rowcount``, ``fetchone`` and ``fetchall``."""
 
 
 class SqlDatabase(Protocol):
-    """An open database."""
+    """An open database.
+
+    :ivar up_since: before then nobody could store anything, Unix seconds; 0 where that is always possible.
+    """
+
+    up_since: float
+
+    def now(self) -> float:
+        """The clock that its times are of, Unix seconds."""
 
     def rows(self, statement: str, values: Any = (), /) -> list[Any]:
         """The result of a query."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     OutboxError,
+    again_when_damaged,
     require_sqlite,
     salt_of,
     set_aside_in,
@@ -19,9 +20,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder, spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-
-# Seconds that an ansible process waits for other writers before it turns to the spool.
-_PATIENCE = 5.0
 
 _Answer = TypeVar("_Answer")
 
@@ -31,6 +29,7 @@ class Store:
 
     :ivar configured: the folder of the outbox; this user's own below that which is configured, where several share it.
     :ivar folder: the folder of what is used now.
+    :ivar connection: reaches the integration.
     :param process: the process whose runs go on in the spool; None where this one has none.
     :param only_look: whether nothing may be written, so that what lies in the spool stays there.
     """
@@ -40,11 +39,10 @@ class Store:
     ) -> None:
         self.configured = own_folder(configured)
         self.folder = self.configured
-        self._connection = connection
+        self.connection = connection
         self._process = process
         self._only_look = only_look
         self._notices: list[tuple[str, Mapping[str, Any]]] = []
-        self._integrations: dict[str, str] = {}
         self._set_aside: dict[str, set[str]] = {}
 
     @property
@@ -53,14 +51,7 @@ class Store:
 
         :raises OutboxError: where its folder can be neither read nor made.
         """
-        if self.folder not in self._integrations:
-            self._integrations[self.folder] = self._connection.integration_id(salt_of(self.folder))
-        return self._integrations[self.folder]
-
-    @property
-    def outbox_url(self) -> str | None:
-        """Address of the PostgreSQL that holds the shared outbox; None where there is none."""
-        return self._connection.outbox_url
+        return self.connection.integration_id(self.salt)
 
     @property
     def salt(self) -> bytes:
@@ -80,10 +71,10 @@ class Store:
         taken, self._notices = self._notices, []
         return taken
 
-    def do(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
+    def do(self, action: Callable[[Outbox], _Answer]) -> _Answer:
         """Do something with the outbox, or with the spool where that cannot be used; it is used from then on.
 
-        :param action: gets the outbox and the integration's id in it. It is called again when it failed half-way.
+        :param action: is called again when it failed half-way.
         :raises OutboxError: where neither can be used.
         """
         require_sqlite()  # without which a spool is of no use either
@@ -95,13 +86,13 @@ class Store:
                 raise
         return self._done(action)
 
-    def look(self, query: Callable[[Outbox, str], _Answer]) -> _Answer:
+    def look(self, query: Callable[[Outbox], _Answer]) -> _Answer:
         """Ask what is used now something.
 
         :raises OutboxError: where there is none, or it cannot be read.
         """
         with self.opened() as outbox:
-            return query(outbox, self.integration)
+            return query(outbox)
 
     def opened(self, before: Outbox | None = None) -> Outbox:
         """What is used now, for a caller that looks into it again and again.
@@ -129,7 +120,7 @@ class Store:
             return before
         if before is not None:
             before.close()
-        return Outbox(self.folder, durable=durable, patience=_PATIENCE, create=False)
+        return Outbox(self.folder, self.connection, durable=durable, create=False)
 
     def take_in(self) -> list[str]:
         """Take what lies in the spool into the outbox; returns the folders of what the outbox could not take."""
@@ -138,7 +129,7 @@ class Store:
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import spool
 
             try:
-                spool.take_in(folder, self.configured, self._connection)
+                spool.take_in(folder, self.configured, self.connection)
             except (OSError, OutboxError):  # the next process that opens the outbox tries again
                 left += [folder] if Outbox.exists(folder) else []
         return left
@@ -150,11 +141,12 @@ class Store:
         if self.folder == self.configured:
             self.take_in()
 
-    def _done(self, action: Callable[[Outbox, str], _Answer]) -> _Answer:
+    @again_when_damaged
+    def _done(self, action: Callable[[Outbox], _Answer]) -> _Answer:
         known = self._set_aside.setdefault(self.folder, set_aside_in(self.folder))
-        with Outbox(self.folder, patience=_PATIENCE) as outbox:
-            answer = action(outbox, self.integration)
-            outbox.remember(self.integration, self._connection.api_url)
+        with Outbox(self.folder, self.connection) as outbox:
+            answer = action(outbox)
+            outbox.remember(self.connection.api_url)
         # The courier may have met the damage first, and has nobody to warn.
         for path in sorted(set_aside_in(self.folder) - known):
             known.add(path)
@@ -167,7 +159,7 @@ class Store:
         # What is in use goes on being used, also where a better place has become usable since.
         for folder in dict.fromkeys([*Outbox.spools(self.configured), *spool_folders(self.configured)]):
             try:
-                spool.make(folder, self.configured, self._connection, self._process)
+                spool.make(folder, self.configured, self.connection, self._process)
             except (OSError, OutboxError):
                 continue
             self.folder = folder

@@ -19,6 +19,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import counted
 
@@ -81,8 +82,7 @@ class RunDelivery:
         self._beside = beside
         self._process = process
         self._run = run
-        self._vanished_text = vanished_text
-        self._vanished_result = vanished_result
+        self._watch = Watch(process, vanished_text, vanished_result)
         self._is_begun = False
         self._nobody = ""
         self._notices = notices
@@ -98,11 +98,7 @@ class RunDelivery:
             # Before there is anything to close, so that there is no moment at which nobody would.
             self._wake_courier()
             self._is_begun = True
-        self.store.do(
-            lambda outbox, integration: outbox.runs.open(
-                self._run, integration, self._process, self._vanished_text, events, self._vanished_result
-            )
-        )
+        self.store.do(lambda outbox: outbox.runs.open(self._run, self._watch, events))
         self._show_notices()
         self._wake_courier()
 
@@ -110,9 +106,7 @@ class RunDelivery:
         """Events of earlier runs."""
         if self.store.exists:
             try:
-                waiting = self.store.look(
-                    lambda outbox, known: outbox.events.pending(known) or outbox.runs.vanished(known)
-                )
+                waiting = self.store.look(lambda outbox: outbox.events.pending() or outbox.runs.vanished())
             except OutboxError as error:
                 self._notices.debug(f"what waits is left to the next run: {error}")
                 return
@@ -127,7 +121,7 @@ class RunDelivery:
 
         :raises OutboxError: where they cannot be stored anywhere.
         """
-        self.store.do(lambda outbox, integration: outbox.runs.close(self._run, integration, events))
+        self.store.do(lambda outbox: outbox.runs.close(self._run, events))
         self._show_notices()
 
     def wait(self, seconds: float) -> None:
@@ -162,24 +156,21 @@ class RunDelivery:
 
     def _try_now(self) -> RetryState | None:
         try:
-            return self.store.look(lambda outbox, integration: outbox.claims.try_now(integration, self._run))
+            return self.store.look(lambda outbox: outbox.claims.try_now(self._run))
         except OutboxError:  # in use for now; the courier is woken in any case
             return None
 
-    def _is_over(self, before: RetryState | None, until: float) -> Callable[[Outbox, str], bool]:
+    def _is_over(self, before: RetryState | None, until: float) -> Callable[[Outbox], bool]:
         # Where nothing gets on, the courier goes on trying when the run has gone.
-        return lambda outbox, integration: (
-            not outbox.events.pending(integration, self._run)
-            or outbox.claims.is_stuck(integration, self._run, before, until)
-        )
+        return lambda outbox: not outbox.events.pending(self._run) or outbox.claims.is_stuck(self._run, before, until)
 
-    def _tell_what_became_of_it(self, outbox: Outbox, integration: str) -> None:
-        told = outbox.events.take_refusals(integration)
+    def _tell_what_became_of_it(self, outbox: Outbox) -> None:
+        told = outbox.events.take_refusals()
         given_up = [refusal for refusal in told if refusal.error_code == GIVEN_UP]
         refused = [refusal for refusal in told if refusal.error_code != GIVEN_UP]
-        is_delivered = not outbox.events.pending(integration, self._run)
-        waiting = 0 if is_delivered else outbox.events.pending(integration)
-        reason = outbox.claims.last_error(integration)
+        is_delivered = not outbox.events.pending(self._run)
+        waiting = 0 if is_delivered else outbox.events.pending()
+        reason = outbox.claims.pause.error
         if waiting and self._nobody:
             self._warn("nobody-delivers", count=waiting, reason=self._nobody, folder=outbox.folder)
         elif waiting:
@@ -187,12 +178,12 @@ class RunDelivery:
             # The first process of a container takes all others with it.
             name = "not-delivered-in-container" if self._process.pid == 1 else "not-delivered-yet"
             self._warn(name, count=waiting, reason=reason, folder=outbox.folder)
-        problem = outbox.claims.sharing_problem(integration) if self.store.outbox_url else None
+        problem = outbox.claims.sharing_problem if self.store.connection.outbox_url else None
         if problem is not None:
             # Once for all integrations: they share one outbox.
             self._notices.warning("not-shared", subject="not-shared", problem=problem)
         if is_delivered:
-            self._tell_of_others(outbox, integration)
+            self._tell_of_others(outbox)
         if given_up:
             self._warn("given-up", count=len(given_up), reason=given_up[0].error)
         if refused:
@@ -206,9 +197,9 @@ class RunDelivery:
                 request_id=first.request_id or "none",
             )
 
-    def _tell_of_others(self, outbox: Outbox, integration: str) -> None:
+    def _tell_of_others(self, outbox: Outbox) -> None:
         beside = self._beside()
-        for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN):
+        for left in outbox.integrations.left_over(older_than=_OTHERS_OLDER_THAN):
             if left.integration not in beside:
                 self._warn("of-other-integration", integration=left.name, what=left.text)
 

@@ -101,7 +101,7 @@ class Reporting:
         :raises OutboxError: where that cannot be looked at.
         """
 
-        def counted(outbox: Outbox, _integration: str) -> tuple[int, int]:
+        def counted(outbox: Outbox) -> tuple[int, int]:
             states = outbox.events.states_of(self._run)
             return states.count("delivered"), len(states)
 

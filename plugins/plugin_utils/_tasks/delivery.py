@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -16,7 +15,6 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
-from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
     CourierClient,
@@ -24,39 +22,32 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.exchange import Exchange
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PutResult
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
 MODULE = "flashcat.flashduty.flashduty_change"
 # Seconds.
 _POLL = 0.05
 
-Done = Callable[[Outbox, str], bool]
+Done = Callable[[Outbox], bool]
 
 
 class TaskDelivery(ABC):
-    """Sees what a task has stored delivered."""
+    """Sees what a task has stored delivered.
 
-    def put(
-        self,
-        outbox: Outbox,
-        integration: str,
-        event: ChangeEvent,
-        run: str | None,
-        force: bool,
-        expires_at: float | None,
-        watch: Watch,
-    ) -> PutResult:
-        """Store an event as :meth:`Outbox.put` does."""
-        return outbox.put(integration, event, run, force, expires_at, watch)
+    :ivar lease: seconds for which it claims an event that is stored, so that nobody else sends it; None where the
+        courier does that.
+    """
+
+    lease: float | None = None
 
     @abstractmethod
-    def wait(self, done: Done, seconds: float) -> None:
+    def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
         """Wait until ``done`` says so of the outbox, at most so many seconds.
 
+        :param change_key: the change that is waited for; None for all.
+        :param claim: on the first event of that change, where the caller has it.
         :raises OSError: where nobody can deliver.
         :raises OutboxError: where the outbox cannot be used.
         """
@@ -68,8 +59,8 @@ class CourierDelivery(TaskDelivery):
     def __init__(self, store: Store, connection: Connection, process: Process) -> None:
         self._client = CourierClient(store, connection, process)
 
-    def wait(self, done: Done, seconds: float) -> None:
-        """Wait for the courier."""
+    def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
+        """Wait for the courier, which sends all changes."""
         problem = requests_is_missing()
         if problem is not None:
             raise OSError(problem)
@@ -95,40 +86,19 @@ class DelegatedDelivery(TaskDelivery):
         self._execute = execute
         self._arguments = arguments
         self._exchange = Exchange(connection, self._push)
-        self._owner = Process.of(os.getpid())
-        self._change_key: str | None = None
-        self._claim: Claim | None = None
         self._problem = ""
+        # A courier may have no way to the API.
+        self.lease = self._exchange.lease
 
-    def put(
-        self,
-        outbox: Outbox,
-        integration: str,
-        event: ChangeEvent,
-        run: str | None,
-        force: bool,
-        expires_at: float | None,
-        watch: Watch,
-    ) -> PutResult:
-        """Store an event as :meth:`Outbox.put` does, and let no courier send it, which may have no way to the API."""
-        self._change_key = event.change_key
-        result, self._claim = outbox.put_and_claim(
-            integration, event, run, force, expires_at, self._owner, self._exchange.lease
-        )
-        return result
-
-    def wait(self, done: Done, seconds: float) -> None:
+    def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
         """Send what waits, the earlier events of a change first."""
         end = time.monotonic() + seconds
         with self._store.opened() as outbox:
-            integration = self._store.integration
-            while not done(outbox, integration) and time.monotonic() < end:
-                found: Claim | float | None = self._claim or outbox.claims.claim(
-                    integration, self._owner, self._exchange.lease, self._change_key
-                )
-                self._claim = None
+            while not done(outbox) and time.monotonic() < end:
+                found = claim or outbox.claims.claim(self._exchange.lease, change_key)
+                claim = None
                 if isinstance(found, Claim):
-                    self._exchange.push(found)(outbox, integration)
+                    self._exchange.push(found)(outbox)
                     if self._problem:
                         raise OSError(self._problem)
                 else:

@@ -44,6 +44,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
     FILE_NAME,
     NO_SQLITE,
+    Database,
     OutboxError,
     set_aside_in,
 )
@@ -343,9 +344,9 @@ def _outbox(state_dir: str) -> Iterator[Found]:
 def _of_others(state_dir: str, connections: Sequence[Connection]) -> Iterator[Found]:
     store = Store(state_dir, connections[0], only_look=True)
 
-    def left_over(outbox: Outbox, known: str) -> list[LeftOver]:
-        ours = {each.integration_id(store.salt) for each in connections}
-        return [each for each in outbox.integrations.left_over(known) if each.integration not in ours]
+    def left_over(outbox: Outbox) -> list[LeftOver]:
+        ours = {each.integration_id(outbox.salt) for each in connections}
+        return [each for each in outbox.integrations.left_over() if each.integration not in ours]
 
     try:
         left = store.look(left_over) if store.exists else []
@@ -365,7 +366,7 @@ def _tried(place: str, state_dir: str) -> list[Found]:
     """What keeps a run from making what it needs, which is made in a folder of its own and removed."""
     try:
         with tempfile.TemporaryDirectory(prefix="flashduty-doctor-", dir=place) as trial:
-            Outbox(trial).close()
+            Database(trial).close()
             try_fifo(trial, state_dir)
     except (OSError, OutboxError) as error:
         return [Found("outbox-not-usable", folder=place, problem=error)]

@@ -95,7 +95,7 @@ def look_at(url: str, connections: Sequence[Connection]) -> SharedState:
     """
     with closing(PostgresDatabase(url)) as database:
         is_read_only, is_private = database.rows(_SESSION, _LOOPBACK)[0]
-        state = SharedState(_tables(database, url), is_read_only, is_private)
+        state = SharedState(_tables(database), is_read_only, is_private)
         if state.tables != "ok":
             return state
         now = database.now()
@@ -108,13 +108,13 @@ def look_at(url: str, connections: Sequence[Connection]) -> SharedState:
         runs = database.rows("SELECT count(*) FROM runs WHERE closed_at IS NULL")
         vanished: set[str] = set()
         for connection in connections[:_ASKED_MAX]:
-            with SharedOutbox.open(url, connection) as shared:
-                vanished.update(shared.vanished())
+            with SharedOutbox.open(connection) as shared:
+                vanished.update(shared.runs.vanished())
         names = [str(row["node"]) for row in nodes]
         return state._replace(nodes=names, runs=runs[0][0], vanished=len(vanished), waiting=waiting[0][0])
 
 
-def _tables(database: PostgresDatabase, url: str) -> str:
+def _tables(database: PostgresDatabase) -> str:
     may_use = database.rows(_MAY_USE, (NAMESPACE,))
     if may_use and not may_use[0][0]:
         return "forbidden"
@@ -123,4 +123,5 @@ def _tables(database: PostgresDatabase, url: str) -> str:
         return "no-tables"
     if version != shared_schema.SCHEMA_VERSION:
         return "newer" if version > shared_schema.SCHEMA_VERSION else "older"
-    return "ok" if shared_schema.problem(url) is None else "forbidden"
+    role = str(database.rows("SELECT current_user")[0][0])
+    return "ok" if shared_schema.has_rights(database, role) else "forbidden"

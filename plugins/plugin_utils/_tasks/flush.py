@@ -67,11 +67,11 @@ class Flush:
         self._adopt = _chosen(options.get("adopt"))
         self._drop = _chosen(options.get("drop"))
         # A host that a task is delegated to sends what it is given, and no courier is asked.
-        self._outbox_url = None if isinstance(delivery, DelegatedDelivery) else store.outbox_url
+        self._shared = connection._replace(outbox_url=None) if isinstance(delivery, DelegatedDelivery) else connection
 
     def preview(self) -> dict[str, Any]:
         """What :meth:`flush` would find; writes and sends nothing."""
-        with closing(SharedFlush(self._outbox_url, self._connection)) as shared:
+        with closing(SharedFlush(self._shared)) as shared:
             return self._completed(self._previewed(shared), shared)
 
     def flush(self, seconds: float) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Flush:
         :raises OSError: where nobody can deliver.
         """
         end = time.monotonic() + seconds
-        with closing(SharedFlush(self._outbox_url, self._connection)) as shared:
+        with closing(SharedFlush(self._shared)) as shared:
             return self._completed(self._flushed(shared, end), shared)
 
     def _completed(self, result: dict[str, Any], shared: SharedFlush) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Flush:
         others, vanished = _NO_OTHERS, shared.vanished()
         if self._store.exists:
             others = self._store.look(self._others)
-            vanished |= self._store.look(lambda outbox, integration: {*outbox.runs.vanished(integration)})
+            vanished |= self._store.look(lambda outbox: {*outbox.runs.vanished()})
         waits = self._looked(shared, waiting)
         stale, problem = self._stale_events(shared)
         changed = bool(vanished or stale or waits or others["adopted"] or others["dropped"])
@@ -105,30 +105,30 @@ class Flush:
         store, others, vanished = self._store, _NO_OTHERS, 0
         if store.exists:
             others = store.do(self._settle_others)
-            vanished = store.do(_close_vanished)
+            vanished = store.do(lambda outbox: outbox.runs.close_all_vanished())
         stale, problem = self._stale_events(shared)
         for event in stale:
-            store.do(lambda outbox, integration, event=event: outbox.put(integration, event))  # type: ignore[misc]
-        if not store.exists and self._outbox_url is None:
+            store.do(lambda outbox, event=event: outbox.put(event))  # type: ignore[misc]
+        if not store.exists and not self._shared.outbox_url:
             return self._result(False, vanished, stale, others, problem)
         # With a shared outbox the courier needs one here, also where there was none.
         vanished += store.do(shared.begin)
         own = store.do(_try_again_now)
         waited = own | shared.waited
 
-        def is_over(outbox: Outbox, integration: str) -> bool:
-            return not outbox.events.pending(integration) and not shared.still_waiting()
+        def is_over(outbox: Outbox) -> bool:
+            return not outbox.events.pending() and not shared.still_waiting()
 
         if waited:
             self._delivery.wait(is_over, max(0.0, end - time.monotonic()))
-        refused = store.do(lambda outbox, integration: outbox.events.take_refusals(integration))
+        refused = store.do(lambda outbox: outbox.events.take_refusals())
         store.do(shared.finish)
         refused += shared.refusals(own)
         delivered = waited & self._looked(shared, _delivered)
         here = store.look(waiting)
         waits = here | shared.still_waiting()
         if waits:
-            reason = store.look(lambda outbox, integration: outbox.claims.last_error(integration))
+            reason = store.look(lambda outbox: outbox.claims.pause.error)
             problem = self._notices.said(
                 "flush-waits" if len(waits) == 1 else "flush-wait",
                 count=len(waits),
@@ -138,15 +138,15 @@ class Flush:
         changed = bool(waited or others["dropped"])
         return self._result(changed, vanished, stale, others, problem, len(delivered), len(waits), refused)
 
-    def _looked(self, shared: SharedFlush, query: Callable[[AnyOutbox, str], set[str]]) -> set[str]:
+    def _looked(self, shared: SharedFlush, query: Callable[[AnyOutbox], set[str]]) -> set[str]:
         """What this node's outbox and the shared one answer."""
         return shared.look(query) | (self._store.look(query) if self._store.exists else set())
 
-    def _others(self, outbox: Outbox, integration: str) -> _Others:
+    def _others(self, outbox: Outbox) -> _Others:
         """What lies there for other integrations, and what is to become of it."""
-        ours = {each.integration_id(self._store.salt) for each in self._beside}
+        ours = {each.integration_id(outbox.salt) for each in self._beside}
         found: dict[str, list[LeftOver]] = {name: [] for name in _OF_OTHERS}
-        for left in outbox.integrations.left_over(integration, self._connection.api_url):
+        for left in outbox.integrations.left_over(self._connection.api_url):
             if left.integration in ours:
                 continue
             if left.same_address and _is_chosen(left, self._adopt):
@@ -155,9 +155,9 @@ class Flush:
                 found["dropped" if _is_chosen(left, self._drop) else "others"].append(left)
         return found
 
-    def _settle_others(self, outbox: Outbox, integration: str) -> _Others:
-        others = self._others(outbox, integration)
-        outbox.integrations.adopt(integration, others["adopted"])
+    def _settle_others(self, outbox: Outbox) -> _Others:
+        others = self._others(outbox)
+        outbox.integrations.adopt(others["adopted"])
         outbox.integrations.drop(others["dropped"])
         return others
 
@@ -165,7 +165,7 @@ class Flush:
         """The events that close what was abandoned elsewhere, and why that cannot be known."""
         if self._stale is None:
             return [], None
-        in_use = self._looked(shared, lambda outbox, integration: outbox.events.keys_in_use(integration))
+        in_use = self._looked(shared, lambda outbox: outbox.events.keys_in_use())
         try:
             return stale_events(self._stale, self._find, time.time(), in_use, self._notices), None
         except ApiError as error:
@@ -256,16 +256,12 @@ def _is_chosen(left: LeftOver, names: frozenset[str]) -> bool:
     return left.name in names or bool(names & _ALL)
 
 
-def _close_vanished(outbox: Outbox, integration: str) -> int:
-    return sum(outbox.runs.close_vanished(run) for run in outbox.runs.vanished(integration))
-
-
-def _try_again_now(outbox: Outbox, integration: str) -> set[str]:
+def _try_again_now(outbox: Outbox) -> set[str]:
     """The uids of the events that wait, which nothing keeps from being tried now."""
-    outbox.claims.release_dead(integration)
-    outbox.claims.clear_pause(integration)
-    return waiting(outbox, integration)
+    outbox.claims.release_dead()
+    outbox.claims.clear_pause()
+    return waiting(outbox)
 
 
-def _delivered(outbox: AnyOutbox, integration: str) -> set[str]:
-    return outbox.events.uids(integration, "delivered")
+def _delivered(outbox: AnyOutbox) -> set[str]:
+    return outbox.events.uids("delivered")

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError, require_sqlite
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import (
+    Database,
+    OutboxError,
+    require_sqlite,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import own_folder
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import STATES, ListedEvent, Listing
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.sql import SqlDatabase
 
 
 def listing(
@@ -35,28 +43,29 @@ def listing(
     found: dict[str, dict[str, None]] = {"resend": {}, "drop": {}}
     listed: dict[str, ListedEvent] = {}
 
-    def look_into(outbox: AnyOutbox) -> None:
-        for name, change in (("resend", outbox.listing.resend), ("drop", outbox.listing.drop)):
-            refused = outbox.listing.refused(asked[name])
+    def look_into(database: SqlDatabase) -> None:
+        events_there = Listing(database)
+        for name, change in (("resend", events_there.resend), ("drop", events_there.drop)):
+            refused = events_there.refused(asked[name])
             found[name].update(dict.fromkeys(refused))
             if refused and not only_look:
                 change(refused)
-        for event in outbox.listing.latest(options["limit"], options.get("state") or STATES, options.get("change_key")):
+        for event in events_there.latest(options["limit"], options.get("state") or STATES, options.get("change_key")):
             listed.setdefault(event.id, event)
 
     if connection.outbox_url is not None:
         # First: it knows of each event what this node's outbox knows, and more.
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared_schema import open_database
 
         try:
-            with SharedOutbox.open(connection.outbox_url, connection) as shared:
+            with closing(open_database(connection.outbox_url)) as shared:
                 look_into(shared)
         except OutboxError as error:
             notices.warning("outbox-not-shared", problem=error)
     for folder in (state_dir, *Outbox.spools(state_dir)):
         if Outbox.exists(folder):
-            with Outbox(folder, create=False) as outbox:
-                look_into(outbox)
+            with closing(Database(folder, create=False)) as database:
+                look_into(database)
     events = sorted(listed.values(), key=lambda event: event.stored_at, reverse=True)[: options["limit"]]
     lines = [_line(event, notices) for event in events] or [notices.said("outbox-none", folder=state_dir)]
     if found["resend"]:

@@ -72,14 +72,12 @@ class Report:
         self._connection = connection
         self._store = store
         self._delivery = delivery
-        self._run = run
         self._force = bool(options.get("force"))
         self._queue = options.get("on_delivery_failure") == "queue"
         cancel_on_exit = bool(options.get("cancel_on_exit")) and not self._event.is_terminal
         self._process = process
-        self._watch = Watch(
-            process, notices.said("left-open") if cancel_on_exit else None, "unfinished" if outcome_labels else ""
-        )
+        text, result = notices.said("left-open") if cancel_on_exit else None, "unfinished" if outcome_labels else ""
+        self._run = Watch(process, text, result) if run is None else run
         # What is to be closed from here has to be opened from here.
         self._remote = None if self._force or cancel_on_exit else remote
         self._has_labels = options.get("labels") is not None
@@ -105,7 +103,7 @@ class Report:
     def start(self, host: str) -> dict[str, Any]:
         """The same, and a host has a part in the change."""
         result, uid = self._sent()
-        self._store.do(lambda outbox, _integration: outbox.runs.start_part(uid, host))
+        self._store.do(lambda outbox: outbox.runs.start_part(uid, host))
         return result
 
     def end(self, part: Part, pending_hosts: Set[str]) -> dict[str, Any]:
@@ -115,15 +113,13 @@ class Report:
         :raises ReportFailed: where the change is not open, or its end was not delivered.
         """
         key = self._event.change_key
-        ended = self._store.do(
-            lambda outbox, integration: outbox.runs.end_part(integration, key, self._process, part, pending_hosts)
-        )
+        ended = self._store.do(lambda outbox: outbox.runs.end_part(key, self._process, part, pending_hosts))
         if not ended.is_open:
             raise ReportFailed(self._notices.said("part-not-open", change_key=key), {})
         uid = ended.uid
         if uid is None:
             return {"changed": False, "change_key": key, "change_status": "Processing"}
-        self._event = self._store.look(lambda outbox, _integration: outbox.events.get(uid)) or self._event
+        self._event = self._store.look(lambda outbox: outbox.events.get(uid)) or self._event
         return self._delivered(PutResult(uid, True), None)
 
     def _sent(self) -> tuple[dict[str, Any], str]:
@@ -138,14 +134,12 @@ class Report:
             # What opens or updates a change is not worth sending after its task has failed: nobody would close it.
             expires_at = None if self._queue or self._event.is_terminal else now + self._connection.timeout
             put = self._store.do(
-                lambda outbox, integration: self._delivery.put(
-                    outbox, integration, self._event, self._run, force, expires_at, self._watch
-                )
+                lambda outbox: outbox.put(self._event, self._run, force, expires_at, self._delivery.lease)
             )
         for which, values in self._store.take_notices():
             self._notices.warning(which, **values)
         # As it was stored: that may have been in the next second.
-        stored = self._store.look(lambda outbox, _integration: outbox.events.get(put.uid)) if put.changed else None
+        stored = self._store.look(lambda outbox: outbox.events.get(put.uid)) if put.changed else None
         self._event = stored or self._event.at(now)
         return self._delivered(put, before or put.before), put.uid
 
@@ -155,35 +149,36 @@ class Report:
         # Usually there is nothing left to wait for: an equal event has been delivered before.
         if not outcome.is_settled:
             try:
-                self._delivery.wait(self._is_settled(put.uid), self._connection.timeout)
+                key = self._event.change_key
+                self._delivery.wait(self._is_settled(put.uid), self._connection.timeout, key, put.claim)
             except (OSError, OutboxError, NotImplementedError) as error:
                 problem = self._notices.said("nobody-now", problem=error)
-                self._store.do(lambda outbox, _integration: outbox.events.expire(put.uid))
+                self._store.do(lambda outbox: outbox.events.expire(put.uid))
             outcome = self._outcome(put.uid)
         self._tell_of_sharing()
         delivered, queued = outcome.state == "delivered", outcome.state in ("waiting", "sending")
         result = self._result(put.changed, before, delivered, queued)
         result["request_id"] = outcome.request_id
         if outcome.state == "refused":
-            self._store.do(lambda outbox, _integration: outbox.events.refusal_shown(put.uid))
+            self._store.do(lambda outbox: outbox.events.refusal_shown(put.uid))
             self._refused(outcome, result)
         elif not delivered:
-            last_error = self._store.look(lambda outbox, integration: outbox.claims.last_error(integration))
+            last_error = self._store.look(lambda outbox: outbox.claims.pause.error)
             self._not_delivered(problem or last_error or outcome.error or self._notices.said("no-answer"), result)
         return result
 
     def _tell_of_sharing(self) -> None:
-        if self._store.outbox_url:
-            problem = self._store.look(lambda outbox, integration: outbox.claims.sharing_problem(integration))
+        if self._store.connection.outbox_url:
+            problem = self._store.look(lambda outbox: outbox.claims.sharing_problem)
             if problem is not None:
                 self._notices.warning("not-shared", problem=problem)
 
     def _outcome(self, uid: str) -> Outcome:
-        return self._store.look(lambda outbox, _integration: outbox.events.outcome(uid)) or _GONE
+        return self._store.look(lambda outbox: outbox.events.outcome(uid)) or _GONE
 
     @staticmethod
-    def _is_settled(uid: str) -> Callable[[Outbox, str], bool]:
-        def is_settled(outbox: Outbox, _integration: str) -> bool:
+    def _is_settled(uid: str) -> Callable[[Outbox], bool]:
+        def is_settled(outbox: Outbox) -> bool:
             outcome = outbox.events.outcome(uid)
             return outcome is None or outcome.is_settled
 
@@ -197,7 +192,7 @@ class Report:
         if not self._store.exists:
             return None
         try:
-            return self._store.look(lambda outbox, integration: outbox.events.last(integration, self._event))
+            return self._store.look(lambda outbox: outbox.events.last(self._event))
         except OutboxError:
             return None
 

@@ -15,6 +15,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_url imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import TOO_MANY_REQUESTS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING, Refusal
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import Listing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 
 if TYPE_CHECKING:
@@ -32,15 +33,13 @@ class SharedFlush:
     :ivar where: the address of the database, for people.
     :ivar problem: why it cannot be used; None where it can, or there is none.
     :ivar waited: the events that waited when it began.
-    :param url: of the database; None where there is none.
-    :param connection: the integration that is flushed.
+    :param connection: the integration that is flushed, and where the shared outbox is.
     """
 
-    def __init__(self, url: str | None, connection: Connection) -> None:
-        self.where = "" if url is None else shown(url)
+    def __init__(self, connection: Connection) -> None:
+        self.where = shown(connection.outbox_url) if connection.outbox_url else ""
         self.problem: str | None = None
         self.waited: set[str] = set()
-        self._url = url
         self._connection = connection
         self._salt = b""
         self._shared: SharedOutbox | None = None
@@ -54,14 +53,14 @@ class SharedFlush:
             shared.close()
 
     def _do(self, action: Callable[[SharedOutbox], _Answer], otherwise: _Answer) -> _Answer:
-        if self._url is None or self.problem is not None:
+        if not self._connection.outbox_url or self.problem is not None:
             return otherwise
         # Loaded where there is one.
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.shared import SharedOutbox
 
         try:
             if self._shared is None:
-                self._shared = SharedOutbox.open(self._url, self._connection, self._salt)
+                self._shared = SharedOutbox.open(self._connection, self._salt)
             return action(self._shared)
         except OutboxError as error:
             self.problem = str(error)
@@ -70,17 +69,17 @@ class SharedFlush:
 
     def vanished(self) -> set[str]:
         """The runs of any node that have vanished."""
-        return self._do(lambda shared: {*shared.vanished()}, set())
+        return self._do(lambda shared: {*shared.runs.vanished()}, set())
 
-    def look(self, query: Callable[[AnyOutbox, str], set[str]]) -> set[str]:
+    def look(self, query: Callable[[AnyOutbox], set[str]]) -> set[str]:
         """Ask it something."""
-        return self._do(lambda shared: query(shared, shared.integration), set())
+        return self._do(query, set())
 
     def last_error(self) -> str | None:
         """Why the last try failed, where it did."""
-        return self._do(lambda shared: shared.claims.last_error(shared.integration), None)
+        return self._do(lambda shared: shared.claims.pause.error, None)
 
-    def begin(self, outbox: Outbox, integration: str) -> int:
+    def begin(self, outbox: Outbox) -> int:
         """Enter what only this node knows, and close the runs of any node that have vanished.
 
         :returns: how many changes they had left open.
@@ -88,8 +87,8 @@ class SharedFlush:
         # As the node that the courier is: what is entered now is left to it.
         self._salt = outbox.salt
         self.close()
-        self._do(lambda shared: _exchange(outbox, integration, shared), None)
-        closed = self._do(lambda shared: shared.close_vanished(), 0)
+        self._do(lambda shared: _exchange(outbox, shared), None)
+        closed = self._do(lambda shared: shared.runs.close_all_vanished(), 0)
         self._do(_try_again_now, None)
         self.waited = self._waiting = self.look(waiting)
         return closed
@@ -101,9 +100,9 @@ class SharedFlush:
             self._look_at = time.monotonic() + _POLL
         return self._waiting
 
-    def finish(self, outbox: Outbox, integration: str) -> None:
+    def finish(self, outbox: Outbox) -> None:
         """Learn what became of it."""
-        self._do(lambda shared: _exchange(outbox, integration, shared), None)
+        self._do(lambda shared: _exchange(outbox, shared), None)
         self._waiting = self.waited & self.look(waiting)
 
     def refusals(self, but: set[str]) -> list[Refusal]:
@@ -111,7 +110,7 @@ class SharedFlush:
         uids = self.waited - but
 
         def found(shared: SharedOutbox) -> list[Refusal]:
-            listed = shared.listing.latest(len(uids), ("refused",))
+            listed = Listing(shared.database).latest(len(uids), ("refused",))
             return [
                 Refusal(each.change_key, each.change_status, each.http_status, each.request_id, each.error or "", None)
                 for each in reversed(listed)
@@ -121,20 +120,20 @@ class SharedFlush:
         return self._do(found, []) if uids else []
 
 
-def waiting(outbox: AnyOutbox, integration: str) -> set[str]:
+def waiting(outbox: AnyOutbox) -> set[str]:
     """The events of an outbox that are not settled."""
-    return outbox.events.uids(integration, "waiting", "sending")
+    return outbox.events.uids("waiting", "sending")
 
 
-def _exchange(outbox: Outbox, integration: str, shared: SharedOutbox) -> None:
+def _exchange(outbox: Outbox, shared: SharedOutbox) -> None:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.relay import Relay
 
-    Relay(outbox, integration, shared).exchange()
+    Relay(outbox, shared).exchange()
 
 
 def _try_again_now(shared: SharedOutbox) -> None:
-    shared.claims.release_dead(shared.integration)
+    shared.claims.release_dead()
     # Where Flashduty itself has asked for a pause, that holds for all nodes.
     asked = f"SELECT 1 FROM events WHERE integration = ? AND http_status = ? AND {PENDING} LIMIT 1"
     if not shared.database.rows(asked, (shared.integration, TOO_MANY_REQUESTS)):
-        shared.claims.clear_pause(shared.integration)
+        shared.claims.clear_pause()

@@ -13,9 +13,10 @@ from contextlib import suppress
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import TaskDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import Done, TaskDelivery
 from flashduty_sandbox.receiver import Receiver
 
 KEY = "8f3c0ad5e1b24c67"
@@ -66,23 +67,24 @@ class DirectDelivery(TaskDelivery):
         self._connection = connection
         self.waited = 0
 
-    def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> None:
+    def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
         """Deliver until ``done`` says so, at most so many seconds."""
         self.waited += 1
         end = time.monotonic() + seconds
-        with Delivery(self._store, self._connection), self._store.opened() as outbox:
-            while not done(outbox, self._store.integration) and time.monotonic() < end:
+        sender = Store(self._store.configured, self._connection)
+        with Delivery(sender), self._store.opened() as outbox:
+            while not done(outbox) and time.monotonic() < end:
                 time.sleep(0.005)
 
 
 class OneTry(DirectDelivery):
     """Gives up after a try that failed, however long it may take."""
 
-    def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> None:
+    def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
         """Deliver until ``done`` says so, or a try has failed."""
 
-        def is_over(outbox: Outbox, integration: str) -> bool:
-            return done(outbox, integration) or outbox.claims.last_error(integration) is not None
+        def is_over(outbox: Outbox) -> bool:
+            return done(outbox) or outbox.claims.pause.error is not None
 
         super().wait(is_over, PATIENCE)
 
@@ -90,7 +92,7 @@ class OneTry(DirectDelivery):
 class NoAnswer(OneTry):
     """Is in vain for as long as a task waits; what was under way has failed by then."""
 
-    def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> None:
+    def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
         """Deliver until a try has failed, and let the time pass."""
         end = time.monotonic() + seconds
         super().wait(done, seconds)

@@ -6,9 +6,14 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
+from unittest.mock import patch
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import Outcome
@@ -16,7 +21,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 
-ONE, TWO = "integration-1", "integration-2"
+CONNECTION = Connection("http://127.0.0.1:1", "the key of an integration")
+# How an outbox knows another integration.
+TWO = "integration-2"
 START = 1_800_000_000.0
 DAY = 86400.0
 LEASE = 15.0
@@ -31,6 +38,18 @@ class Clock:
         return self.time
 
 
+def outbox_in(folder: object, clock: Callable[[], float] = time.time, connection: Connection = CONNECTION) -> Outbox:
+    """The outbox in a folder, with a clock of its own."""
+    outbox = Outbox(str(folder), connection, durable=False)
+    outbox.database.now = clock  # type: ignore[method-assign]
+    return outbox
+
+
+def acting_as(process: Process) -> AbstractContextManager[object]:
+    """Whoever claims or watches is that process."""
+    return patch.object(Process, "of", return_value=process)
+
+
 def counts(outbox: AnyOutbox) -> dict[str, int]:
     """How many events there are in each state."""
     return {row[0]: row[1] for row in outbox.database.rows("SELECT state, count(*) FROM events GROUP BY state")}
@@ -41,16 +60,21 @@ def event(key: str = "a", status: str = "Processing", **fields: Any) -> ChangeEv
     return ChangeEvent.validated(values, START + 100 * DAY)
 
 
-def claimed(outbox: AnyOutbox, integration: str = ONE) -> Claim:
-    claim = outbox.claims.claim(integration, ME, LEASE)
+def claimed(outbox: AnyOutbox) -> Claim:
+    claim = outbox.claims.claim(LEASE)
     assert isinstance(claim, Claim), claim
     return claim
 
 
-def deliver_all(outbox: AnyOutbox, integration: str = ONE) -> list[str]:
+def claimed_by(owner: Process, outbox: AnyOutbox) -> Claim:
+    with acting_as(owner):
+        return claimed(outbox.of(outbox.integration))
+
+
+def deliver_all(outbox: AnyOutbox) -> list[str]:
     keys = []
-    while isinstance(claim := outbox.claims.claim(integration, ME, LEASE), Claim):
-        outbox.claims.delivered(claim, integration, "request")
+    while isinstance(claim := outbox.claims.claim(LEASE), Claim):
+        outbox.claims.delivered(claim, "request")
         keys.append(claim.change_key)
     return keys
 
@@ -59,7 +83,7 @@ def status_of(claim: Claim) -> str:
     return ChangeEvent.from_json(claim.body).change_status
 
 
-def outcome(outbox: Outbox, uid: str) -> Outcome:
+def outcome(outbox: AnyOutbox, uid: str) -> Outcome:
     found = outbox.events.outcome(uid)
     assert found is not None
     return found

@@ -55,7 +55,7 @@ def join(store: Store) -> Iterator[Callable[..., None]]:
     """Lets the task's process be one of a run that has this change open for web1."""
 
     def current(change: ChangeEvent | None = OF_THE_RUN, store: Store = store) -> None:
-        store.do(lambda outbox, integration: None)
+        store.do(lambda outbox: None)
         set_current_runs([CurrentRun("run", store, {"web1": change}.get)])
 
     yield current

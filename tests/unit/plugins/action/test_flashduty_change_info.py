@@ -15,6 +15,7 @@ from outboxes import ME, event
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action import flashduty_change_info
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, set_current_runs
 from flashduty_sandbox.receiver import Receiver
@@ -96,7 +97,7 @@ def test_the_changes_of_the_run_itself_are_left_out_where_asked(
     found = {"changes": [{"change_key": key} for key in ("ours", "ours/web1", "of others")]}
     monkeypatch.setattr(flashduty_change_info, "changes_found", lambda _options, _find: found)
     events = [event("ours"), event("ours/web1")]
-    store.do(lambda outbox, known: outbox.runs.open("run", known, ME, "killed", events))
+    store.do(lambda outbox: outbox.runs.open("run", Watch(ME, "killed", "killed"), events))
     set_current_runs([CurrentRun("run", store, lambda _host: None)])
     try:
         assert ran()["changes"] == found["changes"]

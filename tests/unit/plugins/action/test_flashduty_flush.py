@@ -28,7 +28,7 @@ def ran(tmp_path: Path, receiver: Receiver, store: Store) -> Runs:
     :param task: what else the task has.
     :param variables: extra variables.
     """
-    store.do(lambda outbox, integration: outbox.put(integration, event()))
+    store.do(lambda outbox: outbox.put(event()))
 
     def run(
         task: Mapping[str, Any] | None = None, variables: Mapping[str, Any] | None = None, **options: Any

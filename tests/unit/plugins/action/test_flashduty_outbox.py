@@ -22,7 +22,7 @@ def ran(folder: Path, variables: dict[str, Any], **options: Any) -> dict[str, An
 
 
 def test_events_of_any_integration_are_listed_without_a_key(tmp_path: Path, store: Store) -> None:
-    store.do(lambda outbox, integration: outbox.put(integration, event()))
+    store.do(lambda outbox: outbox.put(event()))
     (listed,) = ran(tmp_path, {}, state_dir=store.configured)["events"]
     assert (listed["change_key"], listed["state"]) == ("a", "waiting")
 

@@ -41,11 +41,11 @@ def beside(neighbour: subprocess.Popen[bytes]) -> Process:
 
 def put(store: Store, key: str = "a") -> str:
     event = ChangeEvent.validated({"change_key": key, "change_status": "Processing", "title": "t"}, time.time())
-    return store.do(lambda outbox, integration: outbox.put(integration, event).uid)
+    return store.do(lambda outbox: outbox.put(event).uid)
 
 
-def is_empty(outbox: Outbox, integration: str) -> bool:
-    return outbox.events.pending(integration) == 0
+def is_empty(outbox: Outbox) -> bool:
+    return outbox.events.pending() == 0
 
 
 def fifos(store: Store) -> list[Path]:
@@ -121,11 +121,11 @@ def test_waiting_asks_at_once_and_gives_up_in_time(store: Store, connection: Con
     courier = CourierClient(store, connection, beside)
     asked: list[str] = []
 
-    def never(_outbox: Outbox, integration: str) -> bool:
-        asked.append(integration)
+    def never(outbox: Outbox) -> bool:
+        asked.append(outbox.integration)
         return False
 
-    assert courier.wait(lambda _outbox, _integration: True, 0.0)
+    assert courier.wait(lambda _outbox: True, 0.0)
     assert not courier.wait(never, 0.0)
     assert asked == [store.integration]
     assert not courier.wait(never, 0.05)

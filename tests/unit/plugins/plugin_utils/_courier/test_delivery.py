@@ -15,14 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from outboxes import outcome
+from outboxes import claimed_by, outcome
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import delivery, exchange
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.exchange import back_off
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
@@ -60,7 +59,7 @@ def store(folder: str, connection: Connection) -> Store:
 
 
 def put(store: Store, *events: ChangeEvent) -> list[str]:
-    return store.do(lambda outbox, integration: [outbox.put(integration, each).uid for each in events])
+    return store.do(lambda outbox: [outbox.put(each).uid for each in events])
 
 
 def waited(store: Store, done: Callable[[Outbox], bool], deadline: float) -> bool:
@@ -74,9 +73,9 @@ def waited(store: Store, done: Callable[[Outbox], bool], deadline: float) -> boo
 
 
 def drain(store: Store, connection: Connection) -> None:
-    with Delivery(store, connection):
+    with Delivery(store):
         deadline = time.monotonic() + PATIENCE
-        assert waited(store, lambda outbox: outbox.events.pending(store.integration) == 0, deadline)
+        assert waited(store, lambda outbox: outbox.events.pending() == 0, deadline)
 
 
 def arrived(receiver: Receiver, key: str) -> list[str]:
@@ -97,8 +96,8 @@ def test_each_change_arrives_in_order_and_once(receiver: Receiver, connection: C
 
 
 def test_what_is_put_later_goes_when_woken(receiver: Receiver, connection: Connection, store: Store) -> None:
-    Outbox(store.configured).close()
-    with Delivery(store, connection) as running:
+    Outbox(store.configured, connection).close()
+    with Delivery(store) as running:
         for status in ("Processing", "Done"):
             (uid,) = put(store, event(status=status))
             running.wake()
@@ -115,7 +114,7 @@ def test_what_is_put_while_an_answer_is_awaited_does_not_wait_for_it(
 ) -> None:
     receiver.faults.set("hang", key="slow")
     put(store, event("slow"))
-    with Delivery(store, connection) as running:
+    with Delivery(store) as running:
         end = time.monotonic() + PATIENCE
         while not receiver.requests() and time.monotonic() < end:
             time.sleep(0.01)
@@ -144,7 +143,7 @@ def test_a_refused_event_does_not_hold_up_the_others(receiver: Receiver, connect
     receiver.faults.set("status", status=400, key="bad", times=1)
     first, second, other = put(store, event("bad"), event("bad", "Done"), event("good"))
     drain(store, connection)
-    with Outbox(store.configured) as outbox:
+    with Outbox(store.configured, connection) as outbox:
         refused = outcome(outbox, first)
         assert (refused.state, refused.http_status, refused.error_code) == ("refused", 400, "InvalidParameter")
         assert [outcome(outbox, uid).state for uid in (second, other)] == ["delivered", "delivered"]
@@ -174,22 +173,20 @@ def test_a_dead_receiver_leaves_everything_in_the_outbox(
 ) -> None:
     receiver.faults.set("refuse", seconds=60)
     (uid,) = put(store, event())
-    with Outbox(store.configured) as outbox:
-        integration = connection.integration_id(outbox.salt)
-    with Delivery(store, connection):
-        assert waited(store, lambda box: box.claims.last_error(integration) is not None, time.monotonic() + PATIENCE)
-        assert not waited(store, lambda box: box.events.pending(integration) == 0, time.monotonic())
-    with Outbox(store.configured) as outbox:
-        assert (outbox.events.pending(integration), outbox.claims.last_error(integration)) == (
+    with Delivery(store):
+        assert waited(store, lambda box: box.claims.pause.error is not None, time.monotonic() + PATIENCE)
+        assert not waited(store, lambda box: box.events.pending() == 0, time.monotonic())
+    with Outbox(store.configured, connection) as outbox:
+        assert (outbox.events.pending(), outbox.claims.pause.error) == (
             1,
             "the connection was refused",
         )
-        outbox.claims.clear_pause(integration)
+        outbox.claims.clear_pause()
     receiver.faults.clear()
     drain(store, connection)
-    with Outbox(store.configured) as outbox:
+    with Outbox(store.configured, connection) as outbox:
         assert outcome(outbox, uid).state == "delivered"
-        assert outbox.claims.last_error(integration) is None
+        assert outbox.claims.pause.error is None
 
 
 def test_whoever_failed_lets_others_try_first(
@@ -198,12 +195,10 @@ def test_whoever_failed_lets_others_try_first(
     monkeypatch.setattr(delivery, "_PRECEDENCE", PATIENCE)
     mistyped = connection._replace(api_url="http://127.0.0.1:1")
     (uid,) = put(store, event())
-    with Outbox(store.configured) as outbox:
-        integration = connection.integration_id(outbox.salt)
     end = time.monotonic() + PATIENCE
-    with Delivery(Store(store.configured, mistyped), mistyped):
-        assert waited(store, lambda box: box.claims.last_error(integration) is not None, end)
-        with Delivery(store, connection):
+    with Delivery(Store(store.configured, mistyped)):
+        assert waited(store, lambda box: box.claims.pause.error is not None, end)
+        with Delivery(store):
             assert waited(store, lambda box: outcome(box, uid).state == "delivered", end)
     with closing(sqlite3.connect(Path(store.configured) / FILE_NAME)) as database:
         assert database.execute("SELECT tries FROM events").fetchall() == [(2,)]
@@ -211,11 +206,10 @@ def test_whoever_failed_lets_others_try_first(
 
 def test_an_expiring_event_ends_its_own_try(receiver: Receiver, connection: Connection, store: Store) -> None:
     receiver.faults.set("hang")
-    with Outbox(store.configured) as outbox:
-        integration = connection.integration_id(outbox.salt)
-        uid = outbox.put(integration, event(), expires_at=time.time() + 0.5).uid
+    with Outbox(store.configured, connection) as outbox:
+        uid = outbox.put(event(), expires_at=time.time() + 0.5).uid
     begun = time.monotonic()
-    with Delivery(store, connection):
+    with Delivery(store):
         assert waited(store, lambda box: outcome(box, uid).state == "expired", begun + PATIENCE)
     assert time.monotonic() - begun < connection.timeout
 
@@ -224,7 +218,7 @@ def test_the_outbox_file_never_holds_the_key(receiver: Receiver, connection: Con
     receiver.faults.set("status", status=500, message=f"no {KEY}", times=1)
     secrets = [KEY.encode(), quote(KEY, safe="").encode()]
     # As long as the file is open, SQLite keeps its log, with all that was ever written.
-    with Outbox(store.configured):
+    with Outbox(store.configured, connection):
         put(store, event())
         drain(store, connection)
         kept = {path.name: path.read_bytes() for path in Path(store.configured).iterdir()}
@@ -236,10 +230,10 @@ def test_a_sender_that_holds_a_claim_is_not_waited_for_beyond_its_death(
     receiver: Receiver, connection: Connection, store: Store
 ) -> None:
     put(store, event())
-    with Outbox(store.configured) as outbox:
+    with Outbox(store.configured, connection) as outbox:
         # Linux gives no such PID.
         gone = Process.of(1)._replace(pid=2**22 + 1)
-        assert isinstance(outbox.claims.claim(connection.integration_id(outbox.salt), gone, 3600), Claim)
+        claimed_by(gone, outbox)
     drain(store, connection)
     assert arrived(receiver, "a") == ["Processing"]
 
@@ -292,8 +286,8 @@ def test_nothing_is_lost_while_faults_come_and_go(
     left = [key for key in sent for _step in steps]
     chance.shuffle(left)
     deadline = time.monotonic() + 120
-    Outbox(store.configured).close()
-    with Delivery(store, hasty) as running:
+    Outbox(store.configured, connection).close()
+    with Delivery(Store(store.configured, hasty)) as running:
         for number, key in enumerate(left):
             status = steps[len(sent[key])]
             fields = {"change_key": key, "change_status": status, "title": "t", "event_time": begun + number}
@@ -306,9 +300,7 @@ def test_nothing_is_lost_while_faults_come_and_go(
                 receiver.faults.set(kind, **options)
             time.sleep(0.05)
         receiver.faults.clear()
-        assert waited(
-            store, lambda outbox: outbox.events.pending(connection.integration_id(outbox.salt)) == 0, deadline
-        )
+        assert waited(store, lambda outbox: outbox.events.pending() == 0, deadline)
     received: dict[str, list[tuple[str, int]]] = {key: [] for key in sent}
     for each in receiver.events():
         moment = (each["change_status"], each["event_time"])

@@ -61,10 +61,10 @@ def test_the_settings_of_libpq_are_for_a_process_that_may_need_them(monkeypatch:
 
 PROBE = """\
 import sys
-def main(argv):
+def main():
     import ansible_collections
-    print(list(ansible_collections.__path__), argv, sorted({name.partition(".")[0] for name in sys.modules}))
-    return 7
+    print(list(ansible_collections.__path__), sorted({name.partition(".")[0] for name in sys.modules}))
+    sys.exit(7)
 """
 
 
@@ -85,10 +85,9 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_runs_a_module_and_imports_next_to_nothing(copied: Path) -> None:
-    done = python("-S", str(copied), "_probe", "a", "b c")
+    done = python("-S", str(copied), "_probe")
     assert (done.returncode, done.stderr) == (7, "")
     assert str([str(copied.parents[5])]) in done.stdout
-    assert "['a', 'b c']" in done.stdout
     for heavy in ("typing", "re", "json", "subprocess", "pathlib", "socket", "logging", "ansible", "requests"):
         assert f"'{heavy}'" not in done.stdout
 
@@ -111,9 +110,3 @@ def test_what_fails_says_why_in_one_line(copied: Path) -> None:
     (copied.parents[1] / "_probe.py").write_text("raise ValueError('one\\ntwo')", encoding="utf-8")
     done = python("-S", str(copied), "_probe")
     assert (done.returncode, done.stderr) == (1, "ValueError: one two\n")
-
-
-def test_without_a_module_it_says_how_it_is_used(copied: Path) -> None:
-    done = python(str(copied))
-    assert done.returncode == 2
-    assert "usage: entry.py MODULE" in done.stderr

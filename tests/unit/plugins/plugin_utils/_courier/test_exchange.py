@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from outboxes import LEASE, ME, ONE, TWO, claimed, counts, outcome
+from outboxes import LEASE, TWO, claimed, counts, outbox_in, outcome
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
@@ -27,7 +27,7 @@ REFUSED = ApiError("InvalidParameter: no", False, 400, "InvalidParameter", "r-4"
 
 @pytest.fixture
 def outbox(tmp_path: Path) -> Iterator[Outbox]:
-    with Outbox(str(tmp_path), durable=False) as opened:
+    with outbox_in(tmp_path) as opened:
         yield opened
 
 
@@ -46,9 +46,9 @@ def answering(answer: str | ApiError) -> Push:
     return push
 
 
-def tried(outbox: Outbox, answer: str | ApiError, integration: str = ONE) -> Exchange:
+def tried(outbox: Outbox, answer: str | ApiError) -> Exchange:
     exchange = Exchange(CONNECTION, answering(answer))
-    exchange.push(claimed(outbox, integration))(outbox, integration)
+    exchange.push(claimed(outbox))(outbox)
     return exchange
 
 
@@ -57,41 +57,41 @@ def paused(outbox: Outbox, answer: ApiError) -> tuple[float, float]:
     before = time.time()
     tried(outbox, answer)
     after = time.time()
-    (row,) = outbox.database.rows("SELECT until FROM pauses WHERE integration = ?", (ONE,))
+    (row,) = outbox.database.rows("SELECT until FROM pauses WHERE integration = ?", (outbox.integration,))
     return row["until"] - after, row["until"] - before
 
 
 def test_what_was_taken_is_delivered_and_nothing_waits_for_an_earlier_failure(outbox: Outbox) -> None:
-    put = outbox.put(ONE, event())
+    put = outbox.put(event())
     assert tried(outbox, NO_ANSWER).failing
-    outbox.claims.clear_pause(ONE)
+    outbox.claims.clear_pause()
     assert not tried(outbox, "r-1").failing
     found = outcome(outbox, put.uid)
     assert (found.state, found.request_id) == ("delivered", "r-1")
-    assert outbox.claims.last_error(ONE) is None
+    assert outbox.claims.pause.error is None
 
 
 def test_nothing_is_recorded_before_it_is_asked_for(outbox: Outbox) -> None:
-    outbox.put(ONE, event())
+    outbox.put(event())
     record = Exchange(CONNECTION, answering("r-1")).push(claimed(outbox))
     assert counts(outbox) == {"sending": 1}
-    record(outbox, ONE)
+    record(outbox)
     assert counts(outbox) == {"delivered": 1}
 
 
 def test_no_answer_pauses_the_integration_and_no_other_one(outbox: Outbox) -> None:
-    for integration in (ONE, TWO):
-        outbox.put(integration, event("a"))
-        outbox.put(integration, event("b"))
+    for box in (outbox, outbox.of(TWO)):
+        box.put(event("a"))
+        box.put(event("b"))
     assert tried(outbox, NO_ANSWER).failing
-    assert isinstance(outbox.claims.claim(ONE, ME, LEASE), float)
-    assert outbox.claims.last_error(ONE) == "the connection was refused"
-    assert claimed(outbox, TWO).change_key == "a"
+    assert isinstance(outbox.claims.claim(LEASE), float)
+    assert outbox.claims.pause.error == "the connection was refused"
+    assert claimed(outbox.of(TWO)).change_key == "a"
 
 
 def test_an_answer_that_is_bad_for_one_event_lets_the_others_pass(outbox: Outbox) -> None:
-    outbox.put(ONE, event("a"))
-    outbox.put(ONE, event("b"))
+    outbox.put(event("a"))
+    outbox.put(event("b"))
     assert tried(outbox, INTERNAL).failing
     assert claimed(outbox).change_key == "b"
 
@@ -103,25 +103,25 @@ def test_an_answer_that_is_bad_for_one_event_lets_the_others_pass(outbox: Outbox
 def test_the_pause_that_flashduty_asks_for_is_kept_up_to_an_hour(
     outbox: Outbox, asked: float | None, least: float, most: float
 ) -> None:
-    outbox.put(ONE, event())
+    outbox.put(event())
     at_least, at_most = paused(outbox, ApiError("too many", True, 429, "RequestTooFrequently", "r", asked))
     assert at_least <= most
     assert least <= at_most
 
 
 def test_each_failure_in_a_row_doubles_the_pause(outbox: Outbox) -> None:
-    outbox.put(ONE, event())
+    outbox.put(event())
     for failures, least in enumerate((1.0, 2.0, 4.0), 1):
         at_least, at_most = paused(outbox, NO_ANSWER)
-        assert outbox.claims.failures(ONE) == failures
+        assert outbox.claims.pause.failures == failures
         assert at_least <= least * 1.25
         assert least <= at_most
         # The event comes again, as if the pause were over.
-        outbox.claims.try_now(ONE, "none")
+        outbox.claims.try_now("none")
 
 
 def test_a_refusal_is_final_keeps_its_reason_and_is_no_outage(outbox: Outbox) -> None:
-    first, second = outbox.put(ONE, event()), outbox.put(ONE, event(status="Done"))
+    first, second = outbox.put(event()), outbox.put(event(status="Done"))
     assert not tried(outbox, REFUSED).failing
     found = outcome(outbox, first.uid)
     assert found[:4] == ("refused", "r-4", 400, "InvalidParameter")
@@ -145,7 +145,7 @@ def test_an_event_from_the_servers_future_gets_the_servers_time(
     outbox: Outbox, status: str, ahead: int, code: str, tells_time: bool, state: str
 ) -> None:
     server_time = float(int(time.time()))
-    put = outbox.put(ONE, event(status=status, at=server_time + ahead))
+    put = outbox.put(event(status=status, at=server_time + ahead))
     error = ApiError("no", False, 400, code, "r", server_time=server_time if tells_time else None)
     assert not tried(outbox, error).failing
     assert outcome(outbox, put.uid).state == state

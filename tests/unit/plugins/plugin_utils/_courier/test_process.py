@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from deliveries import PATIENCE, exit_code, statuses, wait_until
+from outboxes import outbox_in
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
@@ -25,7 +26,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.process import Courier, _Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
@@ -39,11 +39,11 @@ def event(key: str = "a", status: str = "Processing") -> ChangeEvent:
 
 
 def open_run(store: Store, beside: Process, run: str = "run", key: str = "a") -> None:
-    store.do(lambda outbox, integration: outbox.runs.open(run, integration, beside, "it vanished", [event(key)]))
+    store.do(lambda outbox: outbox.runs.open(run, Watch(beside, "it vanished", "killed"), [event(key)]))
 
 
 def pending(store: Store) -> int:
-    return store.look(lambda outbox, integration: outbox.events.pending(integration))
+    return store.look(lambda outbox: outbox.events.pending())
 
 
 def descriptions(receiver: Receiver, key: str = "a") -> list[str | None]:
@@ -62,7 +62,7 @@ class Rig:
         self._watch = _Watch(str(self.fifo), beside)
         own = Store(store.configured, connection, beside)
         config = CourierConfig(store.configured, connection, beside, str(self.fifo), run, None, False, [])
-        self._delivery = Delivery(own, connection)
+        self._delivery = Delivery(own)
         self.courier = Courier(config, self._watch, own, self._delivery)
 
     def call(self) -> None:
@@ -118,7 +118,7 @@ def test_events_go_out_while_the_process_lives_also_those_put_before_there_was_a
     courier = rig()
     with courier.attending(neighbour):
         for status in ("Processing", "Done"):
-            store.do(lambda outbox, integration, status=status: outbox.put(integration, event(status=status)))  # type: ignore[misc]
+            store.do(lambda outbox, status=status: outbox.put(event(status=status)))  # type: ignore[misc]
             courier.call()
             wait_until(lambda: pending(store) == 0)
     assert statuses(receiver) == ["Processing", "Done"]
@@ -131,7 +131,7 @@ def test_when_the_process_ends_its_runs_are_canceled_and_everything_is_delivered
     courier = rig("run")
     open_run(store, beside)
     # A task of that process has opened another change, and somebody else's run is not ours to close.
-    store.do(lambda outbox, known: outbox.put(known, event("task"), watch=Watch(beside, "left open")))
+    store.do(lambda outbox: outbox.put(event("task"), run=Watch(beside, "left open")))
     open_run(store, Process.of(os.getpid()), "of another", "another")
     with courier.attending(neighbour):
         wait_until(lambda: pending(store) == 0)
@@ -147,7 +147,7 @@ def test_a_run_that_was_closed_in_time_is_not_canceled(
 ) -> None:
     courier = rig("run")
     open_run(store, Process.of(neighbour.pid))
-    store.do(lambda outbox, known: outbox.runs.close("run", known, [event(status="Done")]))
+    store.do(lambda outbox: outbox.runs.close("run", [event(status="Done")]))
     with courier.attending(neighbour):
         pass
     assert statuses(receiver) == ["Processing", "Done"]
@@ -166,8 +166,8 @@ def test_what_vanished_beside_it_is_closed_too(
     rig: Callable[..., Rig], store: Store, neighbour: Neighbour, receiver: Receiver, dead: Process
 ) -> None:
     long_ago = time.time() - 3600
-    with Outbox(store.configured, now=lambda: long_ago) as outbox:
-        outbox.runs.open("of a dead one", store.integration, dead, "it vanished", [event("dead")])
+    with outbox_in(store.configured, lambda: long_ago, store.connection) as outbox:
+        outbox.runs.open("of a dead one", Watch(dead, "it vanished", "killed"), [event("dead")])
     courier = rig()
     with courier.attending(neighbour):
         wait_until(lambda: statuses(receiver, "dead") == ["Processing", "Canceled"])
@@ -194,7 +194,7 @@ def test_the_sign_of_life_of_a_run_is_given_again_and_again(
 def test_a_courier_without_work_leaves_and_cannot_be_called_any_more(
     rig: Callable[..., Rig], store: Store, neighbour: Neighbour, hasty: None
 ) -> None:
-    store.do(lambda outbox, integration: None)
+    store.do(lambda outbox: None)
     courier = rig()
     with courier.attending(neighbour) as thread:
         thread.join(PATIENCE)
@@ -206,7 +206,7 @@ def test_a_courier_without_work_leaves_and_cannot_be_called_any_more(
 def test_beside_the_first_process_of_a_container_a_courier_stays_for_nobody_would_reap_it(
     rig: Callable[..., Rig], store: Store, neighbour: Neighbour, hasty: None
 ) -> None:
-    store.do(lambda outbox, integration: None)
+    store.do(lambda outbox: None)
     courier = rig()
     config = courier.courier._config
     courier.courier._config = config._replace(process=config.process._replace(pid=1))

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from outboxes import Clock
+from outboxes import Clock, outbox_in
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import folders, spool, store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import database, folders, spool
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox
 
 
 @pytest.fixture
@@ -25,9 +25,8 @@ def clock() -> Clock:
 def outbox(tmp_path: Path, clock: Clock) -> Iterator[AnyOutbox]:
     """An outbox in SQLite, or in the PostgreSQL that OUTBOX_URL names: the rules are the same."""
     url = os.environ.get("OUTBOX_URL")
-    opened: AnyOutbox = _in_postgres(url, clock) if url else Outbox(str(tmp_path), durable=False, now=clock)
-    with opened:
-        yield opened
+    with _in_postgres(url, clock) if url else outbox_in(tmp_path, clock) as outbox:
+        yield outbox
 
 
 def _in_postgres(url: str, clock: Clock) -> AnyOutbox:
@@ -38,7 +37,8 @@ def _in_postgres(url: str, clock: Clock) -> AnyOutbox:
     database = PostgresDatabase(url)
     with database.writing() as transaction:
         transaction.execute("TRUNCATE events, runs, integrations, parts, pauses, sendings")
-    return AnyOutbox(database, clock)
+    database.now = clock  # type: ignore[method-assign]
+    return AnyOutbox(database, "integration-1")
 
 
 @pytest.fixture
@@ -48,6 +48,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(folders, "_ROOTS", (str(tmp_path / "tmp"),))
     monkeypatch.setattr(folders, "_home", lambda: "")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-    for module, name in ((spool, "_PATIENCE"), (spool, "_PATIENCE_TAKING_IN"), (store, "_PATIENCE")):
-        monkeypatch.setattr(module, name, 0.1)
+    monkeypatch.setattr(database, "PATIENCE", 0.1)
+    monkeypatch.setattr(spool, "_PATIENCE_TAKING_IN", 0.1)
     return str(tmp_path / "state")

@@ -32,13 +32,13 @@ OTHER = Connection("http://127.0.0.1:1", "another key")
 
 @contextmanager
 def locked(folder: str) -> Iterator[None]:
-    with Outbox(folder) as outbox, closing(sqlite3.connect(outbox.path)) as database:
+    with Outbox(folder, CONNECTION) as outbox, closing(sqlite3.connect(outbox.database.path)) as database:
         database.execute("BEGIN IMMEDIATE")
         yield
 
 
 def put(into: Store, status: str = "Processing", key: str = "a") -> str:
-    return into.do(lambda outbox, integration: outbox.put(integration, event(key, status)).uid)
+    return into.do(lambda outbox: outbox.put(event(key, status)).uid)
 
 
 def test_the_outbox_is_used_where_it_can_be(folder: str) -> None:
@@ -58,12 +58,12 @@ def test_a_locked_outbox_is_replaced_by_a_private_spool_and_takes_it_in(folder: 
         assert Path(mine.folder).stat().st_mode & 0o077 == 0
         # What is asked, and what comes later, goes to the spool.
         put(mine, "Done")
-        assert mine.look(lambda outbox, known: outbox.events.pending(known)) == 2
+        assert mine.look(lambda outbox: outbox.events.pending()) == 2
         assert mine.take_notices() == []
-    assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 2
+    assert Store(folder, CONNECTION).look(lambda outbox: outbox.events.pending()) == 2
     assert Outbox.spools(folder) == []
     # Whoever had used the spool goes on in the outbox.
-    assert mine.look(lambda outbox, _known: outcome(outbox, uid)).state == "waiting"
+    assert mine.look(lambda outbox: outcome(outbox, uid)).state == "waiting"
     assert mine.folder == folder
 
 
@@ -77,7 +77,7 @@ def test_a_spool_in_use_is_found_by_the_next_process_also_where_a_better_place_h
     better.mkdir()
     monkeypatch.setattr(folders, "_ROOTS", (str(better), str(tmp_path)))
     later = Store(folder, CONNECTION)
-    assert later.do(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert later.do(lambda outbox: outbox.events.pending()) == 1
 
 
 def test_a_folder_that_cannot_be_made_has_a_spool_too(folder: str) -> None:
@@ -85,10 +85,10 @@ def test_a_folder_that_cannot_be_made_has_a_spool_too(folder: str) -> None:
     below = os.path.join(folder, "state")
     for changed in (True, False):
         mine = Store(below, CONNECTION)
-        assert mine.do(lambda outbox, known: outbox.put(known, event())).changed is changed
+        assert mine.do(lambda outbox: outbox.put(event())).changed is changed
         assert Outbox.spools(below) == [mine.folder]
     os.unlink(folder)
-    assert not Store(below, CONNECTION).do(lambda outbox, known: outbox.put(known, event())).changed
+    assert not Store(below, CONNECTION).do(lambda outbox: outbox.put(event())).changed
     assert Outbox.spools(below) == []
 
 
@@ -102,13 +102,13 @@ def test_a_spool_that_others_can_write_is_not_trusted(folder: str, tmp_path: Pat
 
 
 def test_what_several_keys_left_is_taken_in_by_whoever_comes(folder: str) -> None:
-    Outbox(folder).close()
+    Outbox(folder, CONNECTION).close()
     with locked(folder):
         put(Store(folder, CONNECTION))
         put(Store(folder, OTHER))
-    assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert Store(folder, CONNECTION).look(lambda outbox: outbox.events.pending()) == 1
     assert Outbox.spools(folder) == []
-    assert Store(folder, OTHER).look(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert Store(folder, OTHER).look(lambda outbox: outbox.events.pending()) == 1
 
 
 def test_where_the_salts_differ_each_key_takes_in_its_own(folder: str) -> None:
@@ -118,27 +118,26 @@ def test_where_the_salts_differ_each_key_takes_in_its_own(folder: str) -> None:
     put(Store(folder, OTHER))
     blocked.unlink()
     # Made before anybody could take over the salt of the spool.
-    with Outbox(folder) as outbox:
+    with Outbox(folder, CONNECTION) as outbox:
         assert len(outbox.salt) == 16
-    assert Store(folder, CONNECTION).look(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert Store(folder, CONNECTION).look(lambda outbox: outbox.events.pending()) == 1
     assert len(Outbox.spools(folder)) == 1
-    assert Store(folder, OTHER).look(lambda outbox, known: outbox.events.pending(known)) == 1
+    assert Store(folder, OTHER).look(lambda outbox: outbox.events.pending()) == 1
     assert Outbox.spools(folder) == []
 
 
 def test_the_run_of_a_process_goes_on_in_the_spool_and_is_closed_once(folder: str) -> None:
     mine = Store(folder, CONNECTION, ME)
-    mine.do(lambda outbox, known: outbox.runs.open("run", known, ME, "killed", [event()]))
+    mine.do(lambda outbox: outbox.runs.open("run", Watch(ME, "killed", "killed"), [event()]))
     with locked(folder):
-        mine.do(lambda outbox, known: outbox.runs.close("run", known, [event(status="Done")]))
+        mine.do(lambda outbox: outbox.runs.close("run", [event(status="Done")]))
         with Store(folder, CONNECTION).opened_for_sending() as sending:
             assert sending.folder == mine.folder
             # What was not sent comes along, so that it still arrives first.
-            known = CONNECTION.integration_id(sending.salt)
             for status in ("Processing", "Done"):
-                claim = claimed(sending, known)
+                claim = claimed(sending)
                 assert f'"{status}"' in claim.body
-                sending.claims.delivered(claim, known, "r")
+                sending.claims.delivered(claim, "r")
     with Store(folder, CONNECTION).opened() as outbox:
         assert outbox.folder == folder
         assert outbox.runs.is_closed("run")
@@ -149,26 +148,26 @@ def test_the_run_of_a_process_goes_on_in_the_spool_and_is_closed_once(folder: st
 def test_a_run_that_vanished_is_closed_in_the_spool_where_its_outbox_can_only_be_read(folder: str) -> None:
     gone = Process.of(_ended_process())
     mine = Store(folder, CONNECTION, gone)
-    mine.do(lambda outbox, known: outbox.runs.open("run", known, gone, "killed", [event(), event("b")]))
+    mine.do(lambda outbox: outbox.runs.open("run", Watch(gone, "killed", "killed"), [event(), event("b")]))
     with locked(folder):
-        assert mine.do(lambda outbox, _known: outbox.runs.close_vanished("run", 1_800_000_000)) == 2
+        assert mine.do(lambda outbox: outbox.runs.close_vanished("run", 1_800_000_000)) == 2
         with mine.opened() as outbox:
             assert counts(outbox) == {"waiting": 4}
     with Store(folder, CONNECTION).opened() as outbox:
         assert counts(outbox) == {"waiting": 4}
-        assert outbox.runs.vanished(CONNECTION.integration_id(outbox.salt)) == []
+        assert outbox.runs.vanished() == []
 
 
 def test_the_parts_of_a_change_go_on_in_the_spool(folder: str) -> None:
     mine = Store(folder, CONNECTION, ME)
-    uid = mine.do(lambda outbox, known: outbox.put(known, event(), watch=Watch(ME, "left open")).uid)
+    uid = mine.do(lambda outbox: outbox.put(event(), run=Watch(ME, "left open")).uid)
     for host in ("h1", "h2"):
-        mine.do(lambda outbox, _known, host=host: outbox.runs.start_part(uid, host))  # type: ignore[misc]
+        mine.do(lambda outbox, host=host: outbox.runs.start_part(uid, host))  # type: ignore[misc]
     everybody = frozenset({"h1", "h2"})
 
     def end(host: str) -> str | None:
         part = Part(host, "done", "", "", 1_800_000_000.0)
-        return mine.do(lambda outbox, known: outbox.runs.end_part(known, "a", ME, part, everybody)).uid
+        return mine.do(lambda outbox: outbox.runs.end_part("a", ME, part, everybody)).uid
 
     assert end("h1") is None
     with locked(folder):
@@ -182,14 +181,14 @@ def test_an_answer_that_comes_after_the_spool_was_taken_in_is_recorded(folder: s
     with locked(folder):
         uid = put(mine)
         sending = mine.opened_for_sending()
-        claim = sending.claims.claim(mine.integration, ME, LEASE)
+        claim = sending.claims.claim(LEASE)
         assert isinstance(claim, Claim)
     Store(folder, CONNECTION).take_in()
     with pytest.raises(OutboxError, match="deleted"):
-        sending.claims.delivered(claim, mine.integration, "r")
+        sending.claims.delivered(claim, "r")
     sending.close()
     with mine.opened_for_sending() as outbox:
-        outbox.claims.delivered(claim, mine.integration, "r")
+        outbox.claims.delivered(claim, "r")
         assert outcome(outbox, uid).state == "delivered"
 
 
@@ -197,7 +196,7 @@ def test_who_only_looks_leaves_the_spool_where_it_is(folder: str) -> None:
     with locked(folder):
         put(Store(folder, CONNECTION))
     before = Outbox.spools(folder)
-    assert Store(folder, CONNECTION, only_look=True).look(lambda outbox, known: outbox.events.pending(known)) == 0
+    assert Store(folder, CONNECTION, only_look=True).look(lambda outbox: outbox.events.pending()) == 0
     assert Outbox.spools(folder) == before != []
 
 

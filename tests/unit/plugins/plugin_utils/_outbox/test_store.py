@@ -36,17 +36,17 @@ def _pipe(name: str) -> Callable[[Path], None]:
 
 @contextmanager
 def locked(folder: str) -> Iterator[None]:
-    with Outbox(folder) as outbox, closing(sqlite3.connect(outbox.path)) as database:
+    with Outbox(folder, CONNECTION) as outbox, closing(sqlite3.connect(outbox.database.path)) as database:
         database.execute("BEGIN IMMEDIATE")
         yield
 
 
-def put(outbox: Outbox, integration: str) -> str:
-    return outbox.put(integration, event()).uid
+def put(outbox: Outbox) -> str:
+    return outbox.put(event()).uid
 
 
-def pending(outbox: Outbox, integration: str) -> int:
-    return outbox.events.pending(integration)
+def pending(outbox: Outbox) -> int:
+    return outbox.events.pending()
 
 
 def test_an_integration_is_known_by_its_key_and_by_the_folder_and_the_key_is_not_told(folder: str) -> None:
@@ -84,9 +84,9 @@ def test_what_fails_half_way_is_done_once_more_in_the_spool(folder: str) -> None
     mine = Store(folder, CONNECTION)
     seen: list[str] = []
 
-    def twice(outbox: Outbox, integration: str) -> str:
+    def twice(outbox: Outbox) -> str:
         seen.append(outbox.folder)
-        put(outbox, integration)
+        put(outbox)
         if len(seen) == 1:
             raise OutboxError("the disk is full")
         return outbox.folder
@@ -102,7 +102,7 @@ def test_what_fails_half_way_is_done_once_more_in_the_spool(folder: str) -> None
 def test_an_error_of_the_caller_is_no_reason_for_a_spool(folder: str) -> None:
     mine = Store(folder, CONNECTION)
 
-    def failing(_outbox: Outbox, _integration: str) -> None:
+    def failing(_outbox: Outbox) -> None:
         raise ValueError("of the caller")
 
     with pytest.raises(ValueError, match="of the caller"):
@@ -178,8 +178,8 @@ def test_a_damage_that_the_courier_has_met_is_told_to_the_user(folder: str) -> N
 
 
 def _planted_events(folder: Path) -> None:
-    with Outbox(str(folder)) as outbox:
-        put(outbox, CONNECTION.integration_id(outbox.salt))
+    with Outbox(str(folder), CONNECTION) as outbox:
+        put(outbox)
     (folder / "outbox.sqlite3").chmod(0o666)
 
 
@@ -212,7 +212,7 @@ def test_what_somebody_else_made_is_left_alone_and_no_event_lost(
     later = Store(folder, CONNECTION)
     with later.opened_for_sending() as sending:
         assert sending.folder == mine.folder
-        assert pending(sending, later.integration) == 1
+        assert pending(sending) == 1
     after = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if tmp_path / "tmp" not in path.parents}
     assert {**after, tmp_path / "tmp": 0} == {**before, tmp_path / "tmp": 0}
 

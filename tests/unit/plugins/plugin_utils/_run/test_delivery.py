@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from deliveries import KEY, PATIENCE, statuses, wait_until
-from outboxes import LEASE, ME, event
+from outboxes import CONNECTION, LEASE, ME, event, outbox_in
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.delivery import Delivery
@@ -26,6 +26,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, SCHEMA_VERSION
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import RunDelivery
 from flashduty_sandbox.receiver import Receiver
@@ -68,7 +69,7 @@ def starts(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[bool]:
 @pytest.fixture
 def courier(store: Store, connection: Connection) -> Iterator[int]:
     """What a courier of this process would be called by: it reads from this."""
-    Outbox(store.configured).close()
+    Outbox(store.configured, connection).close()
     folder = Path(store.configured) / "couriers"
     folder.mkdir()
     fifo = folder / f"{store.integration[:16]}-{ME.pid}-{ME.start}.fifo"
@@ -89,7 +90,7 @@ def calls(courier: int) -> int:
 def delivering(run: RunDelivery, connection: Connection, courier: int) -> Iterator[None]:
     """A courier in this process: it delivers, and looks into the outbox when it is called."""
     over = threading.Event()
-    with Delivery(Store(run.store.configured, connection), connection) as delivery:
+    with Delivery(Store(run.store.configured, connection)) as delivery:
 
         def attend() -> None:
             while not over.wait(0.005):
@@ -110,7 +111,7 @@ def told(notices: Notices, level: str = "warning") -> list[str]:
 
 
 def pending(run: RunDelivery) -> int:
-    return run.store.look(lambda outbox, integration: outbox.events.pending(integration))
+    return run.store.look(lambda outbox: outbox.events.pending())
 
 
 # Storing
@@ -154,10 +155,10 @@ def test_the_run_is_closed_with_its_last_events_and_says_otherwise_what_it_would
     run: RunDelivery, courier: int
 ) -> None:
     run.put([event(), event("b")])
-    canceled = run.store.look(lambda outbox, _integration: outbox.runs.canceled_events(RUN))
+    canceled = run.store.look(lambda outbox: outbox.runs.canceled_events(RUN))
     assert [each.description for each in canceled] == ["it vanished", "it vanished"]
     run.close([event(status="Done"), event("b", "Canceled")])
-    assert run.store.look(lambda outbox, _integration: outbox.runs.is_closed(RUN))
+    assert run.store.look(lambda outbox: outbox.runs.is_closed(RUN))
     assert pending(run) == 4
 
 
@@ -176,12 +177,12 @@ def test_a_damage_is_told_to_the_user(run: RunDelivery, courier: int, notices: N
 def put(run: RunDelivery, delivered: bool = False) -> None:
     """An event that a task of an earlier run has stored."""
 
-    def store(outbox: Outbox, integration: str) -> None:
-        outbox.put(integration, event())
+    def store(outbox: Outbox) -> None:
+        outbox.put(event())
         if delivered:
-            claim = outbox.claims.claim(integration, ME, LEASE)
+            claim = outbox.claims.claim(LEASE)
             assert isinstance(claim, Claim)
-            outbox.claims.delivered(claim, integration, "r")
+            outbox.claims.delivered(claim, "r")
 
     run.store.do(store)
 
@@ -202,8 +203,8 @@ def test_an_event_that_waits_is_a_courier_worth(run: RunDelivery, starts: list[b
 
 # The dead process first: from Python 3.13 on, subprocess starts one by posix_spawn, too.
 def test_a_run_that_vanished_is_a_courier_worth(dead: Process, run: RunDelivery, starts: list[bool]) -> None:
-    with Outbox(run.store.configured, now=lambda: time.time() - 3600) as outbox:
-        outbox.runs.open("another run", run.store.integration, dead, "it vanished", [])
+    with outbox_in(run.store.configured, lambda: time.time() - 3600, run.store.connection) as outbox:
+        outbox.runs.open("another run", Watch(dead, "it vanished", "killed"), [])
     assert pending(run) == 0
     run.deliver_what_waits()
     assert len(starts) == 1
@@ -213,7 +214,7 @@ def test_an_outbox_that_cannot_be_read_is_left_to_the_next_run(
     run: RunDelivery, starts: list[bool], notices: Notices
 ) -> None:
     put(run)
-    with Outbox(run.store.configured) as outbox, outbox.database.writing() as transaction:
+    with Outbox(run.store.configured, CONNECTION) as outbox, outbox.database.writing() as transaction:
         transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     run.deliver_what_waits()
     assert (starts, len(told(notices, "debug"))) == ([], 1)
@@ -248,7 +249,7 @@ def test_events_of_earlier_runs_are_not_spoken_of_where_the_own_ones_are_deliver
     run: RunDelivery, connection: Connection, courier: int, receiver: Receiver, notices: Notices
 ) -> None:
     receiver.faults.set("hang", key="of an earlier run")
-    run.store.do(lambda outbox, integration: outbox.put(integration, event("of an earlier run")))
+    run.store.do(lambda outbox: outbox.put(event("of an earlier run")))
     run.put([event()])
     with delivering(run, connection, courier):
         run.wait(PATIENCE)
@@ -263,7 +264,7 @@ def test_an_api_that_was_down_before_gets_one_more_try(
     receiver.faults.set("reset")
     run.put([event()])
     with delivering(run, connection, courier):
-        wait_until(lambda: run.store.look(lambda outbox, known: outbox.claims.last_error(known)))
+        wait_until(lambda: run.store.look(lambda outbox: outbox.claims.pause.error))
         before = len(receiver.requests())
         started = time.monotonic()
         run.wait(PATIENCE)
@@ -292,9 +293,11 @@ def test_a_refusal_is_told_once_with_what_flashduty_said(
 def test_what_was_given_up_is_told_as_such(
     run: RunDelivery, courier: int, notices: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims._KEEP_WAITING", 0)
+    monkeypatch.setattr(
+        "ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations._KEEP_WAITING", 0
+    )
     run.put([event(), event("b")])
-    run.store.do(lambda outbox, _integration: outbox.claims.prune())
+    run.store.do(lambda outbox: outbox.integrations.prune())
     run.wait(0.0)
     (text,) = told(notices)
     assert text.startswith("2 events given up: more than 0 events were waiting")
@@ -304,7 +307,7 @@ def test_what_was_given_up_is_told_as_such(
 def test_a_shared_outbox_that_cannot_be_used_is_told_once_where_there_is_to_be_one(
     run: RunDelivery, connection: Connection, courier: int, notices: Notices
 ) -> None:
-    run.store.do(lambda outbox, integration: outbox.claims.sharing_failed(integration, "it is down"))
+    run.store.do(lambda outbox: outbox.claims.sharing_tried("it is down"))
     shared = connection._replace(outbox_url="postgresql://db")
     sharing = RunDelivery(
         run.store.configured, shared, ME, "another run", Signals(signal.set_wakeup_fd), "", "", "killed", notices
@@ -313,7 +316,7 @@ def test_a_shared_outbox_that_cannot_be_used_is_told_once_where_there_is_to_be_o
         each.wait(0)
     (warning,) = told(notices)
     assert "(it is down)" in warning
-    run.store.do(lambda outbox, integration: outbox.claims.sharing_works(integration))
+    run.store.do(lambda outbox: outbox.claims.sharing_tried(None))
     sharing.wait(0)
     assert told(notices) == []
 

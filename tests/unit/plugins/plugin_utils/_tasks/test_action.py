@@ -201,8 +201,8 @@ def test_who_only_looks_leaves_the_spool_where_it_is(
     where = made({"integration_key": "k", "state_dir": state_dir}, task)
     (folder,) = folders.spool_folders(state_dir)
     spool.make(folder, state_dir, where.connection, None)
-    with Outbox(folder) as outbox:
-        outbox.put(where.connection.integration_id(outbox.salt), event())
+    with Outbox(folder, where.connection) as outbox:
+        outbox.put(event())
     where.store.take_in()
     assert len(Outbox.spools(state_dir)) == left
 

@@ -75,21 +75,19 @@ def delegated(store: Store, connection: Connection, other_host: OtherHost) -> De
 
 
 def put(store: Store, delivery: TaskDelivery, stored: ChangeEvent, watch: Watch | None = None) -> PutResult:
-    return store.do(
-        lambda outbox, integration: delivery.put(outbox, integration, stored, None, False, None, watch or Watch(ME))
-    )
+    return store.do(lambda outbox: outbox.put(stored, watch or Watch(ME), lease=delivery.lease))
 
 
-def wait(delivery: TaskDelivery, uid: str, seconds: float = PATIENCE) -> None:
-    def is_settled(outbox: Outbox, _integration: str) -> bool:
-        found = outbox.events.outcome(uid)
+def wait(delivery: TaskDelivery, put: PutResult, seconds: float = PATIENCE) -> None:
+    def is_settled(outbox: Outbox) -> bool:
+        found = outbox.events.outcome(put.uid)
         return found is not None and found.is_settled
 
-    delivery.wait(is_settled, seconds)
+    delivery.wait(is_settled, seconds, "a", put.claim)
 
 
 def outcome(store: Store, uid: str) -> Outcome:
-    found = store.look(lambda outbox, _integration: outbox.events.outcome(uid))
+    found = store.look(lambda outbox: outbox.events.outcome(uid))
     assert found is not None
     return found
 
@@ -101,26 +99,26 @@ def test_the_courier_of_the_process_delivers(
     store: Store, connection: Connection, receiver: Receiver, couriers: list[int]
 ) -> None:
     delivery = CourierDelivery(store, connection, Process.of(os.getpid()))
-    uid = put(store, delivery, event()).uid
-    wait(delivery, uid)
-    assert (outcome(store, uid).state, statuses(receiver), len(couriers)) == ("delivered", ["Processing"], 1)
+    stored = put(store, delivery, event())
+    wait(delivery, stored)
+    assert (outcome(store, stored.uid).state, statuses(receiver), len(couriers)) == ("delivered", ["Processing"], 1)
 
 
 def test_the_courier_is_told_whose_end_closes_the_change(store: Store, connection: Connection) -> None:
     delivery = CourierDelivery(store, connection, ME)
     assert put(store, delivery, event(), Watch(ME, "left open")).changed
-    assert len(store.look(lambda outbox, integration: outbox.runs.open_of(ME, integration))) == 1
+    assert len(store.look(lambda outbox: outbox.runs.open_of(ME))) == 1
 
 
 def test_without_requests_no_courier_is_started(
     store: Store, connection: Connection, couriers: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivery = CourierDelivery(store, connection, ME)
-    uid = put(store, delivery, event()).uid
+    stored = put(store, delivery, event())
     monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(OSError, match="pip install requests"):
-        wait(delivery, uid)
-    assert (outcome(store, uid).state, couriers) == ("waiting", [])
+        wait(delivery, stored)
+    assert (outcome(store, stored.uid).state, couriers) == ("waiting", [])
 
 
 # Through another host
@@ -129,17 +127,17 @@ def test_without_requests_no_courier_is_started(
 def test_the_other_host_gets_the_event_the_way_to_the_api_and_the_time_that_it_has(
     store: Store, connection: Connection, delegated: DelegatedDelivery, other_host: OtherHost, receiver: Receiver
 ) -> None:
-    uid = put(store, delegated, event()).uid
-    wait(delegated, uid)
+    stored = put(store, delegated, event())
+    wait(delegated, stored)
     (arrived,) = receiver.events()
     assert other_host.calls == [(MODULE, {**ARGUMENTS, **arrived["body"], "timeout": connection.timeout})]
-    found = outcome(store, uid)
+    found = outcome(store, stored.uid)
     assert (found.state, found.request_id) == ("delivered", arrived["request_id"])
 
 
 def test_no_courier_gets_between_storing_and_sending(store: Store, delegated: DelegatedDelivery) -> None:
     put(store, delegated, event())
-    found = store.do(lambda outbox, integration: outbox.claims.claim(integration, ME, LEASE))
+    found = store.do(lambda outbox: outbox.claims.claim(LEASE))
     assert isinstance(found, float)
     assert found > time.time()
 
@@ -148,22 +146,22 @@ def test_earlier_events_of_the_change_go_first_and_other_changes_wait(
     store: Store, delegated: DelegatedDelivery, receiver: Receiver
 ) -> None:
     for key in ("b", "a"):
-        store.do(lambda outbox, integration, key=key: outbox.put(integration, event(key)))  # type: ignore[misc]
-    wait(delegated, put(store, delegated, event("a", "Done")).uid)
+        store.do(lambda outbox, key=key: outbox.put(event(key)))  # type: ignore[misc]
+    wait(delegated, put(store, delegated, event("a", "Done")))
     assert (statuses(receiver), statuses(receiver, "b")) == (["Processing", "Done"], [])
 
 
 def test_an_outage_that_a_courier_met_does_not_hold_up_who_has_another_way(
     store: Store, delegated: DelegatedDelivery, receiver: Receiver
 ) -> None:
-    def fail(outbox: Outbox, integration: str) -> None:
-        outbox.put(integration, event("b"))
-        claim = outbox.claims.claim(integration, ME, LEASE)
+    def fail(outbox: Outbox) -> None:
+        outbox.put(event("b"))
+        claim = outbox.claims.claim(LEASE)
         assert isinstance(claim, Claim)
-        outbox.claims.failed(claim, integration, "down", 0.0, time.time() + 3600, None)
+        outbox.claims.failed(claim, ApiError("down", True), 0.0, time.time() + 3600)
 
     store.do(fail)
-    wait(delegated, put(store, delegated, event()).uid)
+    wait(delegated, put(store, delegated, event()))
     assert statuses(receiver) == ["Processing"]
 
 
@@ -171,9 +169,9 @@ def test_a_refusal_is_recorded_with_what_flashduty_said(
     store: Store, delegated: DelegatedDelivery, receiver: Receiver
 ) -> None:
     receiver.faults.set("status", status=400, message="no such field")
-    uid = put(store, delegated, event()).uid
-    wait(delegated, uid)
-    found = outcome(store, uid)
+    stored = put(store, delegated, event())
+    wait(delegated, stored)
+    found = outcome(store, stored.uid)
     assert (found.state, found.http_status, found.error_code) == ("refused", 400, "InvalidParameter")
     assert found.request_id == receiver.requests()[0]["request_id"]
     assert "no such field" in (found.error or "")
@@ -183,9 +181,9 @@ def test_what_the_api_did_not_answer_is_sent_again(
     store: Store, delegated: DelegatedDelivery, receiver: Receiver
 ) -> None:
     receiver.faults.set("reset", times=2)
-    uid = put(store, delegated, event()).uid
-    wait(delegated, uid)
-    assert (outcome(store, uid).state, len(receiver.requests())) == ("delivered", 3)
+    stored = put(store, delegated, event())
+    wait(delegated, stored)
+    assert (outcome(store, stored.uid).state, len(receiver.requests())) == ("delivered", 3)
 
 
 @pytest.mark.parametrize(
@@ -204,28 +202,28 @@ def test_where_the_module_does_not_run_the_reason_is_told_at_once_and_the_event_
     store: Store, delegated: DelegatedDelivery, other_host: OtherHost, answer: Any, told: str
 ) -> None:
     other_host.answers = [answer]
-    uid = put(store, delegated, event()).uid
+    stored = put(store, delegated, event())
     with pytest.raises(OSError, match=f"^{re.escape(told)}$"):
-        wait(delegated, uid)
-    assert (outcome(store, uid).state, len(other_host.calls)) == ("waiting", 1)
+        wait(delegated, stored)
+    assert (outcome(store, stored.uid).state, len(other_host.calls)) == ("waiting", 1)
 
 
 def test_who_waits_for_another_sender_gives_up_in_time(
     store: Store, delegated: DelegatedDelivery, other_host: OtherHost
 ) -> None:
-    def send(outbox: Outbox, integration: str) -> None:
-        outbox.put(integration, event())
-        assert isinstance(outbox.claims.claim(integration, ME, LEASE), Claim)
+    def send(outbox: Outbox) -> None:
+        outbox.put(event())
+        assert isinstance(outbox.claims.claim(LEASE), Claim)
 
     store.do(send)
-    uid = put(store, delegated, event("a", "Done")).uid
+    stored = put(store, delegated, event("a", "Done"))
     started = time.monotonic()
-    wait(delegated, uid, 0.1)
+    wait(delegated, stored, 0.1)
     assert 0.1 <= time.monotonic() - started < PATIENCE
-    assert (outcome(store, uid).state, other_host.calls) == ("waiting", [])
+    assert (outcome(store, stored.uid).state, other_host.calls) == ("waiting", [])
 
 
 def test_what_is_settled_already_is_not_sent(store: Store, delegated: DelegatedDelivery, other_host: OtherHost) -> None:
     for _number in range(2):
-        wait(delegated, put(store, delegated, event()).uid)
+        wait(delegated, put(store, delegated, event()))
     assert len(other_host.calls) == 1

@@ -15,7 +15,7 @@ import pytest
 from ansible import constants as C  # noqa: N812
 from ansible.config.manager import ConfigManager
 from deliveries import APP_KEY, KEY
-from outboxes import LEASE, ME, event
+from outboxes import LEASE, ME, claimed, event, outbox_in
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
@@ -23,8 +23,10 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
@@ -76,8 +78,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, examined: Callable[..., list[Findi
 @pytest.fixture
 def outbox(tmp_path: Path) -> Outbox:
     """The outbox of the receiver's integration, which nobody has open."""
-    with Outbox(str(tmp_path / "state"), durable=False) as made:
-        made.put("an integration", event())
+    with outbox_in(tmp_path / "state") as made:
+        made.put(event())
     return made
 
 
@@ -392,20 +394,21 @@ def test_an_empty_outbox_is_well_and_looking_changes_nothing(
 
 def deliver(outbox: Outbox, refused: bool = False) -> None:
     """Settle what is next."""
-    with Outbox(outbox.folder, durable=False) as opened:
-        claim = opened.claims.claim("an integration", ME, LEASE)
+    with outbox_in(outbox.folder) as opened:
+        claim = opened.claims.claim(LEASE)
         assert isinstance(claim, Claim)
         if refused:
-            opened.claims.refused(claim, "no", "InvalidParameter", 400, "r-1")
+            opened.claims.refused(claim, ApiError("no", False, 400, "InvalidParameter", "r-1"))
         else:
-            opened.claims.delivered(claim, "an integration", "r-1")
+            opened.claims.delivered(claim, "r-1")
 
 
 def test_what_waits_or_was_refused_is_counted(examined: Callable[..., list[Finding]], outbox: Outbox) -> None:
     assert "1 event in" in warned(examined(), "outbox").text
-    with Outbox(outbox.folder, durable=False) as opened:
-        opened.put("another integration", event())
-        assert isinstance(opened.claims.claim("another integration", ME, LEASE), Claim)
+    with outbox_in(outbox.folder) as opened:
+        another = opened.of("another integration")
+        another.put(event())
+        claimed(another)
     found = warned(examined(), "outbox")
     assert "2 events in" in found.text
     assert FLUSH in found.advice
@@ -420,14 +423,14 @@ def test_runs_that_nobody_closed_are_told_and_those_that_go_on_are_not(
 ) -> None:
     deliver(outbox)
     elsewhere = Process("another machine", "another boot", "pid:[1]", 1, "1")
-    with Outbox(outbox.folder, durable=False) as opened:
+    with outbox_in(outbox.folder) as opened:
         for run, process in (("mine", ME), ("elsewhere", elsewhere), ("closed", dead)):
-            opened.runs.open(run, "an integration", process, "it vanished", [])
-        opened.runs.close("closed", "an integration", [])
+            opened.runs.open(run, Watch(process, "it vanished", "killed"), [])
+        opened.runs.close("closed", [])
     assert states(examined(), "outbox") == ["ok"]
-    with Outbox(outbox.folder, durable=False) as opened:
+    with outbox_in(outbox.folder) as opened:
         for run in ("one", "two"):
-            opened.runs.open(run, "an integration", dead, "it vanished", [])
+            opened.runs.open(run, Watch(dead, "it vanished", "killed"), [])
     found = warned(examined(), "outbox")
     assert (found.text, FLUSH in found.advice) == ("2 runs ended without a final status", True)
 
@@ -437,12 +440,12 @@ def test_what_others_can_read_is_told_with_what_to_do(examined: Callable[..., li
     os.chmod(outbox.folder, 0o750)
     assert warned(examined(), "outbox").advice == f"chmod 700 {outbox.folder}"
     os.chmod(outbox.folder, 0o700)
-    os.chmod(outbox.path, 0o640)
-    assert warned(examined(), "outbox").advice == f"chmod 600 {outbox.path}"
+    os.chmod(outbox.database.path, 0o640)
+    assert warned(examined(), "outbox").advice == f"chmod 600 {outbox.database.path}"
 
 
 def test_a_damaged_file_is_told_and_left_where_it_is(examined: Callable[..., list[Finding]], outbox: Outbox) -> None:
-    path = Path(outbox.path)
+    path = Path(outbox.database.path)
     path.write_bytes(b"this is no database" * 1000)
     found = warned(examined(), "outbox")
     assert str(path) in found.text
@@ -455,7 +458,7 @@ def test_damaged_files_that_were_set_aside_are_counted(
 ) -> None:
     deliver(outbox)
     for number in range(count):
-        Path(f"{outbox.path}.corrupt-{number}").write_bytes(b"")
+        Path(f"{outbox.database.path}.corrupt-{number}").write_bytes(b"")
     assert text in warned(examined(), "outbox").text
 
 
@@ -468,11 +471,12 @@ def test_a_folder_on_a_network_is_told(
 
 
 def test_what_lies_there_for_another_key_is_told(examined: Callable[..., list[Finding]], outbox: Outbox) -> None:
+    name = name_of(outbox.integration)
     found = [finding for finding in of(examined(), "outbox") if "another key" in finding.text]
     assert [finding.text.partition(" since ")[0] for finding in found] == [
-        "for the integration an integ, which has another key: 1 event"
+        f"for the integration {name}, which has another key: 1 event"
     ]
-    assert f"{FLUSH} -e adopt=an integ" in found[0].advice
+    assert f"{FLUSH} -e adopt={name}" in found[0].advice
 
 
 def test_a_folder_that_somebody_else_can_change_is_told_and_nothing_there_opened(

@@ -20,7 +20,7 @@ import pytest
 from ansible import constants as C  # noqa: N812
 from ansible.config.manager import ConfigManager
 from deliveries import APP_KEY, KEY
-from outboxes import LEASE, ME, event
+from outboxes import LEASE, event, outbox_in
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action.flashduty_doctor import ActionModule
@@ -32,6 +32,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor, doctor_shared
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding_kinds import KINDS
 from flashduty_sandbox.receiver import Receiver
@@ -85,10 +86,10 @@ class Scene:
         played["own"] = {**own, **answers.pop("own", {})}
         self.patch.setattr(reader, "ask", lambda *_: {**played, **answers})
 
-    def outbox(self, integration: str = "an integration") -> Outbox:
+    def outbox(self) -> Outbox:
         """An open outbox with an event that waits."""
-        made = Outbox(str(self.state), durable=False)
-        made.put(integration, event())
+        made = outbox_in(self.state)
+        made.put(event())
         return made
 
     def examined(self) -> dict[str, Any]:
@@ -226,14 +227,14 @@ def _waiting(scene: Scene) -> None:
 
 def _refused_event(scene: Scene) -> None:
     with scene.outbox() as outbox:
-        claim = outbox.claims.claim("an integration", ME, LEASE)
+        claim = outbox.claims.claim(LEASE)
         assert isinstance(claim, Claim)
-        outbox.claims.refused(claim, "no", "InvalidParameter", 400, "r-1")
+        outbox.claims.refused(claim, ApiError("no", False, 400, "InvalidParameter", "r-1"))
 
 
 def _vanished(scene: Scene) -> None:
     with scene.outbox() as outbox:
-        outbox.runs.open("one", "an integration", scene.dead, "it vanished", [])
+        outbox.runs.open("one", Watch(scene.dead, "it vanished", "killed"), [])
 
 
 def _spool(scene: Scene) -> None:

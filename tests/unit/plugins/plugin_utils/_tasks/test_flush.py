@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from deliveries import APP_KEY, KEY, PATIENCE, DirectDelivery, OneTry, statuses
-from outboxes import ME, event
+from outboxes import ME, acting_as, event, outbox_in
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent, InvalidValue
@@ -25,6 +25,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.flush import Flush
 from flashduty_sandbox.receiver import Receiver
@@ -53,25 +54,26 @@ def flush(store: Store, connection: Connection, receiver: Receiver) -> Flushes:
 
 def put(store: Store, *events: ChangeEvent) -> None:
     for each in events:
-        store.do(lambda outbox, integration, each=each: outbox.put(integration, each))  # type: ignore[misc]
+        store.do(lambda outbox, each=each: outbox.put(each))  # type: ignore[misc]
 
 
 def claimed(store: Store, owner: Process, failed_until: float | None = None) -> None:
     """Somebody sends what is next; where there is a moment until which it pauses, that fails."""
 
-    def claim(outbox: Outbox, integration: str) -> None:
-        found = outbox.claims.claim(integration, owner, 3600.0)
+    def claim(outbox: Outbox) -> None:
+        with acting_as(owner):
+            found = outbox.claims.claim(3600.0)
         assert isinstance(found, Claim)
         if failed_until is not None:
-            outbox.claims.failed(found, integration, "it is down", failed_until, failed_until, None)
+            outbox.claims.failed(found, ApiError("it is down", True, None), failed_until, failed_until)
 
     store.do(claim)
 
 
 def open_run(store: Store, process: Process, key: str = "a", ago: float = 3600.0) -> None:
     """A process has opened a run, so many seconds ago."""
-    with Outbox(store.configured, now=lambda: time.time() - ago) as outbox:
-        outbox.runs.open("run", store.integration, process, "it vanished", [event(key)])
+    with outbox_in(store.configured, lambda: time.time() - ago, store.connection) as outbox:
+        outbox.runs.open("run", Watch(process, "it vanished", "killed"), [event(key)])
 
 
 def report_elsewhere(store: Store, connection: Connection, key: str, ago: int, **labels: str) -> None:
@@ -79,7 +81,7 @@ def report_elsewhere(store: Store, connection: Connection, key: str, ago: int, *
     elsewhere = Store(f"{store.configured} of another", connection)
     at = int(time.time()) - ago
     put(elsewhere, event(key, event_time=at, labels={"source": "ansible", **labels}))
-    DirectDelivery(elsewhere, connection).wait(lambda outbox, known: not outbox.events.pending(known), PATIENCE)
+    DirectDelivery(elsewhere, connection).wait(lambda outbox: not outbox.events.pending(), PATIENCE)
 
 
 def test_where_nothing_was_ever_stored_nothing_is_made(flush: Flushes, store: Store, receiver: Receiver) -> None:
@@ -116,7 +118,7 @@ def test_refusals_of_earlier_are_not_taken_off_what_is_delivered(
 ) -> None:
     put(store, event("a"))
     receiver.faults.set("status", status=400, times=1)
-    DirectDelivery(store, connection).wait(lambda outbox, known: not outbox.events.pending(known), PATIENCE)
+    DirectDelivery(store, connection).wait(lambda outbox: not outbox.events.pending(), PATIENCE)
     put(store, event("b"))
     result = flush().flush(PATIENCE)
     assert (result["delivered"], len(result["refused"])) == (1, 1)

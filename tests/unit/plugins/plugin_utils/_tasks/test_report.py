@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deliveries import DirectDelivery, NoAnswer, OneTry, statuses
-from outboxes import ME
+from outboxes import CONNECTION, ME
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import InvalidValue
@@ -23,11 +22,17 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_query i
 )
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import Claim
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import FILE_NAME, SCHEMA_VERSION
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs import Watch
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import CourierDelivery, TaskDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery import (
+    CourierDelivery,
+    Done,
+    TaskDelivery,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report, ReportFailed
 from flashduty_sandbox.receiver import Receiver
@@ -68,7 +73,7 @@ class Tasks:
         return failed.result, str(failed)
 
     def pending(self) -> int:
-        return self.store.look(lambda outbox, integration: outbox.events.pending(integration))
+        return self.store.look(lambda outbox: outbox.events.pending())
 
 
 @pytest.fixture
@@ -94,7 +99,7 @@ def undeliverable(store: Store, connection: Connection, monkeypatch: pytest.Monk
 def test_a_shared_outbox_that_cannot_be_used_is_a_warning_where_there_is_to_be_one(
     store: Store, connection: Connection
 ) -> None:
-    store.do(lambda outbox, integration: outbox.claims.sharing_failed(integration, "it is down"))
+    store.do(lambda outbox: outbox.claims.sharing_tried("it is down"))
     alone = Tasks(store, connection)
     assert (alone.send()["delivered"], alone.notices.warnings()) == (True, [])
     shared = connection._replace(outbox_url="postgresql://db")
@@ -184,7 +189,7 @@ def test_a_preview_compares_and_leaves_nothing_behind(tasks: Tasks, receiver: Re
 
 def test_a_preview_beside_an_outbox_that_cannot_be_read_takes_the_event_for_new(tasks: Tasks) -> None:
     tasks.send()
-    with Outbox(tasks.store.configured) as outbox, outbox.database.writing() as transaction:
+    with Outbox(tasks.store.configured, CONNECTION) as outbox, outbox.database.writing() as transaction:
         transaction.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     assert tasks.report().preview()["changed"]
 
@@ -202,7 +207,7 @@ def test_a_refusal_fails_the_task_with_what_flashduty_said_and_is_told_once(task
     assert failed.result["error"]["http_status"] == 403
     assert failed.result["request_id"] == request["request_id"]
     assert (failed.result["delivered"], failed.result["queued"]) == (False, False)
-    assert tasks.store.do(lambda outbox, integration: outbox.events.take_refusals(integration)) == []
+    assert tasks.store.do(lambda outbox: outbox.events.take_refusals()) == []
 
 
 def test_with_queue_a_refusal_is_a_warning(tasks: Tasks, receiver: Receiver) -> None:
@@ -218,7 +223,7 @@ def test_what_opens_a_change_is_not_sent_after_its_task_has_failed(unanswered: T
         assert told in str(failed)
     assert (failed.result["delivered"], failed.result["queued"]) == (False, False)
     receiver.faults.clear()
-    unanswered.store.do(lambda outbox, integration: outbox.claims.clear_pause(integration))
+    unanswered.store.do(lambda outbox: outbox.claims.clear_pause())
     # Of that change only what comes later arrives.
     Tasks(unanswered.store, unanswered.connection._replace(timeout=60.0)).send(change_status="Done")
     assert statuses(receiver) == ["Done"]
@@ -259,11 +264,11 @@ def test_an_outbox_that_was_replaced_while_its_event_was_waited_for_is_no_delive
     store: Store, connection: Connection
 ) -> None:
     class Replacing(DirectDelivery):
-        def wait(self, done: Callable[[Outbox, str], bool], seconds: float) -> None:
+        def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
             for path in Path(store.configured).iterdir():
                 path.unlink()
-            with Outbox(store.configured) as outbox:
-                assert done(outbox, store.integration)
+            with Outbox(store.configured, connection) as outbox:
+                assert done(outbox)
 
     failed = Tasks(store, connection, Replacing(store, connection)).fails()
     assert "the outbox was replaced meanwhile" in str(failed)
@@ -294,7 +299,7 @@ def test_what_somebody_else_has_changed_is_sent_again(tasks: Tasks, receiver: Re
     tasks.send()
     shown = Shown(tasks.connection, [change(change_status="Canceled", last_time=int(time.time()) + 60)])
     # As if its delivery were not of this moment: what was delivered since Flashduty was asked counts.
-    with Outbox(tasks.store.configured) as outbox, outbox.database.writing() as transaction:
+    with Outbox(tasks.store.configured, CONNECTION) as outbox, outbox.database.writing() as transaction:
         transaction.execute("UPDATE events SET settled_at = settled_at - 60")
     result = tasks.send(remote=shown.remote)
     assert (result["changed"], result["diff"]["before"]["change_status"]) == (True, "Canceled")
@@ -327,7 +332,7 @@ def test_a_preview_compares_with_what_flashduty_shows(tasks: Tasks) -> None:
 
 
 def open_runs(store: Store) -> list[str]:
-    return store.look(lambda outbox, integration: outbox.runs.open_of(ME, integration))
+    return store.look(lambda outbox: outbox.runs.open_of(ME))
 
 
 def test_a_change_that_is_to_be_canceled_on_exit_is_a_run_of_its_process(tasks: Tasks) -> None:
@@ -335,17 +340,17 @@ def test_a_change_that_is_to_be_canceled_on_exit_is_a_run_of_its_process(tasks: 
     assert open_runs(tasks.store) == []
     tasks.send(cancel_on_exit=True)
     (run,) = open_runs(tasks.store)
-    (canceled,) = tasks.store.look(lambda outbox, _integration: outbox.runs.canceled_events(run))
+    (canceled,) = tasks.store.look(lambda outbox: outbox.runs.canceled_events(run))
     assert (canceled.change_key, canceled.description) == ("a", Notices().said("left-open"))
     # Its end has nothing left to close.
     tasks.send(change_status="Done", cancel_on_exit=True)
-    assert tasks.store.look(lambda outbox, _integration: outbox.runs.canceled_events(run)) == []
+    assert tasks.store.look(lambda outbox: outbox.runs.canceled_events(run)) == []
 
 
 def test_an_event_of_the_callbacks_run_is_closed_with_that(tasks: Tasks, receiver: Receiver) -> None:
-    tasks.store.do(lambda outbox, integration: outbox.runs.open("the run", integration, ME, "gone", []))
+    tasks.store.do(lambda outbox: outbox.runs.open("the run", Watch(ME, "gone", "killed"), []))
     tasks.send(run="the run")
-    (canceled,) = tasks.store.look(lambda outbox, _integration: outbox.runs.canceled_events("the run"))
+    (canceled,) = tasks.store.look(lambda outbox: outbox.runs.canceled_events("the run"))
     assert canceled.change_key == "a"
     assert statuses(receiver) == ["Processing"]
 
