@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import suppress
 from typing import Any
 
 from ansible.inventory.host import Host
@@ -83,7 +82,7 @@ def of_play(play: Any, hosts: Iterable[Any], manager: Any, notices: Notices) -> 
     :param hosts: the inventory hosts that the play targets.
     :param manager: the play's variable manager, or :func:`manager_without_answers` of it.
     """
-    for host in _one_of_each_kind(hosts, manager._inventory):
+    for host in one_of_each_kind(hosts, manager._inventory):
         try:
             variables: Mapping[str, Any] = manager.get_vars(play=play, host=host)
             return variables
@@ -95,22 +94,6 @@ def of_play(play: Any, hosts: Iterable[Any], manager: Any, notices: Notices) -> 
         unreadable(notices, "the play", error)
         return {**manager.extra_vars}
     return variables
-
-
-def are_in_inventory(manager: Any, names: Iterable[str]) -> bool:
-    """Whether any host has one of the variables from the inventory, not only from a play or a command line.
-
-    :param manager: one of :func:`manager_without_answers`, which is not used any more after this.
-    """
-    # ansible-core reads the folder of the playbook as well, where that of another playbook would be another one.
-    manager.safe_basedir = False
-    manager._extra_vars = {}
-    hosts = manager._inventory.get_hosts(ignore_limits=True, ignore_restrictions=True)
-    for host in _one_of_each_kind(hosts, manager._inventory):
-        with suppress(Exception):  # whatever stands in files and templates
-            if not set(names).isdisjoint(manager.get_vars(host=host)):
-                return True
-    return False
 
 
 def unreadable(notices: Notices, whose: str, error: Exception) -> None:
@@ -126,7 +109,7 @@ def unreadable(notices: Notices, whose: str, error: Exception) -> None:
     )
 
 
-def _one_of_each_kind(hosts: Iterable[Any], inventory: Any) -> Iterator[Any]:
+def one_of_each_kind(hosts: Iterable[Any], inventory: Any) -> Iterator[Any]:
     """The first host, then others that are in other groups, then one that is in the group ``all`` alone."""
     seen: set[tuple[str, ...]] = set()
     for host in hosts:

@@ -123,33 +123,6 @@ def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX, most: int = 0) ->
     return f"{shortened(items[0], room)},+{len(items) - 1}"
 
 
-def built_in_labels(
-    *,
-    actor: str,
-    controller: str,
-    limit: str | None = None,
-    tags: Iterable[str] = (),
-    skip_tags: Iterable[str] = (),
-) -> dict[str, str]:
-    """The built-in labels that are known before any play: ``source``, ``actor``, ``controller`` and the command line's.
-
-    :param actor: who runs the playbook.
-    :param controller: host name of the control node.
-    :param limit: ``--limit`` as given.
-    :param tags: ``--tags``; ``all``, which Ansible assumes where none are given, makes no label.
-    :param skip_tags: ``--skip-tags``.
-    """
-    values = {
-        "source": "ansible",
-        "actor": actor,
-        "controller": controller,
-        "limit": limit or "",
-        "tags": joined(sorted(set(tags) - {"all"}, key=natural)),
-        "skip_tags": joined(sorted(set(skip_tags), key=natural)),
-    }
-    return {name: text for name, value in values.items() if (text := plain_text(value).strip())}
-
-
 class _GroupLabels:
     """The labels that names of groups give to a host; each name is looked at once."""
 

@@ -15,8 +15,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import LABELS_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
 UNGROUPED = "ungrouped"
@@ -100,15 +104,14 @@ class Change:
 class Changes:
     """The changes of a run, by its scope.
 
-    :param scope: ``run``, ``group`` or ``host``.
-    :param new_labels: makes the collector of the labels of a group's, a host's (by its name) or the run's change.
-    :param only_named: whether the label ``group`` has the groups alone that the patterns of plays name.
+    :ivar only_named: whether the label ``group`` has the groups alone that the patterns of plays name.
     """
 
-    def __init__(self, scope: str, new_labels: Callable[[str], RunLabels], only_named: bool = False) -> None:
-        self.scope = scope
-        self.only_named = only_named
-        self._new_labels = new_labels
+    def __init__(self, settings: Settings, notices: Notices) -> None:
+        self._settings = settings
+        self._notices = notices
+        self._scope = settings.scope
+        self.only_named = settings.options["label_group"] == "named"
         self._changes: dict[str, Change] = {}
         self._of_host: dict[str, dict[str, Change]] = {}
 
@@ -139,26 +142,39 @@ class Changes:
             change = self._changes.get(target)
             if change is None:
                 labels = self._new_labels(target)
-                expected = self._new_labels(target) if self.scope == "run" else labels
+                expected = self._new_labels(target) if self._scope == "run" else labels
                 change = self._changes[target] = Change(target, labels, expected, play, now)
             change.add(members, play.playbook, is_named)
-            for host in members if self.scope != "run" else ():
+            for host in members if self._scope != "run" else ():
                 self._of_host.setdefault(host.name, {})[target] = change
             found.append(change)
         return found
 
     def of_host(self, name: str) -> list[Change]:
         """The changes that a host has a part in."""
-        if self.scope == "run":
+        if self._scope == "run":
             return self.all
         return [*self._of_host.get(name, {}).values()]
+
+    def _new_labels(self, target: str) -> RunLabels:
+        """The collector of the labels of a group's, a host's (by its name) or the run's change."""
+        settings = self._settings
+        exact = {"group": target} if self._scope == "group" else {}
+        kept_free = len(OUTCOME_LABELS) if settings.options["outcome_labels"] else 0
+        return RunLabels(
+            settings.rules,
+            {**settings.built_in, **exact},
+            self._notices,
+            LABELS_MAX - kept_free,
+            settings.options["label_names_max"],
+        )
 
     def _parts(
         self, patterns: Iterable[str], hosts: Sequence[Any], targets: Sequence[TargetHost]
     ) -> dict[str, list[TargetHost]]:
-        if self.scope == "run":
+        if self._scope == "run":
             return {"": [*targets]}
-        if self.scope == "host":
+        if self._scope == "host":
             return {target.name: [target] for target in targets}
         parts: dict[str, list[TargetHost]] = {}
         is_named = names_group(patterns)

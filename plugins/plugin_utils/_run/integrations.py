@@ -6,13 +6,10 @@
 
 from __future__ import annotations
 
-import functools
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ansible import constants as C  # noqa: N812
-from ansible import context
 from ansible.template import Templar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import (
@@ -24,6 +21,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operato
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import ReadOnce
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import said
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
 
 _SHOWN_HOSTS = 3
@@ -44,7 +42,8 @@ class Integrations:
         self._reportings: dict[tuple[str, str], Reporting] = {}
         # What goes to the key of the environment or ansible.cfg.
         self._without_variables: Reporting | None = None
-        self._flush_arguments: Callable[[], str] | None = None
+        # The first play with a key in variables, and which these are.
+        self._with_variables: tuple[Any, Sequence[str]] | None = None
         self.are_parted = False
 
     def __iter__(self) -> Iterator[Reporting]:
@@ -61,12 +60,11 @@ class Integrations:
 
     def flush_arguments(self) -> str:
         """What a flush needs on its command line to find the keys that this run has found in variables."""
-        return "" if self._flush_arguments is None else self._flush_arguments()
+        if self._with_variables is None:
+            return ""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.flush_arguments import flush_arguments
 
-    def known_to_outbox(self) -> set[str]:
-        """How the outbox knows them."""
-        stores = [reporting.sink.store for reporting in self]
-        return {store.integration for store in stores if store is not None}
+        return flush_arguments(*self._with_variables)
 
     def members(
         self,
@@ -94,8 +92,8 @@ class Integrations:
         for part_hosts, part_targets in alike.values():
             named = zip(_options.INTEGRATION_VARIABLES, part_targets[0].alike, strict=True)
             names = [name for name, value in named if value is not None]
-            if names and self._flush_arguments is None:
-                self._flush_arguments = functools.partial(_flush_arguments, play, names)
+            if names and self._with_variables is None:
+                self._with_variables = play, names
             try:
                 reporting = None if names else self._without_variables
                 if reporting is None:
@@ -142,33 +140,11 @@ def operators_view(play: Any, hosts: Sequence[Any], notices: Notices) -> tuple[M
 
 def refuse(notices: Notices, problem: str, hosts: Sequence[Any] = ()) -> None:
     """Warn that nothing is reported, or nothing of these hosts."""
-    # Loaded where there is something to say.
-    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
-
     names = ", ".join(host.name for host in hosts[:_SHOWN_HOSTS])
     if len(hosts) > _SHOWN_HOSTS:
-        names += notice(notices.language, "and-more", count=len(hosts) - _SHOWN_HOSTS)
-    name = "hosts-not-reported" if names else "not-reported"
-    notices.warning(notice(notices.language, name, hosts=names, problem=problem))
+        names += said(notices, "and-more", count=len(hosts) - _SHOWN_HOSTS)
+    notices.warning(said(notices, "hosts-not-reported" if names else "not-reported", hosts=names, problem=problem))
 
 
 def _are_local(hosts: Sequence[Any]) -> bool:
     return all(host.name in C.LOCALHOST for host in hosts)
-
-
-def _flush_arguments(play: Any, names: Sequence[str]) -> str:
-    """What a flush needs on its command line to find a key that these variables name."""
-    arguments = context.CLIARGS
-    words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
-    # Those that are files alone: one that was written out is a secret.
-    files = [each for each in arguments.get("extra_vars") or () if str(each).startswith("@")]
-    words += [word for each in files for word in ("-e", each)]
-    for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
-        words += [word for value in arguments.get(name) or () for word in (option, value)]
-    words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
-    needed = "".join(f" {shlex.quote(str(word))}" for word in words)
-    manager = _operator_variables.manager_without_answers(play.get_variable_manager())
-    in_extra = any(name in manager.extra_vars for name in names)
-    if (in_extra and files) or (not in_extra and _operator_variables.are_in_inventory(manager, names)):
-        return needed
-    return " -e flashduty_push_url=PUSH_URL"

@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.template import Templar
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.files import ReadOnce
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rendering import TRUST_IS_TAGGED, plain
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
@@ -22,42 +24,34 @@ _TEXTS = ("title", "description", "link")
 class PlayTexts:
     """The texts of the changes that come in with one play.
 
+    :ivar templates: those that the user gave, still raw, by the option that they are.
     :param name: the play's name; empty where it has none.
     :param playbook: the playbook's file name.
-    :param options: those of the callback; templates are still raw.
-    :param variables: reads those of the play, which is done for templates only.
+    :param hosts: the hosts as the first of which the templates see the play's variables.
+    :param options: those of the callback.
     """
 
     def __init__(
-        self,
-        name: str,
-        playbook: str,
-        loader: Any,
-        options: Mapping[str, Any],
-        variables: Callable[[], Mapping[str, Any]],
-        notices: Notices,
+        self, name: str, playbook: str, play: Any, hosts: Sequence[Any], options: Mapping[str, Any], notices: Notices
     ) -> None:
         self.name = name
         self.playbook = playbook
-        self._templates = {text: options[text] for text in _TEXTS if options.get(text)}
-        self._variables = variables() if self._templates else {}
-        self._templar = Templar(loader=loader, variables=self._variables)
+        self.templates = {text: options[text] for text in _TEXTS if options.get(text)}
         self._notices = notices
-
-    @property
-    def has_templates(self) -> bool:
-        """Whether the user gave any."""
-        return bool(self._templates)
+        if self.templates:
+            manager = ReadOnce(play.get_variable_manager(), notices)
+            self._variables = _operator_variables.of_play(play, hosts, manager, notices)
+            self._templar = Templar(loader=play.get_loader())
 
     @property
     def variable_names(self) -> tuple[str, ...]:
         """The variables that the templates read, as far as their syntax shows."""
-        if not self._templates:
+        if not self.templates:
             return ()
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import names_in
 
         names: set[str] = set()
-        for template in self._templates.values():
+        for template in self.templates.values():
             names |= (names_in(template) if isinstance(template, str) else None) or frozenset()
         return tuple(sorted(names - {RUN_VARIABLE}))
 
@@ -68,7 +62,7 @@ class PlayTexts:
         :param run: the variable ``flashduty_run``.
         :param host_values: values of one host that go before those of the play.
         """
-        template = self._templates.get(text)
+        template = self.templates.get(text)
         if template is None:
             return ""
         self._templar.available_variables = {

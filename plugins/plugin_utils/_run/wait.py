@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long the end of a run waits for the delivery.
+"""The end of a run waits for the delivery, and tells what has become of it.
 
 Where the courier outlives the run, waiting buys no more than a warning. Where it dies with the job, what is not
 delivered by then stays in the outbox until somebody delivers it, if the outbox stays at all.
@@ -10,34 +10,97 @@ delivered by then stays in the outbox until somebody delivers it, if the outbox 
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Container, Mapping
+from typing import Any
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import DOCTOR, FLUSH
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import RunDelivery
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import said
 
-AUTO = "auto"
 # Seconds.
 _COURIER_LIVES_ON = 2.0
 _ENDS_WITH_THE_JOB = 10.0
 # They start one command, and end with it: everything else in the container ends with them.
 _CONTAINER_INITS = frozenset({"catatonit", "docker-init", "dumb-init", "podman-init", "tini"})
+# Seconds; what another integration has begun since may be on its way.
+_OTHERS_OLDER_THAN = 600.0
 
 
-def asked_seconds(option: str) -> float | None:
-    """The seconds that the option ``wait`` asks for; None where it leaves them to :func:`automatic_seconds`.
+def wait(delivery: RunDelivery, seconds: float, beside: Container[str]) -> None:
+    """Wait at most so many seconds, and tell the user what has become of the events.
 
-    :raises InvalidConnection: where it is no number of seconds.
+    :param beside: the ids of all integrations that the run has keys of.
     """
-    if option.strip().lower() == AUTO:
-        return None
+    notices, store, run = delivery.notices, delivery.store, delivery.run
     try:
-        seconds = float(option)
-    except ValueError:
-        seconds = math.nan
-    if not seconds >= 0:
-        raise InvalidConnection("wait", f"must be {AUTO} or a number of seconds, got {option!r}")
-    return seconds
+        before = store.look(lambda outbox, integration: outbox.claims.try_now(integration, run))
+    except OutboxError:  # in use for now; the courier is woken in any case
+        before = None
+    if delivery.wake_courier():
+        until = time.time() + seconds
+        try:
+            # Where nothing gets on, the courier goes on trying when the run has gone.
+            delivery.courier.wait(
+                lambda outbox, integration: (
+                    not outbox.events.pending(integration, run)
+                    or outbox.claims.is_stuck(integration, run, before, until)
+                ),
+                seconds,
+            )
+        except (OSError, NotImplementedError) as error:
+            delivery.nobody = str(error)
+        except OutboxError as error:
+            notices.debug(f"the delivery cannot be waited for: {error}")
+    try:
+        store.look(lambda outbox, integration: _tell(delivery, outbox, integration, beside))
+    except OutboxError as error:  # stored it is, and whoever delivers it will tell
+        notices.debug(f"the state of the delivery cannot be read: {error}")
+
+
+def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Container[str]) -> None:
+    """Tell the user what has become of the events."""
+    notices = delivery.notices
+
+    def warn(name: str, count: int = 0, **values: Any) -> None:
+        events = said(notices, "event" if count == 1 else "events", count=count)
+        notices.warning(said(notices, name, events=events, flush=FLUSH, doctor=DOCTOR, **values))
+
+    refusals = outbox.events.take_refusals(integration)
+    given_up = [refusal for refusal in refusals if refusal.error_code == GIVEN_UP]
+    refused = [refusal for refusal in refusals if refusal.error_code != GIVEN_UP]
+    is_delivered = not outbox.events.pending(integration, delivery.run)
+    waiting = 0 if is_delivered else outbox.events.pending(integration)
+    if waiting and delivery.nobody:
+        warn("nobody-delivers", count=waiting, nobody=delivery.nobody, folder=outbox.folder)
+    elif waiting:
+        reason = outbox.claims.last_error(integration) or said(notices, "no-answer-yet")
+        # The first process of a container takes all others with it.
+        name = "not-delivered-in-container" if delivery.process.pid == 1 else "not-delivered-yet"
+        warn(name, count=waiting, reason=reason, folder=outbox.folder)
+    problem = outbox.claims.sharing_problem(integration) if delivery.store.outbox_url else None
+    if problem is not None:
+        # Once for all integrations: they share one outbox.
+        notices.warning(said(notices, "not-shared", problem=problem), subject="not-shared")
+    for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN) if is_delivered else ():
+        if left.integration not in beside:
+            warn("of-other-integration", integration=left.name, what=left.text(notices.language))
+    if given_up:
+        warn("given-up", count=len(given_up), reason=given_up[0].error)
+    if refused:
+        first = refused[0]
+        warn(
+            "refused",
+            count=len(refused),
+            reason=first.error,
+            http_status=first.http_status,
+            change_key=first.change_key,
+            request_id=first.request_id or "none",
+        )
 
 
 def automatic_seconds(system: str, environ: Mapping[str, str]) -> float:

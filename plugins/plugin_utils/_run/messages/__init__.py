@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+
 
 class Text(NamedTuple):
     """One text in each language."""
@@ -34,3 +36,11 @@ def language_of(language: str, environ: Mapping[str, str]) -> str:
         locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := environ.get(name))), "")
         language = "zh" if locale.lower().startswith("zh") else "en"
     return language
+
+
+def said(notices: Notices, name: str, **values: Any) -> str:
+    """A text of :mod:`.notices` with these values, in the language of the notices."""
+    # Loaded where there is something to say.
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.notices import notice
+
+    return notice(notices.language, name, **values)

@@ -25,7 +25,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
     LabelRules,
     RunLabels,
     TargetHost,
-    built_in_labels,
     joined,
     natural,
 )
@@ -320,21 +319,6 @@ def test_a_play_without_hosts_still_has_the_built_in_labels() -> None:
     assert Collected().add(playbook="deploy.yml").labels == {**BUILT_IN, "playbook": "deploy.yml"}
 
 
-def test_the_command_line_is_built_in() -> None:
-    labels = built_in_labels(
-        actor="alice", controller="c1", limit="web*:!web3", tags=("app", "all", "a10", "a2"), skip_tags={"slow", "db"}
-    )
-    assert labels == {
-        "source": "ansible",
-        "actor": "alice",
-        "controller": "c1",
-        "limit": "web*:!web3",
-        "tags": "a2,a10,app",
-        "skip_tags": "db,slow",
-    }
-    assert built_in_labels(actor="alice", controller="c1", tags=("all",)).keys() == {"source", "actor", "controller"}
-
-
 def test_more_than_fifty_labels_go_by_their_rank_and_that_is_told_once() -> None:
     fixed = {f"fixed{number}": number for number in range(30)}
     mapped = {f"mapped{number}": number for number in range(30)}
@@ -355,7 +339,14 @@ def test_more_than_fifty_labels_go_by_their_rank_and_that_is_told_once() -> None
 
 
 def test_built_in_labels_go_from_the_least_useful_one() -> None:
-    command_line = built_in_labels(actor="alice", controller="c1", limit="web", tags=("a",), skip_tags=("b",))
+    command_line = {
+        "source": "ansible",
+        "actor": "alice",
+        "controller": "c1",
+        "limit": "web",
+        "tags": "a",
+        "skip_tags": "b",
+    }
     collected = Collected(labels={f"fixed{number}": number for number in range(46)}, built_in=command_line)
     labels = collected.add(host("web1", "web"), playbook="deploy.yml").labels
     assert {key for key in labels if not key.startswith("fixed")} == {"host", "group", "playbook", "actor"}

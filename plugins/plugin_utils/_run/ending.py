@@ -1,0 +1,153 @@
+# Copyright (c) 2026, the flashcat.flashduty contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How a run ends: as what, and what is waited for. The start of a run does not load this.
+
+It ends at the exit of ansible-playbook, for until then its exit code can still become another one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible import context
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import received
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import set_current_runs
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.last_events import (
+    Reason,
+    canceled,
+    ended,
+    result_of,
+)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import said
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import RunResult
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait import automatic_seconds
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.run import Run
+
+# Seconds that the end of an interrupted run waits for its delivery.
+_WAIT_INTERRUPTED = 2.0
+
+
+class End(NamedTuple):
+    """What was known when the last playbook came to its statistics.
+
+    :ivar at: Unix seconds.
+    :ivar interrupts: how many SIGINTs there had been.
+    :ivar broken_output: why the output could no longer be written; empty where it could.
+    """
+
+    result: RunResult
+    at: float
+    interrupts: int
+    broken_output: str
+
+
+def playbook_ends(run: Run, stats: Any) -> None:
+    """A playbook of the command line has come to its statistics."""
+    result = result_of(run.outcome, stats)
+    run.ended_well += not result.failed
+    playbooks = context.CLIARGS.get("args") or ()
+    if not result.failed and run.ended_well < len(playbooks):
+        # After one that fails, ansible-playbook starts no other.
+        return
+    run.end = End(result, time.time(), _interrupts(run), _broken_output())
+    if not playbooks:
+        # Not the command but another program runs the playbook, and may go on for long.
+        close(run)
+
+
+def close(run: Run) -> None:
+    """Store the last event of each change that is open, and wait for the delivery.
+
+    :raises OutboxError: where an event cannot be stored anywhere.
+    """
+    settings, reportings = run.settings, [each for each in run.integrations if each.is_open]
+    if settings is None or not reportings:
+        return
+    set_current_runs(())
+    run.awaits_change = False
+    end = run.end if run.end is not None and _interrupts(run) <= run.end.interrupts else None
+    # Of this, ansible-playbook makes the exit code 120, and has skipped each task that it could not print.
+    broken_output = "" if end is None or end.result.failed else end.broken_output or _broken_output()
+    last_event: Callable[[Events, Change], ChangeEvent]
+    if end is None:
+        last_event = functools.partial(canceled, reason=_why_it_stopped(run, settings.messages))
+    elif broken_output:
+        text = settings.messages.said("output-broke", reason=broken_output)
+        last_event = functools.partial(canceled, reason=Reason("stopped", text))
+    else:
+        is_whole = not run.integrations.are_parted
+        last_event = functools.partial(ended, result=end.result, ended_at=end.at, is_whole=is_whole)
+    problem: OutboxError | None = None
+    for reporting in reportings:
+        try:
+            reporting.close(last_event)
+        except OutboxError as error:  # the others shall be closed all the same
+            problem = problem or error
+    left = automatic_seconds(settings.where.system, os.environ) if run.wait is None else run.wait
+    left = min(left, _WAIT_INTERRUPTED) if end is None else left
+    beside = {store.integration for each in run.integrations if (store := each.sink.store) is not None}
+    for reporting in reportings:
+        began = time.monotonic()
+        reporting.sink.wait(left, beside)
+        left = max(0.0, left - (time.monotonic() - began))
+    if problem is not None:
+        raise problem
+    if run.is_followed:
+        _tell(run, reportings)
+
+
+def _tell(run: Run, reportings: Iterable[Reporting]) -> None:
+    """Say how many of the events were delivered."""
+    states: list[str] = []
+    try:
+        for reporting in reportings:
+            if reporting.sink.store is not None:
+                with reporting.sink.store.opened() as outbox:
+                    states += outbox.events.states_of(reporting.run)
+    except OutboxError:  # of which the sink has told
+        return
+    if states:
+        run.tell(said(run.notices, "taken", taken=states.count("delivered"), count=len(states)))
+
+
+def _interrupts(run: Run) -> int:
+    return 0 if run.signals is None else received(run.signals.reader).count(signal.SIGINT)
+
+
+def _why_it_stopped(run: Run, messages: Messages) -> Reason:
+    """Why the run did not come to its end."""
+    seconds = time.monotonic() - run.started_monotonic
+    if _interrupts(run):
+        return Reason("interrupted", messages.interrupted(seconds))
+    if run.ended_well:
+        return Reason("stopped", messages.stopped_between(run.ended_well))
+    return Reason("stopped", messages.stopped_early(seconds))
+
+
+def _broken_output() -> str:
+    """Why the standard output or error can no longer be written; empty where they can."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is None:
+                return "it is closed"
+            stream.flush()
+        except (OSError, ValueError) as error:
+            return getattr(error, "strerror", None) or str(error)
+    return ""
