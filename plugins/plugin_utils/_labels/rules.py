@@ -71,12 +71,14 @@ class TargetHost(NamedTuple):
     :ivar groups: all its inventory groups but ``all`` and ``ungrouped``.
     :ivar variables: plain values of the variables that the rules ask for, as far as the host has them.
     :ivar alike: what the host shares with all others for which the variables that are only compared are the same.
+    :ivar host: the host as ansible-core's inventory has it.
     """
 
     name: str
     groups: tuple[str, ...]
     variables: Mapping[str, Any]
     alike: tuple[object, ...] = ()
+    host: Any = None
 
 
 class LabelVariable(NamedTuple):

@@ -31,8 +31,7 @@ class Change:
     """One change of a run.
 
     :ivar target: the host or group; empty for the whole run.
-    :ivar labels: collects its labels from the plays that have started.
-    :ivar expected: with those of the plays to come, as far as these are known.
+    :ivar labels: collects its labels from the plays that have started, and from those to come as far as they are known.
     :ivar play: the play with which it came in, whose variables its texts are made of.
     :ivar variables: what that play's texts read of its first host.
     :ivar began: when it began, Unix seconds.
@@ -41,10 +40,9 @@ class Change:
     :ivar reported: whether its Processing has been reported.
     """
 
-    def __init__(self, target: str, labels: RunLabels, expected: RunLabels, play: PlayTexts, began: float) -> None:
+    def __init__(self, target: str, labels: RunLabels, play: PlayTexts, began: float) -> None:
         self.target = target
         self.labels = labels
-        self.expected = expected
         self.play = play
         self.variables: Mapping[str, Any] = {}
         self.began = began
@@ -72,7 +70,7 @@ class Change:
         :param keep: whether they stay those of its first event, so that no route takes it elsewhere.
         """
         if self._first_labels is None or not keep:
-            labels = self.expected.labels()
+            labels = self.labels.labels()
             if self._first_labels is None:
                 self._first_labels, self._first_hosts = labels, frozenset([*self.hosts, *self.coming])
             return labels
@@ -92,26 +90,20 @@ class Change:
         self.hosts.update((host.name, None) for host in hosts)
         self._group_sets.update(host.groups for host in hosts)
         self.labels.add_play(hosts, playbook, is_named)
-        if self.expected is not self.labels:
-            self.expected.add_play(hosts, playbook, is_named)
 
     def expect(self, hosts: Sequence[TargetHost], playbook: str, is_named: Callable[[str], bool] | None = None) -> None:
         """A play to come will target these hosts of it."""
         self.coming.update((host.name, None) for host in hosts)
-        self.expected.add_play(hosts, playbook, is_named)
+        self.labels.add_play(hosts, playbook, is_named)
 
 
 class Changes:
-    """The changes of a run, by its scope.
-
-    :ivar only_named: whether the label ``group`` has the groups alone that the patterns of plays name.
-    """
+    """The changes of a run, by its scope."""
 
     def __init__(self, settings: Settings, notices: Notices) -> None:
         self._settings = settings
         self._notices = notices
         self._scope = settings.scope
-        self.only_named = settings.options["label_group"] == "named"
         self._changes: dict[str, Change] = {}
         self._of_host: dict[str, dict[str, Change]] = {}
 
@@ -126,29 +118,29 @@ class Changes:
         return [change for change in self._changes.values() if change.reported]
 
     def add_play(
-        self, patterns: Iterable[str], hosts: Sequence[Any], targets: Sequence[TargetHost], play: PlayTexts, now: float
+        self, patterns: Sequence[str], hosts: Sequence[TargetHost], play: PlayTexts, now: float
     ) -> list[Change]:
         """Add what a play targets.
 
         :param patterns: the play's ``hosts``.
-        :param hosts: the inventory hosts that it targets.
-        :param targets: the same with their groups and values.
+        :param hosts: those that it targets.
         :returns: the changes that it targets, new ones and old ones.
         """
         found = []
-        patterns = list(patterns)
-        is_named = names_group(patterns) if self.only_named else None
-        for target, members in self._parts(patterns, hosts, targets).items():
+        is_named = self.is_named(patterns)
+        for target, members in self._parts(patterns, hosts).items():
             change = self._changes.get(target)
             if change is None:
-                labels = self._new_labels(target)
-                expected = self._new_labels(target) if self._scope == "run" else labels
-                change = self._changes[target] = Change(target, labels, expected, play, now)
+                change = self._changes[target] = Change(target, self._new_labels(target), play, now)
             change.add(members, play.playbook, is_named)
             for host in members if self._scope != "run" else ():
                 self._of_host.setdefault(host.name, {})[target] = change
             found.append(change)
         return found
+
+    def is_named(self, patterns: Sequence[str]) -> Callable[[str], bool] | None:
+        """Whether a group is to be in the label ``group`` of a play with these patterns; None where all are."""
+        return names_group(patterns) if self._settings.options["label_group"] == "named" else None
 
     def of_host(self, name: str) -> list[Change]:
         """The changes that a host has a part in."""
@@ -169,19 +161,16 @@ class Changes:
             settings.options["label_names_max"],
         )
 
-    def _parts(
-        self, patterns: Iterable[str], hosts: Sequence[Any], targets: Sequence[TargetHost]
-    ) -> dict[str, list[TargetHost]]:
+    def _parts(self, patterns: Sequence[str], hosts: Sequence[TargetHost]) -> dict[str, list[TargetHost]]:
         if self._scope == "run":
-            return {"": [*targets]}
+            return {"": [*hosts]}
         if self._scope == "host":
-            return {target.name: [target] for target in targets}
+            return {host.name: [host] for host in hosts}
         parts: dict[str, list[TargetHost]] = {}
         is_named = names_group(patterns)
-        for host, target in zip(hosts, targets, strict=True):
-            named = [name for name in target.groups if is_named(name)]
-            for group in named or _listing(host) or [UNGROUPED]:
-                parts.setdefault(group, []).append(target)
+        for host in hosts:
+            for group in [*filter(is_named, host.groups)] or _listing(host.host) or [UNGROUPED]:
+                parts.setdefault(group, []).append(host)
         return parts
 
 

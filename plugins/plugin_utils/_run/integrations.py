@@ -26,8 +26,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting 
 
 _SHOWN_HOSTS = 3
 
-# The hosts of a play that report to one integration.
-Members = tuple[list[Any], list[TargetHost]]
 _Begin = Callable[[Mapping[str, Any], Connection], Reporting]
 
 
@@ -69,11 +67,10 @@ class Integrations:
     def members(
         self,
         play: Any,
-        hosts: Sequence[Any],
-        targets: Sequence[TargetHost],
+        hosts: Sequence[TargetHost],
         options: Mapping[str, Any] | None = None,
         begin: _Begin | None = None,
-    ) -> Mapping[Reporting, Members]:
+    ) -> Mapping[Reporting, list[TargetHost]]:
         """The hosts of a play by what they report to.
 
         :param options: those of the play.
@@ -81,16 +78,14 @@ class Integrations:
             hosts; None for a play that is still to come, of which nothing is told either.
         """
         if not hosts:
-            return {reporting: ([], []) for reporting in self}
-        alike: dict[tuple[object, ...], Members] = {}
-        for host, target in zip(hosts, targets, strict=True):
-            members = alike.setdefault(target.alike, ([], []))
-            members[0].append(host)
-            members[1].append(target)
-        is_whole = len(alike) == 1
-        found: dict[Reporting, Members] = {}
-        for part_hosts, part_targets in alike.values():
-            named = zip(_options.INTEGRATION_VARIABLES, part_targets[0].alike, strict=True)
+            return {reporting: [] for reporting in self}
+        parts: dict[tuple[object, ...], list[TargetHost]] = {}
+        for host in hosts:
+            parts.setdefault(host.alike, []).append(host)
+        is_whole = len(parts) == 1
+        found: dict[Reporting, list[TargetHost]] = {}
+        for values, part in parts.items():
+            named = zip(_options.INTEGRATION_VARIABLES, values, strict=True)
             names = [name for name, value in named if value is not None]
             if names and self._with_variables is None:
                 self._with_variables = play, names
@@ -99,23 +94,21 @@ class Integrations:
                 if reporting is None:
                     own = options if is_whole else None
                     if own is None:
-                        own = _options.resolved(*operators_view(play, part_hosts, self._notices))
-                    reporting = self._of(own, part_hosts, begin)
-                    if not names and not _are_local(part_hosts):
+                        own = _options.resolved(*operators_view(play, [host.host for host in part], self._notices))
+                    reporting = self._of(own, part, begin)
+                    if not names and not _are_local(part):
                         self._without_variables = reporting
             except InvalidConnection as error:
                 if begin is not None:
                     self.are_parted = self.are_parted or not is_whole
-                    refuse(self._notices, str(error), () if is_whole and not self else part_hosts)
+                    refuse(self._notices, str(error), () if is_whole and not self else part)
                 continue
             if reporting is not None:
-                known = found.setdefault(reporting, ([], []))
-                known[0].extend(part_hosts)
-                known[1].extend(part_targets)
+                found.setdefault(reporting, []).extend(part)
         self.are_parted = self.are_parted or len(self._reportings) > 1
         return found
 
-    def _of(self, options: Mapping[str, Any], hosts: Sequence[Any], begin: _Begin | None) -> Reporting | None:
+    def _of(self, options: Mapping[str, Any], hosts: Sequence[TargetHost], begin: _Begin | None) -> Reporting | None:
         """What goes to the integration that the options name; None where that has not begun and is not to."""
         try:
             connection = _options.connection_of(options)
@@ -138,7 +131,7 @@ def operators_view(play: Any, hosts: Sequence[Any], notices: Notices) -> tuple[M
     return variables, Templar(loader=play.get_loader(), variables=variables).template
 
 
-def refuse(notices: Notices, problem: str, hosts: Sequence[Any] = ()) -> None:
+def refuse(notices: Notices, problem: str, hosts: Sequence[TargetHost] = ()) -> None:
     """Warn that nothing is reported, or nothing of these hosts."""
     names = ", ".join(host.name for host in hosts[:_SHOWN_HOSTS])
     if len(hosts) > _SHOWN_HOSTS:
@@ -146,5 +139,5 @@ def refuse(notices: Notices, problem: str, hosts: Sequence[Any] = ()) -> None:
     notices.warning(said(notices, "hosts-not-reported" if names else "not-reported", hosts=names, problem=problem))
 
 
-def _are_local(hosts: Sequence[Any]) -> bool:
+def _are_local(hosts: Sequence[TargetHost]) -> bool:
     return all(host.name in C.LOCALHOST for host in hosts)

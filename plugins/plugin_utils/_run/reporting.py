@@ -85,7 +85,7 @@ class Reporting:
             self._beginning = []
             raise
         self._beginning = []
-        for origin in sorted({change.expected.env_origin() for change in new} - {""}):
+        for origin in sorted({change.labels.env_origin() for change in new} - {""}):
             self.sink.remark("env-guessed", origin)
         return events
 

@@ -264,7 +264,7 @@ class Run:
         targets = self._targets(settings, play, hosts, texts.variable_names)
         is_first = not any(reporting.changes.all for reporting in self.integrations)
         begins = functools.partial(self._begin, settings)
-        parts = self.integrations.members(play, hosts, targets, options, begins)
+        parts = self.integrations.members(play, targets, options, begins)
         if not self.integrations:
             return
         self.outcome.play_starts(name, [host.name for host in hosts])
@@ -276,7 +276,7 @@ class Run:
         # The first play is the run's beginning, milliseconds after it.
         began = self._started if is_first else time.time()
         found = {
-            reporting: reporting.changes.add_play(play.hosts, *members, texts, began)
+            reporting: reporting.changes.add_play(play.hosts, members, texts, began)
             for reporting, members in parts.items()
         }
         if settings.scope == "run":
@@ -305,23 +305,21 @@ class Run:
             for argument in context.CLIARGS.get("args") or () if not change.reported else ():
                 # One that a collection brings has another name here than when it runs.
                 if argument.endswith((".yml", ".yaml")):
-                    change.expected.add_playbook(os.path.basename(argument))
+                    change.labels.add_playbook(os.path.basename(argument))
         later = self._plays[self._play_number :]
         # Once the first event has shown them, only labels that may grow look there again.
         keeps_labels = settings.options["labels_at_end"] == "same"
         changes = {key: each for key, each in changes.items() if not (each.reported and keeps_labels)}
         if not later or not changes:
             return
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.later_plays import new_hosts
 
         known = {name for change in changes.values() for name in (*change.hosts, *change.coming)}
         for coming, patterns, hosts in new_hosts(later, known, play.get_loader(), self.notices):
             targets = self._targets(settings, coming, hosts)
-            for reporting, (_hosts, members) in self.integrations.members(coming, hosts, targets).items():
+            for reporting, members in self.integrations.members(coming, targets).items():
                 if reporting in changes:
-                    only_named = names_group(patterns) if reporting.changes.only_named else None
-                    changes[reporting].expect(members, playbook, only_named)
+                    changes[reporting].expect(members, playbook, reporting.changes.is_named(patterns))
 
     # Events
 

@@ -55,12 +55,10 @@ def _parts(made_settings: Makes, inventory: InventoryManager, scope: str, *plays
     changes = Changes(made_settings(scope=scope), Notices())
     for play in plays:
         hosts = inventory.get_hosts([play])
-        targets = [
-            TargetHost(host.name, tuple(g.name for g in host.get_groups() if g.name not in ("all", "ungrouped")), {})
-            for host in hosts
-        ]
+        groups = [tuple(g.name for g in host.get_groups() if g.name not in ("all", "ungrouped")) for host in hosts]
+        targets = [TargetHost(host.name, of_host, {}, host=host) for host, of_host in zip(hosts, groups, strict=True)]
         view = PlayTexts("", "site.yml", None, (), {}, Notices())
-        changes.add_play([play], hosts, targets, view, 0.0)
+        changes.add_play([play], targets, view, 0.0)
     assert all(changes.of_host(host) for change in changes.all for host in change.hosts)
     return {change.target: sorted(change.hosts) for change in changes.all}
 

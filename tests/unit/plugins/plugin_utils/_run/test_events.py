@@ -70,7 +70,7 @@ class Made:
     def changes(self, began: float | None = None) -> list[Change]:
         changes = Changes(self.settings, self.notices)
         targets = [TargetHost(name, (), {"service": f"shop {SECRET}"}) for name in ("web1", "web2")]
-        return changes.add_play(["all"], [None, None], targets, self.texts, began or time.time())
+        return changes.add_play(["all"], targets, self.texts, began or time.time())
 
 
 @pytest.fixture

@@ -59,12 +59,10 @@ class Found:
         hosts = self.loaded.hosts(play)
         found = targets(play, hosts, (), self.notices, compared=_options.INTEGRATION_VARIABLES)
         options = _options.resolved(*operators_view(play, hosts, self.notices)) if begins else None
-        members = self.integrations.members(play, hosts, found, options, self._begin if begins else None)
-        for of_part, of_part_targets in members.values():
-            assert [host.name for host in of_part] == [target.name for target in of_part_targets]
+        members = self.integrations.members(play, found, options, self._begin if begins else None)
         return {
             reporting.connection.integration_key: [host.name for host in of_part]
-            for reporting, (of_part, _targets) in members.items()
+            for reporting, of_part in members.items()
         }
 
 

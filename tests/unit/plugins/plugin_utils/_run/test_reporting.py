@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
@@ -66,10 +65,9 @@ class Part:
 
     def __init__(self, settings: Settings) -> None:
         changes = Changes(settings, Notices())
-        hosts: list[Any] = [None, None]
         targets = [TargetHost(name, (), {}) for name in ("web1", "web2")]
         self.web1, self.web2 = changes.add_play(
-            ["all"], hosts, targets, PlayTexts("", "site.yml", None, (), {}, Notices()), 0.0
+            ["all"], targets, PlayTexts("", "site.yml", None, (), {}, Notices()), 0.0
         )
         self.sink = Sink()
         self.reporting = Reporting("run", CONNECTION, changes, Events(settings), self.sink)  # type: ignore[arg-type]
