@@ -81,17 +81,6 @@ class TargetHost(NamedTuple):
     host: Any = None
 
 
-class LabelVariable(NamedTuple):
-    """An inventory variable that gives a label.
-
-    :ivar by_default: nobody asked for it, so only what is plainly a label counts.
-    """
-
-    label: str
-    variable: str
-    by_default: bool = False
-
-
 def natural(text: str) -> tuple[object, ...]:
     """A key for sorting that puts web2 before web10."""
     parts: list[object] = []
@@ -192,12 +181,14 @@ class LabelRules(NamedTuple):
     """Which labels a host has. Make it with :meth:`from_options`.
 
     :ivar groups: labels by names of groups; all that match one host count. It reads the groups of the hosts first.
-    :ivar variables: inventory variables that give labels; of several for one label, a host's first decides.
+    :ivar variables: labels, each with the inventory variable that gives it; of several, a host's first decides.
+    :ivar by_default: whether nobody has asked for these, so that only what is plainly a label counts.
     :ivar fixed: the option ``labels``: the same for every host, above all else.
     """
 
     groups: _GroupLabels
-    variables: tuple[LabelVariable, ...]
+    variables: tuple[tuple[str, str], ...]
+    by_default: bool
     fixed: Mapping[str, _Items]
 
     @classmethod
@@ -222,26 +213,27 @@ class LabelRules(NamedTuple):
         variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
         return cls(
             _GroupLabels((entry for entry in groups if entry is not None), notices),
-            tuple(entry._replace(by_default=vars_by_default) for entry in variables if entry is not None),
+            tuple(entry for entry in variables if entry is not None),
+            vars_by_default,
             _map_items(_label_map(labels, notices), "labels", notices),
         )
 
     @property
     def variable_names(self) -> tuple[str, ...]:
         """The variables to look up for each host."""
-        return (*dict.fromkeys(entry.variable for entry in self.variables), LABELS_VARIABLE)
+        return (*dict.fromkeys(variable for _label, variable in self.variables), LABELS_VARIABLE)
 
     @property
     def written_names(self) -> frozenset[str]:
         """Those of them that roles, facts and tasks do not give: their values may be secret, or of another meaning."""
-        return frozenset(entry.variable for entry in self.variables if entry.by_default)
+        return frozenset(variable for _label, variable in self.variables if self.by_default)
 
     def of_variables(self, values: Mapping[str, Any], notices: Notices) -> dict[str, _Items]:
         """The labels that a host has by its variables; no items where there is to be no label."""
         labels: dict[str, _Items] = {}
-        for label, variable, by_default in self.variables:
+        for label, variable in self.variables:
             if label not in labels and variable in values:
-                if by_default and not _is_plain(values[variable]):
+                if self.by_default and not _is_plain(values[variable]):
                     notices.debug(
                         f"labels: variable {variable} is left out, by default only a text or number of at most"
                         f" {DEFAULT_VALUE_MAX} characters is a label; list it in label_vars to use it",
@@ -291,7 +283,7 @@ class RunLabels:
         self._built_in = {name: _one(value) if isinstance(value, str) else value for name, value in built_in.items()}
         self._env_groups: set[str] = set()
         self._env_from_path = False
-        order = [*dict.fromkeys(entry.label for entry in rules.variables)]
+        order = [*dict.fromkeys(label for label, _variable in rules.variables)]
         self._order = {label: number for number, label in enumerate(order)}
 
     def add_play(
@@ -420,7 +412,7 @@ def _group_entry(text: str, notices: Notices) -> GroupPattern | GroupExpression 
     return entry._replace(labels=tuple(labels))
 
 
-def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:
+def _label_variable(entry: str, notices: Notices) -> tuple[str, str] | None:
     label, equals, variable = entry.partition("=")
     variable = variable.strip() if equals else label
     key = _clean_key(label, notices)
@@ -430,7 +422,7 @@ def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:
             chinese=f"label_vars：没有使用 {entry!r}，应为变量名或 标签=变量名",
         )
         return None
-    return LabelVariable(key, variable)
+    return key, variable
 
 
 def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.git_checkout import GitCheckout
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.git_checkout import checkout
 
 # One of these is set in each job: in its environment, in AWX also among the extra variables.
 _OF_JOBS = (
@@ -71,7 +71,7 @@ class RunContext(NamedTuple):
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.job import of_job
 
             context = of_job(context, env, texts)
-        return _with_checkout(context, GitCheckout.of(playbook)) if playbook else context
+        return _with_checkout(context, *checkout(playbook)) if playbook else context
 
 
 def generated_change_key(now: float, controller: str) -> str:
@@ -118,12 +118,9 @@ def _hostname() -> str:
         return "localhost"
 
 
-def _with_checkout(context: RunContext, checkout: GitCheckout) -> RunContext:
+def _with_checkout(context: RunContext, branch: str | None, revision: str | None) -> RunContext:
     # Where both tell a commit and these differ, the playbook comes from another repository than the job.
-    if context.revision not in (None, checkout.revision):
+    if context.revision not in (None, revision):
         return context
-    texts = Texts(checkout._asdict())
-    return context._replace(
-        branch=context.branch or texts["branch"] or None,
-        revision=context.revision or texts["revision"] or None,
-    )
+    branch = context.branch or plain_text(branch or "").strip() or None
+    return context._replace(branch=branch, revision=context.revision or revision)

@@ -119,8 +119,7 @@ class Integrations:
             raise
         integration = (connection.api_url, connection.integration_key)
         if integration not in self._reportings and begin is not None:
-            self._reportings[integration] = reporting = begin(options, connection)
-            reporting.prepare()
+            self._reportings[integration] = begin(options, connection)
         return self._reportings.get(integration)
 
 

@@ -64,11 +64,6 @@ class Reporting:
         """What the run's own tasks see of it."""
         return CurrentRun(self.run, self.sink.store if self.is_open else None, self._joined_by)
 
-    def prepare(self) -> None:
-        """Deliver what waits, where this run may have nothing of its own to send."""
-        if self.events.settings.only_changed:
-            self.sink.deliver_what_waits()
-
     def report(self, changes: Sequence[Change], progress: Progress | None) -> list[ChangeEvent]:
         """Report changes that begin or go on; returns their events.
 

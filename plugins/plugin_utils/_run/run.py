@@ -224,15 +224,14 @@ class Run:
     def _begin(self, settings: Settings, options: Mapping[str, Any], connection: Connection) -> Reporting:
         """Report to an integration from now on."""
         run = uuid.uuid4().hex
+        sink = self._new_sink(options, settings, connection, run)
+        if settings.only_changed:
+            # This run may have nothing of its own to send.
+            sink.deliver_what_waits()
         if not self.integrations:
             atexit.register(self._at_exit)
-        return Reporting(
-            run,
-            connection,
-            Changes(settings, self.notices),
-            Events(settings, self.integrations.redact, self.outcome),
-            self._new_sink(options, settings, connection, run),
-        )
+        events = Events(settings, self.integrations.redact, self.outcome)
+        return Reporting(run, connection, Changes(settings, self.notices), events, sink)
 
     def _new_sink(
         self, options: Mapping[str, Any], settings: Settings, connection: Connection, run: str

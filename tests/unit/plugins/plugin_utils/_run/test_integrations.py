@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.integrations import Integrations, operators_view
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
 
@@ -50,8 +48,7 @@ class Found:
     @staticmethod
     def _begin(_options: Mapping[str, Any], connection: Connection) -> Reporting:
         nothing: Any = None
-        settings: Any = SimpleNamespace(only_changed=False)
-        return Reporting("run", connection, nothing, Events(settings, str, nothing), nothing)
+        return Reporting("run", connection, nothing, nothing, nothing)
 
     def members(self, number: int = 0, begins: bool = True) -> dict[str, list[str]]:
         """The hosts of a play by the key that they report to."""
