@@ -11,12 +11,13 @@ from contextlib import suppress
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import configured_origins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, found
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import Inventory
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import of_task, outbox_of
 
 
 class ActionModule(TaskAction):
@@ -25,12 +26,12 @@ class ActionModule(TaskAction):
     def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """Look at everything, and say what to do."""
         try:
-            settings = _options.with_task_options(_options.of_task(self, task_vars), options)
+            settings = of_task(self, task_vars, options)
         except InvalidConnection as error:
             # The rest hangs on this one.
             return _told([found("setting-invalid", problem=error).said(_language())], str, _language())
         given = {name: value for name, value in options.items() if value is not None}
-        origins = dict(_options.origins())
+        origins = configured_origins()
         for name in settings:
             if name in given:
                 origins[name] = "the task"
@@ -57,7 +58,7 @@ def _told(findings: Sequence[Finding], redact: Callable[[str], str], language: s
 
 
 def _redaction(options: Mapping[str, Any], connections: Sequence[Connection]) -> Callable[[str], str]:
-    for made in (Connection.from_options, _options.outbox_of):
+    for made in (Connection.from_options, outbox_of):
         with suppress(InvalidConnection):
             connections = [made(options), *connections]
     return lambda text: functools.reduce(lambda left, connection: connection.redact(left), connections, text)

@@ -12,6 +12,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import of_task, outbox_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.outbox_listing import listing
 
 
@@ -22,7 +23,7 @@ class ActionModule(TaskAction):
 
     def work(self, options: dict[str, Any], task_vars: Mapping[str, Any]) -> dict[str, Any]:
         """List the events, and resend or drop refused ones."""
-        settings = _options.with_task_options(_options.of_task(self, task_vars), options)
+        settings = of_task(self, task_vars, options)
         language = language_of(str(settings["language"]), os.environ)
         only_look = bool(self._task.check_mode)
-        return listing(_options.state_dir(settings), options, only_look, _options.outbox_of(settings), language)
+        return listing(_options.state_dir(settings), options, only_look, outbox_of(settings), language)

@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import OUTBOX_DATABASE_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import of_task, outbox_of
 
 
 class ActionModule(TaskAction):
@@ -23,8 +23,8 @@ class ActionModule(TaskAction):
         # psycopg is imported where somebody asks for it.
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import shared_schema
 
-        settings = _options.with_task_options(_options.of_task(self, task_vars), options)
-        url = _options.outbox_of(settings).outbox_url
+        settings = of_task(self, task_vars, options)
+        url = outbox_of(settings).outbox_url
         if url is None:
             raise InvalidConnection(
                 "outbox_url",

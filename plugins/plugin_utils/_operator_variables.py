@@ -13,8 +13,7 @@ decide where a key goes or whether a change is reported.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.inventory.host import Host
@@ -48,30 +47,6 @@ def copied(found: Any) -> Any:
     copy = object.__new__(type(found))
     copy.__dict__.update(found.__dict__)
     return copy
-
-
-def task_host(task_vars: Mapping[str, Any]) -> str:
-    """The host that a task's worker works for; the variable ``inventory_hostname`` can be set by a fact."""
-    host = getattr(multiprocessing.current_process(), "_host", None)
-    return str(task_vars.get("inventory_hostname") if host is None else host.name)
-
-
-def of_task(task: Any, task_vars: Mapping[str, Any], names: Set[str]) -> Mapping[str, Any]:
-    """The variables of a task, as far as the operator has written them.
-
-    :param task_vars: as ansible-core gives them to an action plugin.
-    :param names: the variables that are asked for; others may be missing from the answer.
-    """
-    given = [task_vars[name] for name in names & task_vars.keys()]
-    if not given:
-        return {}
-    manager, host = task.get_variable_manager(), task_host(task_vars)
-    if all(_is_plain(value) for value in given) and names.isdisjoint(_answers(manager, host)):
-        return task_vars
-    found: Mapping[str, Any] = manager_without_answers(manager).get_vars(
-        play=task.get_play(), host=manager._inventory.get_host(host), task=task
-    )
-    return found
 
 
 def of_play(play: Any, hosts: Iterable[Any], manager: Any, notices: Notices) -> Mapping[str, Any]:
@@ -123,19 +98,3 @@ def one_of_each_kind(hosts: Iterable[Any], inventory: Any) -> Iterator[Any]:
         alone = Host("all hosts", gen_uuid=False)
         alone.add_group(inventory.groups["all"])
         yield alone
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, str):
-        # What is vaulted may be a template within.
-        return "{" not in value and not hasattr(value, "_ciphertext")
-    return isinstance(value, (bool, int, float, type(None)))
-
-
-def _answers(manager: Any, host: str) -> Set[str]:
-    """The names of what a host has answered and what tasks have registered or set for it."""
-    try:
-        facts = manager._fact_cache.get(host) or {}
-    except KeyError:
-        facts = {}
-    return {*facts, *manager._nonpersistent_fact_cache.get(host, {})}

@@ -44,6 +44,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery
     DelegatedDelivery,
     TaskDelivery,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import of_task
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report, ReportFailed
 
@@ -152,7 +153,7 @@ class TaskConnection:
         if action.runs_elsewhere:
             # As the task has them: a ~ is the home folder there.
             options = {**options, **{name: action._task.args.get(name) for name in (_KEY_FILE, *_FILES_THERE)}}
-        self._options = _options.with_task_options(_options.of_task(action, task_vars), options)
+        self._options = of_task(action, task_vars, options)
         if reporting and not self._options["enabled"]:
             raise NotReported(notice(self.language, "not-reported-off"))
         self.preview = bool(self._options["preview"])

@@ -86,7 +86,7 @@ def examine(
     """Everything there is to say.
 
     :param options: the options of the callback, and of the task above them.
-    :param origins: where each of them comes from, as :func:`_options.origins` says it.
+    :param origins: where each of them comes from, as :func:`.doctor_settings.configured_origins` says it.
     :param variables: the names of the variables that a task sees.
     :param inventory: what the hosts of the inventory have.
     """
