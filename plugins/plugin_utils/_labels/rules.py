@@ -14,7 +14,7 @@ Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -56,7 +56,6 @@ BUILT_IN = (
 # Characters that the value of a variable may have which is a label by default.
 DEFAULT_VALUE_MAX = 200
 
-_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NUMBER = re.compile("([0-9]+)")
 _SHOWN_NAMES = 10
 
@@ -153,28 +152,10 @@ class _GroupLabels:
                     first.setdefault(label, value)
             self._of_name[name] = [*first.items()]
         if names and self._expressions:
-            self._match(names)
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.expressions import labels_of_names
 
-    def _match(self, names: Sequence[str]) -> None:
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.expressions import (
-            PROCESSOR_SECONDS,
-            matches,
-        )
-
-        found = matches([expression.text for expression in self._expressions], names)
-        for expression, of_names in zip(self._expressions, found, strict=False):
-            for name, groups in zip(names, of_names, strict=True):
-                values = ((label, groups.get(group, "")) for label, group in expression.labels)
-                self._of_name[name] += [(label, value) for label, value in values if value]
-        if len(found) < len(self._expressions):
-            slow = self._expressions[len(found)].text
-            self._notices.warning(
-                f"label_groups: {slow!r} and the entries after it give no labels: matching it"
-                f" took more than {PROCESSOR_SECONDS} s of CPU time for {len(names)} names of groups. Write it without"
-                " repetitions that can divide a name in many ways, or as a name with a star",
-                chinese=f"label_groups：{slow!r} 及其后的条目不产生标签：匹配 {len(names)} 个组名用了超过"
-                f" {PROCESSOR_SECONDS} 秒 CPU 时间。请避免可以多种方式切分名称的重复，或改写为带星号的名称",
-            )
+            for name, label, value in labels_of_names(self._expressions, names, self._notices):
+                self._of_name[name].append((label, value))
 
 
 class LabelRules(NamedTuple):
@@ -416,7 +397,7 @@ def _label_variable(entry: str, notices: Notices) -> tuple[str, str] | None:
     label, equals, variable = entry.partition("=")
     variable = variable.strip() if equals else label
     key = _clean_key(label, notices)
-    if key is None or not _VARIABLE_NAME.match(variable):
+    if key is None or not (variable.isascii() and variable.isidentifier()):
         notices.warning(
             f"label_vars: {entry!r} is left out, give variable or label=variable",
             chinese=f"label_vars：没有使用 {entry!r}，应为变量名或 标签=变量名",
