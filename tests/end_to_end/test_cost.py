@@ -54,9 +54,10 @@ def test_a_shared_outbox_is_nothing_to_load_beside_the_tasks(control: ControlNod
 
 # For what few runs have: a job, templates, files of host_vars, plays to come, something to warn of. And for the end.
 RARE = {
-    *("_labels.expressions", "_labels.file_parts", "_labels.host_by_host", "_labels.later_plays", "_labels.syntax"),
+    *("_labels.expressions", "_labels.file_parts", "_labels.host_by_host", "_labels.host_view", "_labels.later_plays"),
+    *("_labels.syntax", "_labels.templates", "_labels.vars_files"),
     *("_run.job", "_run.messages.notices", "_run.preview"),
-    *("_run.ending", "_run.failed_task", "_run.flush_arguments", "_run.last_events", "_run.wait"),
+    *("_run.ending", "_run.failed_task", "_run.flush_arguments", "_run.last_events", "_run.templates", "_run.wait"),
     "_tasks",
 }
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import LABELS_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
@@ -21,8 +21,12 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+
+# What templates of the user can give, by the options' names.
+TEXTS = ("title", "description", "link")
 UNGROUPED = "ungrouped"
 _EVERY_HOST = frozenset({"all", UNGROUPED})
 
@@ -32,18 +36,18 @@ class Change:
 
     :ivar target: the host or group; empty for the whole run.
     :ivar labels: collects its labels from the plays that have started, and from those to come as far as they are known.
-    :ivar play: the play with which it came in, whose variables its texts are made of.
-    :ivar variables: what that play's texts read of its first host.
+    :ivar texts: the user's templates over the play with which it came in; None where there are none.
+    :ivar variables: what these read of its first host.
     :ivar began: when it began, Unix seconds.
     :ivar hosts: its hosts, in their order.
     :ivar coming: hosts of the plays to come.
     :ivar reported: whether its Processing has been reported.
     """
 
-    def __init__(self, target: str, labels: RunLabels, play: PlayTexts, began: float) -> None:
+    def __init__(self, target: str, labels: RunLabels, texts: PlayTexts | None, began: float) -> None:
         self.target = target
         self.labels = labels
-        self.play = play
+        self.texts = texts
         self.variables: Mapping[str, Any] = {}
         self.began = began
         self._began_monotonic = time.monotonic()
@@ -118,12 +122,18 @@ class Changes:
         return [change for change in self._changes.values() if change.reported]
 
     def add_play(
-        self, patterns: Sequence[str], hosts: Sequence[TargetHost], play: PlayTexts, now: float
+        self,
+        patterns: Sequence[str],
+        hosts: Sequence[TargetHost],
+        playbook: str,
+        texts: PlayTexts | None,
+        now: float,
     ) -> list[Change]:
         """Add what a play targets.
 
         :param patterns: the play's ``hosts``.
         :param hosts: those that it targets.
+        :param playbook: the playbook's file name.
         :returns: the changes that it targets, new ones and old ones.
         """
         found = []
@@ -131,8 +141,8 @@ class Changes:
         for target, members in self._parts(patterns, hosts).items():
             change = self._changes.get(target)
             if change is None:
-                change = self._changes[target] = Change(target, self._new_labels(target), play, now)
-            change.add(members, play.playbook, is_named)
+                change = self._changes[target] = Change(target, self._new_labels(target), texts, now)
+            change.add(members, playbook, is_named)
             for host in members if self._scope != "run" else ():
                 self._of_host.setdefault(host.name, {})[target] = change
             found.append(change)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
     DESCRIPTION_MAX,
@@ -18,13 +17,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event i
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import with_outcome
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Progress, host_counts
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
-    FailedTask,
-    HostStatus,
-    Outcome,
-    RunResult,
-)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Progress
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import Outcome, RunResult
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 
 _TITLE_MAX = 256
@@ -70,15 +64,15 @@ class Events:
         :param result: how the run has ended, where it has come to its end.
         :param labels: those of the outcome, where the change ends.
         """
-        settings, play = self.settings, change.play
+        settings = self.settings
         # A clock that was set back must put an event neither into the future nor before the change's beginning.
         now = max(time.time(), change.began)
-        run = self._run_variable(change, status, text, result) if play.templates else {}
-        title = play.rendered("title", run, change.variables) or settings.messages.title(
-            settings.subject, settings.scope, change.target
-        )
+        texts: Mapping[str, str] = {}
+        if change.texts is not None:
+            texts = change.texts.of_event(settings, self.outcome, change, status, text, result)
+        title = texts.get("title") or settings.messages.title(settings.subject, settings.scope, change.target)
         title = settings.messages.said("check-mode", title=title) if settings.is_check else title
-        description = play.rendered("description", run, change.variables) or text
+        description = texts.get("description") or text
         all_labels = change.labels_now(keep=settings.options["labels_at_end"] == "same")
         if labels and settings.options["outcome_labels"]:
             all_labels = with_outcome(all_labels, labels)
@@ -89,42 +83,8 @@ class Events:
                 "title": shortened(plain_text(self._redact(title)), _TITLE_MAX),
                 "event_time": int(max(change.began, min(event_time, now))),
                 "description": shortened(plain_text(self._redact(description), lines=True), DESCRIPTION_MAX),
-                "link": play.rendered("link", run, change.variables) or settings.where.job_url,
+                "link": texts.get("link") or settings.where.job_url,
                 "labels": {key: self._redact(value) for key, value in all_labels.items()},
             },
             now,
         )
-
-    def _run_variable(self, change: Change, status: str, text: str, result: RunResult | None) -> dict[str, Any]:
-        """The variable ``flashduty_run`` of the templates."""
-        settings, where, hosts = self.settings, self.settings.where, [*change.hosts]
-        at_fault = (HostStatus.FAILED, HostStatus.UNREACHABLE)
-        failed = [host for host in hosts if result is not None and result.hosts[host] in at_fault]
-        return {
-            "status": status,
-            "change_key": settings.key_of(change.target),
-            "scope": settings.scope,
-            "target": change.target,
-            "text": text,
-            "duration": int(change.seconds),
-            "hosts": hosts,
-            "groups": change.groups,
-            "counts": host_counts(result, hosts),
-            "failed": [self._failed(host) for host in failed],
-            "check_mode": settings.is_check,
-            "play": change.play.name,
-            "playbook": change.play.playbook,
-            "actor": where.actor,
-            "controller": where.controller,
-            "system": where.system,
-            "job": where.job_name or "",
-            "job_url": where.job_url or "",
-            "branch": where.branch or "",
-            "revision": where.revision or "",
-        }
-
-    def _failed(self, host: str) -> Mapping[str, str]:
-        task = self.outcome.failures.get(host) or FailedTask(None, "", "", "")
-        found = {"host": host, "task": task.name or "", "module": task.module, "path": task.path}
-        with_message = self.settings.options["failure_detail"] == "message"
-        return {**found, "message": task.message} if with_message else found

@@ -35,7 +35,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variabl
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import NO_SQLITE
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import TEXTS, Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import set_current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
@@ -50,7 +50,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome im
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings, asked_seconds
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.ending import End
@@ -258,9 +257,14 @@ class Run:
         playbook = self._playbooks[-1]
         name = play.get_name() or ""
         name = plain_text("" if name == ",".join(play.hosts) else name)
-        # Values of single hosts come on top, so those of the first must not be below.
-        texts = PlayTexts(name, playbook, play, hosts if settings.scope == "run" else (), options, self.notices)
-        targets = self._targets(settings, play, hosts, texts.variable_names)
+        texts: PlayTexts | None = None
+        if any(options[text] for text in TEXTS):
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+
+            # Values of single hosts come on top, so those of the first must not be below.
+            first = hosts if settings.scope == "run" else ()
+            texts = PlayTexts(name, playbook, play, first, options, self.notices)
+        targets = self._targets(settings, play, hosts, texts.variable_names if texts is not None else ())
         is_first = not any(reporting.changes.all for reporting in self.integrations)
         begins = functools.partial(self._begin, settings)
         parts = self.integrations.members(play, targets, options, begins)
@@ -275,7 +279,7 @@ class Run:
         # The first play is the run's beginning, milliseconds after it.
         began = self._started if is_first else time.time()
         found = {
-            reporting: reporting.changes.add_play(play.hosts, members, texts, began)
+            reporting: reporting.changes.add_play(play.hosts, members, playbook, texts, began)
             for reporting, members in parts.items()
         }
         if settings.scope == "run":

@@ -30,7 +30,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.context im
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import language_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages.changes import Messages
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject import Subject
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import template_failed
 
 
 class Settings(NamedTuple):
@@ -143,5 +142,7 @@ def _rendered_key(given: Any, template: Callable[[Any], Any], notices: Notices) 
     try:
         return plain_text(str(template(given))).strip() if given else ""
     except Exception as error:  # a template can raise anything
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import template_failed
+
         template_failed("change_key", error, notices)
         return ""

@@ -19,7 +19,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
 Makes = Callable[..., Settings]
 INVENTORY = """
@@ -57,8 +56,7 @@ def _parts(made_settings: Makes, inventory: InventoryManager, scope: str, *plays
         hosts = inventory.get_hosts([play])
         groups = [tuple(g.name for g in host.get_groups() if g.name not in ("all", "ungrouped")) for host in hosts]
         targets = [TargetHost(host.name, of_host, {}, host=host) for host, of_host in zip(hosts, groups, strict=True)]
-        view = PlayTexts("", "site.yml", None, (), {}, Notices())
-        changes.add_play([play], targets, view, 0.0)
+        changes.add_play([play], targets, "site.yml", None, 0.0)
     assert all(changes.of_host(host) for change in changes.all for host in change.hosts)
     return {change.target: sorted(change.hosts) for change in changes.all}
 

@@ -65,12 +65,12 @@ class Made:
         self.outcome.failures["db1"] = FailedTask("Migrate", "command", "", "")
         self.events = Events(settings, lambda text: text.replace(SECRET, "***"), self.outcome)
         trusted = {name: trust_as_template(text) for name, text in templates.items()}
-        self.texts = PlayTexts("", "site.yml", play_with({}), (), trusted, self.notices)
+        self.texts = PlayTexts("", "site.yml", play_with({}), (), trusted, self.notices) if trusted else None
 
     def changes(self, began: float | None = None) -> list[Change]:
         changes = Changes(self.settings, self.notices)
         targets = [TargetHost(name, (), {"service": f"shop {SECRET}"}) for name in ("web1", "web2")]
-        return changes.add_play(["all"], targets, self.texts, began or time.time())
+        return changes.add_play(["all"], targets, "site.yml", self.texts, began or time.time())
 
 
 @pytest.fixture

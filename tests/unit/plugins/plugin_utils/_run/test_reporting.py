@@ -18,7 +18,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
 CONNECTION = Connection("http://127.0.0.1:1", "the key of web")
 
@@ -66,9 +65,7 @@ class Part:
     def __init__(self, settings: Settings) -> None:
         changes = Changes(settings, Notices())
         targets = [TargetHost(name, (), {}) for name in ("web1", "web2")]
-        self.web1, self.web2 = changes.add_play(
-            ["all"], targets, PlayTexts("", "site.yml", None, (), {}, Notices()), 0.0
-        )
+        self.web1, self.web2 = changes.add_play(["all"], targets, "site.yml", None, 0.0)
         self.sink = Sink()
         self.reporting = Reporting("run", CONNECTION, changes, Events(settings), self.sink)  # type: ignore[arg-type]
 
