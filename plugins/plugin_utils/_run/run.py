@@ -54,6 +54,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.subject im
 if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.ending import End
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
 
 
 class Run:
@@ -257,13 +258,8 @@ class Run:
         playbook = self._playbooks[-1]
         name = play.get_name() or ""
         name = plain_text("" if name == ",".join(play.hosts) else name)
-        texts: PlayTexts | None = None
-        if any(options[text] for text in TEXTS):
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
-
-            # Values of single hosts come on top, so those of the first must not be below.
-            first = hosts if settings.scope == "run" else ()
-            texts = PlayTexts(name, playbook, play, first, options, self.notices)
+        # Values of single hosts come on top, so those of the first must not be below.
+        texts = self._texts(name, playbook, play, hosts if settings.scope == "run" else (), options)
         targets = self._targets(settings, play, hosts, texts.variable_names if texts is not None else ())
         is_first = not any(reporting.changes.all for reporting in self.integrations)
         begins = functools.partial(self._begin, settings)
@@ -288,6 +284,15 @@ class Run:
             again = [change for change in changes if change.reported and reports_progress]
             begin = [change for change in changes if not change.reported and not settings.only_changed]
             self._report(reporting, [*again, *begin])
+
+    def _texts(
+        self, name: str, playbook: str, play: Any, hosts: Sequence[Any], options: Mapping[str, Any]
+    ) -> PlayTexts | None:
+        if not any(options[text] for text in TEXTS):
+            return None
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+
+        return PlayTexts(name, playbook, play, hosts, options, self.notices)
 
     def _targets(
         self, settings: Settings, play: Any, hosts: Sequence[Any], names: Iterable[str] = ()
