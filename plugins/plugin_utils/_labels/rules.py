@@ -285,7 +285,6 @@ class RunLabels:
         # it with groups.
         by_variables: dict[int, dict[str, _Items]] = {}
         worked_out: dict[tuple[int, tuple[str, ...]], dict[str, _Items]] = {}
-        names: set[str] = set()
         groups: set[tuple[str, ...]] = set()
         for host in hosts:
             key = (id(host.variables), host.groups)
@@ -295,7 +294,7 @@ class RunLabels:
                     by_variables[key[0]] = self._rules.of_variables(host.variables, self._notices)
                 labels = worked_out[key] = {**self._rules.groups.of(host.groups), **by_variables[key[0]]}
             if "host" not in labels:
-                names.add(host.name)
+                self._collect("host", _one(host.name))
             if "group" not in labels and "group" not in self._built_in:
                 groups.add(host.groups)
         for map_id, of_host in worked_out:
@@ -309,8 +308,6 @@ class RunLabels:
             self._by_rules.update(labels)
             for label, items in labels.items():
                 self._collect(label, items)
-        for name in names:
-            self._collect("host", _one(name))
         for group in {group for several in groups for group in several}:
             if is_named is None or is_named(group):
                 self._collect("group", _one(group))
@@ -433,7 +430,7 @@ def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:
 
 
 def _clean_key(key: Any, notices: Notices) -> str | None:
-    text = plain_text(label_text(key) or "").strip()
+    text = label_text(key) or ""
     if len(text) > LABEL_KEY_MAX:
         notices.warning(
             f"labels: the key {shortened(text, 40)!r} is left out, it has {len(text)} characters,"
@@ -444,8 +441,9 @@ def _clean_key(key: Any, notices: Notices) -> str | None:
     return text or None
 
 
-def _one(text: str) -> _Items:
-    text = plain_text(text).strip()
+@lru_cache(4096)
+def _one(value: str) -> _Items:
+    text = label_text(value)
     return (text,) if text else ()
 
 
@@ -462,15 +460,12 @@ def _map_items(labels: Mapping[Any, Any], source: str, notices: Notices) -> dict
 def _items(value: Any, source: str, warn: Any) -> _Items | None:
     """The items of a label value, or None for a value that cannot be one."""
     if isinstance(value, str):
-        return _text_items(value)
+        return _one(value)
     try:
-        if isinstance(value, (list, tuple)):
-            # The whole list is judged first: a list within a list is refused there.
-            if label_text(value) is None:
-                return ()
-            return tuple(text for text in map(label_text, value) if text)
-        text = label_text(value)
-        return () if text is None else (text,)
+        # The whole is judged first: a list within a list is refused there.
+        label_text(value)
+        texts = map(label_text, value if isinstance(value, (list, tuple)) else (value,))
+        return tuple(text for text in texts if text)
     except ValueError as error:
         warn(f"labels: {source} is left out, {error}")
         return None
@@ -479,9 +474,3 @@ def _items(value: Any, source: str, warn: Any) -> _Items | None:
 def _is_plain(value: Any) -> bool:
     is_one = value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool))
     return is_one and len(str(value)) <= DEFAULT_VALUE_MAX
-
-
-@lru_cache(4096)
-def _text_items(value: str) -> _Items:
-    text = label_text(value)
-    return (text,) if text else ()
