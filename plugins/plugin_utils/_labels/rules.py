@@ -173,30 +173,22 @@ class LabelRules(NamedTuple):
     fixed: Mapping[str, _Items]
 
     @classmethod
-    def from_options(
-        cls,
-        label_groups: Iterable[Any],
-        label_vars: Iterable[Any],
-        labels: Any,
-        notices: Notices,
-        vars_by_default: bool = False,
-    ) -> LabelRules:
+    def from_options(cls, options: Mapping[str, Any], notices: Notices, vars_by_default: bool = False) -> LabelRules:
         """The rules that the options ask for; what makes no sense in them is left out with a warning.
 
-        :param label_groups: see :func:`parsed`.
-        :param label_vars: names of variables, each alone (``service``) or with the label it gives
-            (``cluster=k8s_cluster``).
-        :param labels: label keys and values, as a map or as text: ``key=value,key=value``, or a map in YAML or JSON. A
-            null or empty value means that there is to be no such label.
+        :param options: ``label_groups``, see :func:`parsed`; ``label_vars``, names of variables, each alone
+            (``service``) or with the label it gives (``cluster=k8s_cluster``); ``labels``, keys and values, as a map or
+            as text: ``key=value,key=value``, or a map in YAML or JSON. A null or empty value means that there is to be
+            no such label.
         :param vars_by_default: whether nobody has set ``label_vars``.
         """
-        groups = [_group_entry(entry, notices) for entry in _entries(label_groups)]
-        variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
+        groups = [_group_entry(entry, notices) for entry in _entries(options.get("label_groups"))]
+        variables = [_label_variable(entry, notices) for entry in _entries(options.get("label_vars"))]
         return cls(
             _GroupLabels((entry for entry in groups if entry is not None), notices),
             tuple(entry for entry in variables if entry is not None),
             vars_by_default,
-            _map_items(_label_map(labels, notices), "labels", notices),
+            _map_items(_label_map(options.get("labels"), notices), "labels", notices),
         )
 
     @property
@@ -370,9 +362,9 @@ class RunLabels:
         return (4, BUILT_IN.index(label) if label in BUILT_IN else len(BUILT_IN), natural(label))
 
 
-def _entries(given: Iterable[Any]) -> Iterator[str]:
+def _entries(given: Iterable[Any] | None) -> Iterator[str]:
     # An empty setting reads as one empty entry.
-    return (text for entry in given if (text := plain_text(str(entry)).strip()))
+    return (text for entry in given or () if (text := plain_text(str(entry)).strip()))
 
 
 def _group_entry(text: str, notices: Notices) -> GroupPattern | GroupExpression | None:

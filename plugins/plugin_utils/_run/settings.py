@@ -100,13 +100,7 @@ class Settings(NamedTuple):
             where=where,
             subject=subject,
             messages=Messages(language_of(options["language"], os.environ)),
-            rules=LabelRules.from_options(
-                options["label_groups"] or (),
-                options["label_vars"] or (),
-                options["labels"] or {},
-                notices,
-                vars_by_default=options["label_vars"] is not None and _options.is_default("label_vars", options),
-            ),
+            rules=LabelRules.from_options(options, notices, _options.is_default("label_vars", options)),
             built_in={
                 # The path of a job's inventory is that of a temporary folder.
                 **labels_of(() if where.system == "awx" else arguments.get("inventory") or (), os.getcwd()),
