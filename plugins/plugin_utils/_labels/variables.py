@@ -75,7 +75,12 @@ def targets(
     names = tuple(dict.fromkeys([*names, *compared]))
     wanted = Wanted(names, frozenset([*written, *compared]), compared)
     try:
-        return PlayVariables(play, wanted, notices, limit).targets(hosts)
+        variables = PlayVariables(play, wanted, notices, limit)
+        if not variables.files_differ:
+            return variables.of_hosts(hosts)
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.vars_files import by_files
+
+        return by_files(variables, hosts)
     except Exception as error:
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_by_host import host_by_host
 
@@ -131,6 +136,7 @@ class GroupSet:
 class PlayVariables:
     """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``.
 
+    :ivar files_differ: whether its hosts may get other vars_files each.
     :param known_files: as they were read before.
     :param given: what the hosts have that decides which of the play's vars_files they get: the same for all of them.
     """
@@ -171,16 +177,8 @@ class PlayVariables:
         self._results: dict[tuple[Any, ...], _Values] = {}
         self._read_play()
 
-    def targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
-        """The hosts with the plain values of the variables they have; hosts with equal values share one map."""
-        if self._files_differ:
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.vars_files import by_files
-
-            return by_files(self, hosts)
-        return self.of_hosts(hosts)
-
     def of_hosts(self, hosts: Iterable[Any]) -> list[TargetHost]:
-        """The same for hosts that get the same of the play's vars_files."""
+        """The hosts with the plain values of the variables they have; hosts with equal values share one map."""
         found = []
         for host in hosts:
             group_set = self.group_set(host)
@@ -358,11 +356,11 @@ class PlayVariables:
             )
         }
         own_names = {name: rest.pop(name) for name in list(rest) if name in exports or name in extra}
-        self._files_differ = False
+        self.files_differ = False
         if self.play.get_vars_files():
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import vars_files
 
-            self._files_differ = not self._given and vars_files.may_differ(self, [play_vars, rest, extra, own_names])
+            self.files_differ = not self._given and vars_files.may_differ(self, [play_vars, rest, extra, own_names])
             repeated = vars_files.repeated(self, {*defaults} - {*exports, *extra})
             rest.update((name, everything[name]) for name in repeated)
         self.defaults: _Layer = defaults

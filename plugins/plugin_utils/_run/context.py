@@ -51,21 +51,16 @@ class RunContext(NamedTuple):
 
     @classmethod
     def detect(
-        cls,
-        environ: Mapping[str, str],
-        variables: Mapping[str, Any] | None = None,
-        controller: str | None = None,
-        playbook: str | None = None,
+        cls, environ: Mapping[str, str], variables: Mapping[str, Any] | None = None, playbook: str | None = None
     ) -> RunContext:
         """Reads the environment and the extra variables of the run; never fails.
 
         :param environ: the environment of ansible-playbook.
         :param variables: extra variables; AWX tells about its job there.
-        :param controller: host name of the control node, where it is not this machine's own.
         :param playbook: path of the playbook, whose git checkout tells branch and revision where the job does not.
         """
         env, texts = Texts(environ), Texts(variables or {})
-        context = cls("shell", _login(env), controller or _hostname())
+        context = cls("shell", _login(env), _hostname())
         if env.first(*_OF_JOBS) or texts.first(*_OF_JOBS):
             # Not loaded where there is no job.
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.job import of_job
