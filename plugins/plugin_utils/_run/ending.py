@@ -102,7 +102,7 @@ def close(run: Run) -> None:
             problem = problem or error
     left = automatic_seconds(settings.where.system, os.environ) if run.wait is None else run.wait
     left = min(left, _WAIT_INTERRUPTED) if end is None else left
-    beside = {store.integration for each in run.integrations if (store := each.sink.store) is not None}
+    beside = [store for each in run.integrations if (store := each.sink.store) is not None]
     for reporting in reportings:
         began = time.monotonic()
         reporting.sink.wait(left, beside)

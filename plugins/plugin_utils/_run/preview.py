@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -92,5 +92,5 @@ class Preview:
         """The last events of the run."""
         self.put(events)
 
-    def wait(self, seconds: float, beside: Container[str] = ()) -> None:
+    def wait(self, seconds: float, beside: object = ()) -> None:
         """Nothing is waited for."""

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import DOCTOR, FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import said
 
@@ -31,10 +32,10 @@ _CONTAINER_INITS = frozenset({"catatonit", "docker-init", "dumb-init", "podman-i
 _OTHERS_OLDER_THAN = 600.0
 
 
-def wait(delivery: RunDelivery, seconds: float, beside: Container[str]) -> None:
+def wait(delivery: RunDelivery, seconds: float, beside: Iterable[Store]) -> None:
     """Wait at most so many seconds, and tell the user what has become of the events.
 
-    :param beside: the ids of all integrations that the run has keys of.
+    :param beside: the stores of all integrations that the run reports to.
     """
     notices, store, run = delivery.notices, delivery.store, delivery.run
     try:
@@ -62,7 +63,7 @@ def wait(delivery: RunDelivery, seconds: float, beside: Container[str]) -> None:
         notices.debug(f"the state of the delivery cannot be read: {error}")
 
 
-def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Container[str]) -> None:
+def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Iterable[Store]) -> None:
     """Tell the user what has become of the events."""
     notices = delivery.notices
 
@@ -87,7 +88,7 @@ def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Conta
         # Once for all integrations: they share one outbox.
         notices.warning(said(notices, "not-shared", problem=problem), subject="not-shared")
     for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN) if is_delivered else ():
-        if left.integration not in beside:
+        if left.integration not in {store.integration for store in beside}:
             warn("of-other-integration", integration=left.name, what=left.text(notices.language))
     if given_up:
         warn("given-up", count=len(given_up), reason=given_up[0].error)
