@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
@@ -96,7 +96,7 @@ class RunDelivery:
         self.store.do(lambda outbox, integration: outbox.runs.close(self.run, integration, events))
         self._show_notices()
 
-    def wait(self, seconds: float, beside: Iterable[Store] = ()) -> None:
+    def wait(self, seconds: float, beside: Sequence[Store] = ()) -> None:
         """Wait for the delivery at most so many seconds, and tell the user what has become of it.
 
         :param beside: the stores of all integrations that the run reports to.

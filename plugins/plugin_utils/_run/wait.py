@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import DOCTOR, FLUSH
@@ -32,7 +32,7 @@ _CONTAINER_INITS = frozenset({"catatonit", "docker-init", "dumb-init", "podman-i
 _OTHERS_OLDER_THAN = 600.0
 
 
-def wait(delivery: RunDelivery, seconds: float, beside: Iterable[Store]) -> None:
+def wait(delivery: RunDelivery, seconds: float, beside: Sequence[Store]) -> None:
     """Wait at most so many seconds, and tell the user what has become of the events.
 
     :param beside: the stores of all integrations that the run reports to.
@@ -63,7 +63,7 @@ def wait(delivery: RunDelivery, seconds: float, beside: Iterable[Store]) -> None
         notices.debug(f"the state of the delivery cannot be read: {error}")
 
 
-def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Iterable[Store]) -> None:
+def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Sequence[Store]) -> None:
     """Tell the user what has become of the events."""
     notices = delivery.notices
 
