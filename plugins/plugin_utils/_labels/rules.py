@@ -254,8 +254,8 @@ class RunLabels:
         self._from_variables: set[str] = set()
         self._by_rules: set[str] = set()
         self._built_in = {name: _one(value) if isinstance(value, str) else value for name, value in built_in.items()}
-        self._env_groups: set[str] = set()
-        self._env_from_path = False
+        # The groups of hosts whose label ``env`` no variable gives.
+        self._without_env: set[tuple[str, ...]] = set()
         order = [*dict.fromkeys(label for label, _variable in rules.variables)]
         self._order = {label: number for number, label in enumerate(order)}
 
@@ -289,11 +289,7 @@ class RunLabels:
                 self._collect("host", _one(host.name))
             if "group" not in labels and "group" not in self._built_in:
                 groups.add(host.groups)
-        for map_id, of_host in worked_out:
-            if "env" not in by_variables[map_id]:
-                givers = self._rules.groups.givers("env", of_host)
-                self._env_groups.update(givers)
-                self._env_from_path |= not givers and "env" in self._built_in
+        self._without_env.update(of_host for map_id, of_host in worked_out if "env" not in by_variables[map_id])
         for found in by_variables.values():
             self._from_variables.update(found)
         for labels in worked_out.values():
@@ -311,9 +307,11 @@ class RunLabels:
         """From what the label ``env`` was guessed; empty where it was not."""
         if "env" in self._rules.fixed:
             return ""
-        names = joined(sorted(self._env_groups, key=natural), most=_SHOWN_NAMES)
+        givers = [self._rules.groups.givers("env", of_host) for of_host in self._without_env]
+        names = joined(sorted({name for of_host in givers for name in of_host}, key=natural), most=_SHOWN_NAMES)
         origins = [f"names of groups: {names}"] if names else []
-        return "; ".join([*origins, "the path of the inventory"] if self._env_from_path else origins)
+        origins += ["the path of the inventory"] if "env" in self._built_in and not all(givers) else []
+        return "; ".join(origins)
 
     def add_playbook(self, name: str) -> None:
         """A playbook of the command line that is still to come, by its file name."""
