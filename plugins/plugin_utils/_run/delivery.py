@@ -85,8 +85,8 @@ class RunDelivery:
             if waiting:
                 self.wake_courier()
 
-    def remark(self, name: str, reason: str) -> None:
-        """A line about these events for whoever looks at them: nobody does."""
+    def remark(self, changes: object) -> None:
+        """What is of interest about changes that begin: nobody looks at them here."""
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """Store the last events of the run.

@@ -80,8 +80,7 @@ class Reporting:
             self._beginning = []
             raise
         self._beginning = []
-        for origin in sorted({change.labels.env_origin() for change in new} - {""}):
-            self.sink.remark("env-guessed", origin)
+        self.sink.remark(new)
         return events
 
     def close(self, last_event: Callable[[Events, Change], ChangeEvent]) -> None:
