@@ -25,7 +25,7 @@ _TITLE_MAX = 256
 
 
 class Events:
-    """Makes the events of the changes of one run; how its last ones differ is in :mod:`.last_events`.
+    """Makes the events of the changes of one run; how its last ones differ is in :mod:`.ending`.
 
     :param redact: keeps the run's keys out of them.
     """

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What becomes of each host of a run; how that is worked out at the end is in :mod:`.last_events`."""
+"""What becomes of each host of a run; how that is worked out at the end is in :mod:`.ending`."""
 
 from __future__ import annotations
 

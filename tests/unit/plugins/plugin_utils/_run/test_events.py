@@ -18,8 +18,8 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.ending import Reason, canceled, ended
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.last_events import Reason, canceled, ended
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.last_events import outcome_labels, result_of
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.ending import outcome_labels, result_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,
