@@ -57,7 +57,7 @@ RARE = {
     *("_labels.expressions", "_labels.file_parts", "_labels.host_by_host", "_labels.host_view", "_labels.later_plays"),
     *("_labels.syntax", "_labels.templates", "_labels.vars_files"),
     *("_run.job", "_run.messages.notices", "_run.preview"),
-    *("_run.ending", "_run.failed_task", "_run.flush_arguments", "_run.templates", "_run.wait"),
+    *("_run.ending", "_run.failed_task", "_run.templates", "_run.wait"),
     "_tasks",
 }
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
@@ -17,6 +18,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.databas
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import said
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.integrations import Integrations
 
 
 class RunDelivery:
@@ -96,15 +100,15 @@ class RunDelivery:
         self.store.do(lambda outbox, integration: outbox.runs.close(self.run, integration, events))
         self._show_notices()
 
-    def wait(self, seconds: float, beside: Sequence[Store] = ()) -> None:
+    def wait(self, seconds: float, integrations: Integrations | None = None) -> None:
         """Wait for the delivery at most so many seconds, and tell the user what has become of it.
 
-        :param beside: the stores of all integrations that the run reports to.
+        :param integrations: all that the run reports to; None for this one alone.
         """
         # The start of a run does not load it.
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait import wait
 
-        wait(self, seconds, beside)
+        wait(self, seconds, integrations)
 
     def wake_courier(self) -> bool:
         """Whether there is a courier, who looks into the outbox now."""

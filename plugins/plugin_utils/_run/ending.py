@@ -120,10 +120,9 @@ def close(run: Run) -> None:
             problem = problem or error
     left = automatic_seconds(settings.where.system, os.environ) if run.wait is None else run.wait
     left = min(left, _WAIT_INTERRUPTED) if end is None else left
-    beside = [store for each in run.integrations if (store := each.sink.store) is not None]
     for reporting in reportings:
         began = time.monotonic()
-        reporting.sink.wait(left, beside)
+        reporting.sink.wait(left, run.integrations)
         left = max(0.0, left - (time.monotonic() - began))
     if problem is not None:
         raise problem

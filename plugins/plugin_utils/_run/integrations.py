@@ -33,6 +33,7 @@ class Integrations:
     """What is reported to each integration, in the order in which they began.
 
     :ivar are_parted: whether the hosts do not all report to one integration.
+    :ivar with_variables: the first play with a key in variables, and the names of these; None where there is none.
     """
 
     def __init__(self, notices: Notices) -> None:
@@ -40,8 +41,7 @@ class Integrations:
         self._reportings: dict[tuple[str, str], Reporting] = {}
         # What goes to the key of the environment or ansible.cfg.
         self._without_variables: Reporting | None = None
-        # The first play with a key in variables, and which these are.
-        self._with_variables: tuple[Any, Sequence[str]] | None = None
+        self.with_variables: tuple[Any, Sequence[str]] | None = None
         self.are_parted = False
 
     def __iter__(self) -> Iterator[Reporting]:
@@ -55,14 +55,6 @@ class Integrations:
         for reporting in self:
             text = reporting.connection.redact(text)
         return text
-
-    def flush_arguments(self) -> str:
-        """What a flush needs on its command line to find the keys that this run has found in variables."""
-        if self._with_variables is None:
-            return ""
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.flush_arguments import flush_arguments
-
-        return flush_arguments(*self._with_variables)
 
     def members(
         self,
@@ -87,8 +79,8 @@ class Integrations:
         for values, part in parts.items():
             named = zip(_options.INTEGRATION_VARIABLES, values, strict=True)
             names = [name for name, value in named if value is not None]
-            if names and self._with_variables is None:
-                self._with_variables = play, names
+            if names and self.with_variables is None:
+                self.with_variables = play, names
             try:
                 reporting = None if names else self._without_variables
                 if reporting is None:

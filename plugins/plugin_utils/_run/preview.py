@@ -97,5 +97,5 @@ class Preview:
         """The last events of the run."""
         self.put(events)
 
-    def wait(self, seconds: float, beside: object = ()) -> None:
+    def wait(self, seconds: float, integrations: object = None) -> None:
         """Nothing is waited for."""

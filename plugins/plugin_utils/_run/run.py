@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import functools
 import os
 import signal
@@ -32,7 +31,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets as target_hosts
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notice, Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import NO_SQLITE
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import TEXTS, Change, Changes
@@ -100,12 +99,7 @@ class Run:
 
     def _show(self, notice: Notice) -> None:
         show = self._display.warning if notice.level == "warning" else self._display.vvv
-        # The advice to flush is of use with what says where to deliver to.
-        text = notice.text
-        if FLUSH in text:
-            with contextlib.suppress(Exception):  # the warning matters more
-                text = text.replace(FLUSH, FLUSH + self.integrations.flush_arguments())
-        show(f"flashduty_change: {text}")
+        show(f"flashduty_change: {notice.text}")
 
     @property
     def is_followed(self) -> bool:

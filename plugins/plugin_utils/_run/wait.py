@@ -11,17 +11,24 @@ delivered by then stays in the outbox until somebody delivers it, if the outbox 
 from __future__ import annotations
 
 import os
+import shlex
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+from ansible import context
+
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import DOCTOR, FLUSH
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import GIVEN_UP
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import said
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.integrations import Integrations
 
 # Seconds.
 _COURIER_LIVES_ON = 2.0
@@ -32,10 +39,10 @@ _CONTAINER_INITS = frozenset({"catatonit", "docker-init", "dumb-init", "podman-i
 _OTHERS_OLDER_THAN = 600.0
 
 
-def wait(delivery: RunDelivery, seconds: float, beside: Sequence[Store]) -> None:
+def wait(delivery: RunDelivery, seconds: float, integrations: Integrations | None) -> None:
     """Wait at most so many seconds, and tell the user what has become of the events.
 
-    :param beside: the stores of all integrations that the run reports to.
+    :param integrations: all that the run reports to; None for that of the delivery alone.
     """
     notices, store, run = delivery.notices, delivery.store, delivery.run
     try:
@@ -58,18 +65,19 @@ def wait(delivery: RunDelivery, seconds: float, beside: Sequence[Store]) -> None
         except OutboxError as error:
             notices.debug(f"the delivery cannot be waited for: {error}")
     try:
-        store.look(lambda outbox, integration: _tell(delivery, outbox, integration, beside))
+        store.look(lambda outbox, integration: _tell(delivery, outbox, integration, integrations))
     except OutboxError as error:  # stored it is, and whoever delivers it will tell
         notices.debug(f"the state of the delivery cannot be read: {error}")
 
 
-def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Sequence[Store]) -> None:
+def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, integrations: Integrations | None) -> None:
     """Tell the user what has become of the events."""
     notices = delivery.notices
 
     def warn(name: str, count: int = 0, **values: Any) -> None:
         events = said(notices, "event" if count == 1 else "events", count=count)
-        notices.warning(said(notices, name, events=events, flush=FLUSH, doctor=DOCTOR, **values))
+        text = said(notices, name, events=events, flush=flush_command(integrations), doctor=DOCTOR, **values)
+        notices.warning(text)
 
     refusals = outbox.events.take_refusals(integration)
     given_up = [refusal for refusal in refusals if refusal.error_code == GIVEN_UP]
@@ -88,7 +96,8 @@ def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Seque
         # Once for all integrations: they share one outbox.
         notices.warning(said(notices, "not-shared", problem=problem), subject="not-shared")
     for left in outbox.integrations.left_over(integration, older_than=_OTHERS_OLDER_THAN) if is_delivered else ():
-        if left.integration not in {store.integration for store in beside}:
+        stores = [each.sink.store for each in integrations or ()]
+        if left.integration not in {store.integration for store in stores if store is not None}:
             warn("of-other-integration", integration=left.name, what=left.text(notices.language))
     if given_up:
         warn("given-up", count=len(given_up), reason=given_up[0].error)
@@ -102,6 +111,49 @@ def _tell(delivery: RunDelivery, outbox: Outbox, integration: str, beside: Seque
             change_key=first.change_key,
             request_id=first.request_id or "none",
         )
+
+
+def flush_command(integrations: Integrations | None) -> str:
+    """How to flush, with the keys that a run has found in variables."""
+    arguments = ""
+    if integrations is not None and integrations.with_variables is not None:
+        with suppress(Exception):  # the warning matters more
+            arguments = _flush_arguments(*integrations.with_variables)
+    return FLUSH + arguments
+
+
+def _flush_arguments(play: Any, names: Sequence[str]) -> str:
+    """What a flush needs on its command line to find a key that these variables of a play name."""
+    arguments = context.CLIARGS
+    words = [word for source in arguments.get("inventory") or () for word in ("-i", source)]
+    # Those that are files alone: one that was written out is a secret.
+    files = [each for each in arguments.get("extra_vars") or () if str(each).startswith("@")]
+    words += [word for each in files for word in ("-e", each)]
+    for option, name in (("--vault-id", "vault_ids"), ("--vault-password-file", "vault_password_files")):
+        words += [word for value in arguments.get(name) or () for word in (option, value)]
+    words += ["--ask-vault-pass"] if arguments.get("ask_vault_pass") else []
+    needed = "".join(f" {shlex.quote(str(word))}" for word in words)
+    manager = _operator_variables.manager_without_answers(play.get_variable_manager())
+    in_extra = any(name in manager.extra_vars for name in names)
+    if (in_extra and files) or (not in_extra and _are_in_inventory(manager, names)):
+        return needed
+    return " -e flashduty_push_url=PUSH_URL"
+
+
+def _are_in_inventory(manager: Any, names: Iterable[str]) -> bool:
+    """Whether any host has one of the variables from the inventory, not only from a play or a command line.
+
+    :param manager: one of :func:`manager_without_answers`, which is not used any more after this.
+    """
+    # ansible-core reads the folder of the playbook as well, where that of another playbook would be another one.
+    manager.safe_basedir = False
+    manager._extra_vars = {}
+    hosts = manager._inventory.get_hosts(ignore_limits=True, ignore_restrictions=True)
+    for host in _operator_variables.one_of_each_kind(hosts, manager._inventory):
+        with suppress(Exception):  # whatever stands in files and templates
+            if not set(names).isdisjoint(manager.get_vars(host=host)):
+                return True
+    return False
 
 
 def automatic_seconds(system: str, environ: Mapping[str, str]) -> float:
