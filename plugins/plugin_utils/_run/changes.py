@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 # What templates of the user can give, by the options' names.
 TEXTS = ("title", "description", "link")
 UNGROUPED = "ungrouped"
-_EVERY_HOST = frozenset({"all", UNGROUPED})
 
 
 class Change:
@@ -179,12 +178,12 @@ class Changes:
         parts: dict[str, list[TargetHost]] = {}
         is_named = names_group(patterns)
         for host in hosts:
-            for group in [*filter(is_named, host.groups)] or _listing(host.host) or [UNGROUPED]:
+            for group in [*filter(is_named, host.groups)] or _listing(host) or [UNGROUPED]:
                 parts.setdefault(group, []).append(host)
         return parts
 
 
-def _listing(host: Any) -> list[str]:
+def _listing(host: TargetHost) -> list[str]:
     """The groups that list a host themselves."""
-    groups = (group for group in host.get_groups() if group.name not in _EVERY_HOST)
+    groups = (group for group in host.host.get_groups() if group.name in host.groups)
     return [group.name for group in groups if host.name in group.host_names]
