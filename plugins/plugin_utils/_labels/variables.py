@@ -14,6 +14,7 @@ Precedence: https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_var
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -170,7 +171,8 @@ class PlayVariables:
             self._written,
             asked_privately(play),
         )
-        self._fact_hosts = self._hosts_with_facts()
+        in_memory = C.CACHE_PLUGIN in ("memory", "ansible.builtin.memory")
+        self._fact_hosts = frozenset(self.manager._fact_cache.keys() if in_memory else ())
         self._group_sets: dict[tuple[str, ...], GroupSet] = {}
         self._picks: dict[int, dict[str, Any]] = {}
         self._local_only = not C.config.get_config_value("INJECT_FACTS_AS_VARS")
@@ -209,17 +211,12 @@ class PlayVariables:
 
         :param names: the variables that are asked for; others may be missing where none of these is a template.
         """
+        included = self.manager._vars_cache.get(host.name)
+        answered = _of_answers(self.manager._nonpersistent_fact_cache.get(host.name, {}))
         own = Own(
             [layer for layer in (host.vars, *self._files.of_host(host, names)) if layer],
             _of_answers(self._facts(host)),
-            [
-                layer
-                for layer in (
-                    self.manager._vars_cache.get(host.name),
-                    _of_answers(self.manager._nonpersistent_fact_cache.get(host.name, {})),
-                )
-                if layer
-            ],
+            [layer for layer in (included, answered) if layer],
         )
         layers = (*own.written, own.facts, *own.cached)
         if names is not None and any(
@@ -316,11 +313,6 @@ class PlayVariables:
             relevant.update(inputs)
         return frozenset(relevant)
 
-    def _hosts_with_facts(self) -> frozenset[str]:
-        if C.CACHE_PLUGIN in ("memory", "ansible.builtin.memory"):
-            return frozenset(self.manager._fact_cache.keys())
-        return frozenset()
-
     def _facts(self, host: Any) -> _Layer:
         if host.name not in self._fact_hosts:
             return _NO_LOCAL_FACTS if self._local_only else {}
@@ -372,10 +364,7 @@ class PlayVariables:
         self._picked_above_all = self._pick_all(self.above_all)
 
     def _pick_all(self, layers: Iterable[_Layer]) -> dict[str, Any]:
-        picked: dict[str, Any] = {}
-        for layer in layers:
-            picked.update(self._pick(layer, "all hosts"))
-        return picked
+        return {name: value for layer in layers for name, value in self._pick(layer, "all hosts").items()}
 
 
 def _of_answers(layer: _Layer) -> _Layer:
@@ -386,10 +375,7 @@ def _of_answers(layer: _Layer) -> _Layer:
 
 
 def _combined(layers: Iterable[_Layer]) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for layer in layers:
-        data = files.combine_vars(data, layer) if layer else data
-    return data
+    return functools.reduce(files.combine_vars, layers, {})
 
 
 def with_magic(host: Any, own: list[_Layer]) -> list[_Layer]:
