@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.templates import Templates
 
 try:
-    from ansible.template import is_trusted_as_template as is_trusted
+    from ansible.template import is_trusted_as_template
 except ImportError:  # ansible-core 2.18 and older mark what is unsafe instead, by its type
-    TRUST_IS_TAGGED = False
+    is_trusted_as_template = None
 
-    def is_trusted(value: object) -> bool:
-        return True
-
-else:
-    TRUST_IS_TAGGED = True
-
+TRUST_IS_TAGGED = is_trusted_as_template is not None
 MISSING: Final[Any] = object()
 
 _MARKS = ("{{", "{%", "{#")
 # ansible-core 2.18 and older: what `default(omit)` leaves behind.
 _OMITTED = "__omit_place_holder__"
+
+
+def is_trusted(value: object) -> bool:
+    """Whether ansible-core takes a text for a template, if it looks like one."""
+    return is_trusted_as_template is None or bool(is_trusted_as_template(value))
 
 
 def plain(value: Any) -> Any:
