@@ -9,13 +9,13 @@ from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import CHANGE_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import (
     NotReported,
     TaskAction,
     TaskConnection,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import task_host
 
 
 class ActionModule(TaskAction):

@@ -11,10 +11,10 @@ from typing import Any
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import PART_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import task_host
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.parts import Part
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun, current_runs
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction, TaskConnection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import task_host
 
 
 class ActionModule(TaskAction):

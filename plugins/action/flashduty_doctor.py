@@ -10,11 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection, InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import configured_origins
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, Found
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import Inventory
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import outbox_of
 
 
 class ActionModule(TaskAction):
@@ -29,7 +30,7 @@ class ActionModule(TaskAction):
             finding = Found("setting-invalid", problem=error).said(self.notices.language)
             return _told([finding], str, self.notices.language)
         given = {name: value for name, value in options.items() if value is not None}
-        origins = dict(_options.origins())
+        origins = configured_origins()
         for name in settings:
             if name in given:
                 origins[name] = "the task"
@@ -50,7 +51,7 @@ def _told(findings: Sequence[Finding], redact: Callable[[str], str], language: s
 
 
 def _redaction(options: Mapping[str, Any], connections: Sequence[Connection]) -> Callable[[str], str]:
-    for made in (Connection.from_options, _options.outbox_of):
+    for made in (Connection.from_options, outbox_of):
         with suppress(InvalidConnection):
             connections = [made(options), *connections]
     return lambda text: functools.reduce(lambda left, connection: connection.redact(left), connections, text)

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import OUTBOX_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import outbox_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.outbox_listing import listing
 
 
@@ -22,4 +23,4 @@ class ActionModule(TaskAction):
         """List the events, and resend or drop refused ones."""
         settings = self.settings(options, task_vars)
         only_look = bool(self._task.check_mode)
-        return listing(_options.state_dir(settings), options, only_look, _options.outbox_of(settings), self.notices)
+        return listing(_options.state_dir(settings), options, only_look, outbox_of(settings), self.notices)

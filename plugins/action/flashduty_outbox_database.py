@@ -9,8 +9,8 @@ from typing import Any
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._argspec import OUTBOX_DATABASE_OPTIONS
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.action import TaskAction
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import outbox_of
 
 
 class ActionModule(TaskAction):
@@ -24,7 +24,7 @@ class ActionModule(TaskAction):
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox import shared_schema
 
         settings = self.settings(options, task_vars)
-        url = _options.outbox_of(settings).outbox_url
+        url = outbox_of(settings).outbox_url
         if url is None:
             raise InvalidConnection(
                 "outbox_url",

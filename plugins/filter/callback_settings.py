@@ -48,19 +48,19 @@ _value:
   type: str
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._ansible_cfg import (
-    with_item,
-    with_setting,
-    without_item,
-    without_setting,
-)
-
 _CALLBACK = ("defaults", "callbacks_enabled", "flashcat.flashduty.flashduty_change")
 _SECTION = "callback_flashduty_change"
+# ansible-core reads it like this: # and ; begin a comment line, " ;" ends a value, and lines that are indented go on
+# with the value above.
+_MARK = "# added by flashcat.flashduty.control_node"
+_HEADER = re.compile(r"\[(?P<name>[^\]]+)\]")
+_SETTING = re.compile(r"(?P<key>[^\s=:#;\[][^=:]*?)\s*[=:]\s*(?P<value>.*)")
+_COMMENT = re.compile(r"\s*[#;]")
 
 
 def callback_settings(text: str, settings: Mapping[str, str] | None = None, state: str = "present") -> str:
@@ -70,12 +70,140 @@ def callback_settings(text: str, settings: Mapping[str, str] | None = None, stat
     text = str(text)
     if state == "present":
         for name, value in (settings or {}).items():
-            text = with_setting(text, _SECTION, name, str(value))
-        return with_item(text, *_CALLBACK)
-    text = without_item(text, *_CALLBACK)
+            text = _with_setting(text, _SECTION, name, str(value))
+        return _with_item(text, *_CALLBACK)
+    text = _without_item(text, *_CALLBACK)
     for name, value in reversed(list((settings or {}).items())):
-        text = without_setting(text, _SECTION, name, str(value))
+        text = _without_setting(text, _SECTION, name, str(value))
     return text
+
+
+def _with_item(text: str, section: str, key: str, item: str) -> str:
+    """The text where the list, a setting of items between commas, holds the item; as it is where it does already."""
+    lines = _lines(text)
+    span = _span(lines, section, key)
+    if span is None:
+        return _with_setting(text, section, key, item)
+    if item in _items(lines, span):
+        return text
+    last = max((number for number in range(*span) if _value_of(lines, span, number)), default=None)
+    if last is None:
+        lines[span[0]] = f"{lines[span[0]].rstrip()} {item}"
+        return _text(lines)
+    value, comment = _parted(lines[last])
+    lines[last] = f"{value.rstrip().rstrip(',')}, {item}{comment}"
+    return _text(lines)
+
+
+def _without_item(text: str, section: str, key: str, item: str) -> str:
+    """The text where the list does not hold the item; a list that is empty then is no setting any more."""
+    lines = _lines(text)
+    span = _span(lines, section, key)
+    if span is None or item not in _items(lines, span):
+        return text
+    if _items(lines, span) == [item]:
+        return _without_setting(text, section, key)
+    name = re.escape(item)
+    patterns = (rf",[ \t]*{name}(?=[ \t]*(?:,|;|$))", rf"(?<![^\s=:,]){name}[ \t]*(?:,[ \t]*|(?=;|$))")
+    for number in range(*span):
+        for pattern in patterns:
+            changed = re.sub(pattern, "", lines[number], count=1)
+            if changed != lines[number]:
+                lines[number] = changed
+                if not changed.strip() and number > span[0]:
+                    del lines[number]
+                return _text(lines)
+    return text
+
+
+def _with_setting(text: str, section: str, key: str, value: str) -> str:
+    """The text where the setting has the value."""
+    lines = _lines(text)
+    span = _span(lines, section, key)
+    if span is not None:
+        if _parted(_value_of(lines, span, span[0]))[0].strip() == value and span[1] == span[0] + 1:
+            return text
+        lines[span[0] : span[1]] = [f"{key} = {value}"]
+        return _text(lines)
+    start = _section(lines, section)
+    if start is not None:
+        lines.insert(start + 1, f"{key} = {value}")
+        return _text(lines)
+    gap = "" if not text or text.endswith("\n") else "\n"
+    return f"{text}{gap}{_MARK}\n[{section}]\n{key} = {value}\n"
+
+
+def _without_setting(text: str, section: str, key: str, value: str | None = None) -> str:
+    """The text without the setting.
+
+    :param value: only where it has this value.
+    """
+    lines = _lines(text)
+    span = _span(lines, section, key)
+    if span is None or (value is not None and _parted(_value_of(lines, span, span[0]))[0].strip() != value):
+        return text
+    del lines[span[0] : span[1]]
+    start = _section(lines, section)
+    if start is not None and start > 0 and lines[start - 1] == _MARK:
+        rest = lines[start + 1 : _end(lines, start)]
+        if not any(line.strip() for line in rest) and (not rest or _end(lines, start) == len(lines)):
+            del lines[start - 1 : start + 1]
+    return _text(lines)
+
+
+def _lines(text: str) -> list[str]:
+    return text.split("\n")
+
+
+def _text(lines: list[str]) -> str:
+    return "\n".join(lines)
+
+
+def _section(lines: list[str], section: str) -> int | None:
+    for number, line in enumerate(lines):
+        match = _HEADER.match(line)
+        if match is not None and match.group("name") == section:
+            return number
+    return None
+
+
+def _end(lines: list[str], start: int) -> int:
+    later = (number for number in range(start + 1, len(lines)) if _HEADER.match(lines[number]))
+    return next(later, len(lines))
+
+
+def _span(lines: list[str], section: str, key: str) -> tuple[int, int] | None:
+    """The lines of a setting, first and beyond the last."""
+    start = _section(lines, section)
+    if start is None:
+        return None
+    for number in range(start + 1, _end(lines, start)):
+        match = _SETTING.match(lines[number])
+        if match is not None and match.group("key").strip().lower() == key:
+            end = number + 1
+            while end < len(lines) and (lines[end][:1] in (" ", "\t")) and lines[end].strip():
+                end += 1
+            return number, end
+    return None
+
+
+def _value_of(lines: list[str], span: tuple[int, int], number: int) -> str:
+    """What a line adds to the value of its setting."""
+    if number > span[0]:
+        return "" if _COMMENT.match(lines[number]) else lines[number]
+    match = _SETTING.match(lines[number])
+    return match.group("value") if match is not None else ""
+
+
+def _parted(line: str) -> tuple[str, str]:
+    """A line, and the comment behind its value."""
+    match = re.search(r"\s+;", line)
+    return (line, "") if match is None else (line[: match.start()], line[match.start() :])
+
+
+def _items(lines: list[str], span: tuple[int, int]) -> list[str]:
+    values = (_parted(_value_of(lines, span, number))[0] for number in range(*span))
+    return [item.strip() for value in values for item in value.split(",") if item.strip()]
 
 
 class FilterModule:

@@ -13,9 +13,7 @@ decide where a key goes or whether a change is reported.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible.inventory.host import Host
@@ -51,30 +49,6 @@ def copied(found: Any) -> Any:
     return copy
 
 
-def task_host(task_vars: Mapping[str, Any]) -> str:
-    """The host that a task's worker works for; the variable ``inventory_hostname`` can be set by a fact."""
-    host = getattr(multiprocessing.current_process(), "_host", None)
-    return str(task_vars.get("inventory_hostname") if host is None else host.name)
-
-
-def of_task(task: Any, task_vars: Mapping[str, Any], names: Set[str]) -> Mapping[str, Any]:
-    """The variables of a task, as far as the operator has written them.
-
-    :param task_vars: as ansible-core gives them to an action plugin.
-    :param names: the variables that are asked for; others may be missing from the answer.
-    """
-    given = [task_vars[name] for name in names & task_vars.keys()]
-    if not given:
-        return {}
-    manager, host = task.get_variable_manager(), task_host(task_vars)
-    if all(_is_plain(value) for value in given) and names.isdisjoint(_answers(manager, host)):
-        return task_vars
-    found: Mapping[str, Any] = manager_without_answers(manager).get_vars(
-        play=task.get_play(), host=manager._inventory.get_host(host), task=task
-    )
-    return found
-
-
 def of_play(play: Any, hosts: Iterable[Any], manager: Any, notices: Notices) -> Mapping[str, Any]:
     """The variables of a play as its first host sees them.
 
@@ -83,7 +57,7 @@ def of_play(play: Any, hosts: Iterable[Any], manager: Any, notices: Notices) -> 
     :param hosts: the inventory hosts that the play targets.
     :param manager: the play's variable manager, or :func:`manager_without_answers` of it.
     """
-    for host in _one_of_each_kind(hosts, manager._inventory):
+    for host in one_of_each_kind(hosts, manager._inventory):
         try:
             variables: Mapping[str, Any] = manager.get_vars(play=play, host=host)
             return variables
@@ -97,22 +71,6 @@ def of_play(play: Any, hosts: Iterable[Any], manager: Any, notices: Notices) -> 
     return variables
 
 
-def are_in_inventory(manager: Any, names: Iterable[str]) -> bool:
-    """Whether any host has one of the variables from the inventory, not only from a play or a command line.
-
-    :param manager: one of :func:`manager_without_answers`, which is not used any more after this.
-    """
-    # ansible-core reads the folder of the playbook as well, where that of another playbook would be another one.
-    manager.safe_basedir = False
-    manager._extra_vars = {}
-    hosts = manager._inventory.get_hosts(ignore_limits=True, ignore_restrictions=True)
-    for host in _one_of_each_kind(hosts, manager._inventory):
-        with suppress(Exception):  # whatever stands in files and templates
-            if not set(names).isdisjoint(manager.get_vars(host=host)):
-                return True
-    return False
-
-
 def unreadable(notices: Notices, whose: str, error: Exception) -> None:
     """Warn, once, that variables cannot be read and what that means.
 
@@ -122,7 +80,7 @@ def unreadable(notices: Notices, whose: str, error: Exception) -> None:
     notices.warning("variables-unreadable", "variables cannot be read", whose=whose, why=first_line)
 
 
-def _one_of_each_kind(hosts: Iterable[Any], inventory: Any) -> Iterator[Any]:
+def one_of_each_kind(hosts: Iterable[Any], inventory: Any) -> Iterator[Any]:
     """The first host, then others that are in other groups, then one that is in the group ``all`` alone."""
     seen: set[tuple[str, ...]] = set()
     for host in hosts:
@@ -136,19 +94,3 @@ def _one_of_each_kind(hosts: Iterable[Any], inventory: Any) -> Iterator[Any]:
         alone = Host("all hosts", gen_uuid=False)
         alone.add_group(inventory.groups["all"])
         yield alone
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, str):
-        # What is vaulted may be a template within.
-        return "{" not in value and not hasattr(value, "_ciphertext")
-    return isinstance(value, (bool, int, float, type(None)))
-
-
-def _answers(manager: Any, host: str) -> Set[str]:
-    """The names of what a host has answered and what tasks have registered or set for it."""
-    try:
-        facts = manager._fact_cache.get(host) or {}
-    except KeyError:
-        facts = {}
-    return {*facts, *manager._nonpersistent_fact_cache.get(host, {})}

@@ -15,14 +15,13 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
 from configparser import ConfigParser
 from configparser import Error as ConfigParserError
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible import constants as C  # noqa: N812
 from ansible.plugins.loader import callback_loader
-from ansible.template import Templar
 
 try:
     from ansible.module_utils.secrets import register_secrets
@@ -36,10 +35,8 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     Connection,
     InvalidConnection,
     MissingKey,
-    outbox_url_of,
     usable_path,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _operator_variables
 
 CALLBACK = "flashcat.flashduty.flashduty_change"
 _NAMES = (CALLBACK, "ansible_collections.flashcat.flashduty.plugins.callback.flashduty_change")
@@ -51,7 +48,7 @@ TEMPLATES = {name: f"flashduty_{name}" for name in ("change_key", "title", "desc
 INTEGRATION_VARIABLES = ("flashduty_push_url", "flashduty_integration_key", "flashduty_api_url")
 _SECRETS = frozenset({"push_url", "integration_key", "app_key", "outbox_url"})
 # Of several ways to name the same, the one that stands nearest decides alone.
-_ALTERNATIVES = (KEY_OPTIONS, OUTBOX_URL_OPTIONS)
+ALTERNATIVES = (KEY_OPTIONS, OUTBOX_URL_OPTIONS)
 _LEVELS = ("var", "env", "ini", "default")
 # Set to nothing, these turn off what they do by default.
 _EMPTY_IS_A_VALUE = frozenset({"label_groups", "label_vars"})
@@ -63,7 +60,7 @@ def prepare() -> None:
     """Load the definitions of the options now: workers forked from this process need not load them again, each."""
     # Whatever is wrong with them, the task that needs them says.
     with contextlib.suppress(Exception):
-        _configured_name()
+        configured_name()
 
 
 def resolved(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> dict[str, Any]:
@@ -73,75 +70,33 @@ def resolved(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> di
     :param template: renders one of them.
     :raises InvalidConnection: naming the variable or option that cannot be used, and why. The text holds no secret.
     """
-    definitions = _definitions()
+    definitions = all_definitions()
     given = {}
     for option, definition in definitions.items():
         for name in sorted(entry["name"] for entry in definition.get("vars", ()) if entry["name"] in variables):
             value = _rendered(name, variables[name], template)
-            if option in _EMPTY_IS_A_VALUE or not _is_empty(value):
+            if option in _EMPTY_IS_A_VALUE or not is_empty(value):
                 given[name] = value
     options, levels = {}, {}
     for option, definition in definitions.items():
-        value, origin = _configured(option, definition, given)
+        value, origin = configured(option, definition, given)
         options[option], levels[option] = value, _level(str(origin))
     for option, name in TEMPLATES.items():
-        if not _is_empty(variables.get(name)):
+        if not is_empty(variables.get(name)):
             options[option] = variables[name]
     _keep_nearest(options, levels)
     return options
 
 
-def of_task(action: Any, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of the callback as a task sees it; templates among them are left raw.
-
-    :param action: the action plugin.
-    :raises InvalidConnection: naming the variable or option that cannot be used, and why. The text holds no secret.
-    """
-    variables = _operator_variables.of_task(action._task, task_vars, _variable_names())
-    return resolved(variables, Templar(loader=action._loader, variables=variables).template)
-
-
-def _variable_names() -> Set[str]:
-    found = {entry["name"] for definition in _definitions().values() for entry in definition.get("vars", ())}
+def variable_names() -> set[str]:
+    """The variables that set options."""
+    found = {entry["name"] for definition in all_definitions().values() for entry in definition.get("vars", ())}
     return found.union(TEMPLATES.values())
-
-
-class SettingNames(NamedTuple):
-    """The names under which options are read."""
-
-    environment: frozenset[str]
-    ini: frozenset[str]
-    variables: frozenset[str]
-
-
-def setting_names() -> SettingNames:
-    """The names of all options, in the environment, in our section of ansible.cfg, and as variables."""
-    definitions = C.config.get_configuration_definitions("callback", _configured_name())
-    environment, ini = (
-        frozenset(entry[key] for definition in definitions.values() for entry in definition.get(source, ()))
-        for source, key in (("env", "name"), ("ini", "key"))
-    )
-    return SettingNames(environment, ini, frozenset(_variable_names()))
-
-
-def origins() -> dict[str, str]:
-    """Where each option of the callback comes from that the environment or ansible.cfg sets, in a user's words.
-
-    That of ``enabled`` starts with ``off`` where it is false.
-    """
-    found = {}
-    for option, definition in _definitions().items():
-        value, origin = _configured(option, definition, {})
-        text = str(origin)
-        if value is not None and text != "default":
-            text = f"the environment variable {text[5:]}" if text.startswith("env:") else text
-            found[option] = f"off {text}" if option == "enabled" and not value else text
-    return found
 
 
 def is_default(option: str, options: Mapping[str, Any]) -> bool:
     """Whether an option has the value that it has where nobody sets it."""
-    definition = C.config.get_configuration_definition(option, plugin_type="callback", plugin_name=_configured_name())
+    definition = C.config.get_configuration_definition(option, plugin_type="callback", plugin_name=configured_name())
     return bool(options[option] == definition.get("default"))
 
 
@@ -157,17 +112,7 @@ def state_dir(options: Mapping[str, Any]) -> str:
         raise InvalidConnection("state_dir", f"must be an absolute path here: {error.strerror}") from None
 
 
-def with_task_options(options: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a task above all others."""
-    chosen = {name: value for name, value in task.items() if not _is_empty(value)}
-    below = dict(options)
-    for names in _ALTERNATIVES:
-        if any(name in chosen for name in names):
-            below.update((name, None) for name in names)
-    return {**below, **chosen}
-
-
-def _configured_name() -> str:
+def configured_name() -> str:
     """The name under which ansible-core has filed the callback's options, which it loads with the callback."""
     for _attempt in range(2):
         for name in _NAMES:
@@ -177,14 +122,14 @@ def _configured_name() -> str:
     raise LookupError(f"ansible-core does not know the options of {CALLBACK}")
 
 
-def _definitions() -> Mapping[str, Mapping[str, Any]]:
+def all_definitions() -> Mapping[str, Mapping[str, Any]]:
     """The definitions of the options, less the environment variables and lines of ansible.cfg that are set to nothing.
 
     ansible-core takes an empty value for one: for false, for the current folder, for an invalid choice.
     """
     file = _config_file(C.CONFIG_FILE)
     definitions: dict[str, Mapping[str, Any]] = {}
-    for option, definition in C.config.get_configuration_definitions("callback", _configured_name()).items():
+    for option, definition in C.config.get_configuration_definitions("callback", configured_name()).items():
         if option not in _EMPTY_IS_A_VALUE:
             env = [entry for entry in definition.get("env", ()) if os.environ.get(entry["name"], "set").strip()]
             ini = [
@@ -211,7 +156,8 @@ def config_file(path: str | None) -> ConfigParser:
 _config_file = functools.lru_cache(config_file)
 
 
-def _is_empty(value: Any) -> bool:
+def is_empty(value: Any) -> bool:
+    """Whether an option with this value counts as not set."""
     return value is None or (isinstance(value, str) and not value.strip())
 
 
@@ -226,7 +172,12 @@ def _rendered(name: str, value: Any, template: Callable[[Any], Any]) -> Any:
         ) from None
 
 
-def _configured(option: str, definition: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, Any]:
+def configured(option: str, definition: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The value of an option, and where it comes from as ansible-core says it.
+
+    :param given: variables that set options, with their values.
+    :raises InvalidConnection: where the value cannot be used.
+    """
     try:
         found: tuple[Any, Any] = C.config.get_config_value_and_origin(
             option, plugin_type="callback", plugin_name=_WITHOUT_EMPTY, variables=given
@@ -257,7 +208,7 @@ def _level(origin: str) -> str:
 
 
 def _keep_nearest(options: dict[str, Any], levels: Mapping[str, str]) -> None:
-    for names in _ALTERNATIVES:
+    for names in ALTERNATIVES:
         nearest = min((_LEVELS.index(levels[name]) for name in names if options.get(name)), default=None)
         for name in names:
             if nearest is not None and _LEVELS.index(levels[name]) != nearest:
@@ -267,8 +218,6 @@ def _keep_nearest(options: dict[str, Any], levels: Mapping[str, str]) -> None:
 def connection_of(options: Mapping[str, Any]) -> Connection:
     """The connection that the options describe; one without a key where there is none and a preview needs none.
 
-    ansible-core masks its secrets from now on in all output, where it can.
-
     :raises InvalidConnection: naming the option and what is wrong with it.
     """
     try:
@@ -277,18 +226,11 @@ def connection_of(options: Mapping[str, Any]) -> Connection:
         if not options["preview"]:
             raise
         return Connection(DEFAULT_API_URL, "")
-    return _registered(connection)
+    return registered(connection)
 
 
-def outbox_of(options: Mapping[str, Any]) -> Connection:
-    """A connection without a key, for what needs none: it tells where the shared outbox is.
-
-    :raises InvalidConnection: naming the option and what is wrong with it.
-    """
-    return _registered(Connection(DEFAULT_API_URL, "", outbox_url=outbox_url_of(options)))
-
-
-def _registered(connection: Connection) -> Connection:
+def registered(connection: Connection) -> Connection:
+    """The same; ansible-core masks its secrets from now on in all output, where it can."""
     if register_secrets is not None:
         register_secrets(connection.secrets())
     return connection

@@ -118,7 +118,9 @@ def labels_of(play: Any, hosts: list[Any]) -> dict[str, str]:
 
     notices = Notices()
     variables = ("service", "cluster", "team", "owner", "env", "region", "datacenter", "ident", "instance", "job")
-    rules = LabelRules.from_options(("env_*=env", "region_*=region"), variables, {}, notices)
+    rules = LabelRules.from_options(
+        {"label_groups": ["env_*=env", "region_*=region"], "label_vars": variables}, notices
+    )
     labels = RunLabels(rules, {"source": "ansible"}, notices)
     labels.add_play(targets(play, hosts, rules.variable_names, notices), "site.yml")
     found = labels.labels()

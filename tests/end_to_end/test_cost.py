@@ -52,11 +52,12 @@ def test_a_shared_outbox_is_nothing_to_load_beside_the_tasks(control: ControlNod
     assert not {"psycopg", PLUGINS + "plugin_utils._courier.sharing", *outbox} & found
 
 
-# For what few runs have: a job, templates, files of host_vars, plays to come, something to warn of.
+# For what few runs have: a job, templates, files of host_vars, plays to come, something to warn of. And for the end.
 RARE = {
-    *("_labels.expressions", "_labels.file_parts", "_labels.host_by_host", "_labels.later_plays", "_labels.syntax"),
-    *("_run.job", "_run.outcome_labels", "_run.preview", "_texts.notices", "_texts.reasons"),
-    *("_ansible_cfg", "_tasks"),
+    *("_labels.expressions", "_labels.file_parts", "_labels.host_by_host", "_labels.host_view", "_labels.later_plays"),
+    *("_labels.syntax", "_labels.templates", "_labels.vars_files"),
+    *("_run.job", "_run.preview", "_run.ending", "_run.failed_task", "_run.templates", "_run.wait"),
+    *("_texts.notices", "_texts.reasons", "_tasks"),
 }
 
 

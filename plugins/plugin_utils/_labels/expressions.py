@@ -16,13 +16,35 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.group_patterns import GroupExpression
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 # Seconds of a processor for all expressions, and of waiting on a machine that others keep busy.
 PROCESSOR_SECONDS = 1
 _WAIT_SECONDS = 10.0
 
 _Match = dict[str, str]
+
+
+def labels_of_names(
+    expressions: Sequence[GroupExpression], names: Sequence[str], notices: Notices
+) -> Iterator[tuple[str, str, str]]:
+    """Each label that the name of a group gives: the name, the label and its value.
+
+    One warning names the expressions that are left out, because they took too long.
+    """
+    found = matches([expression.text for expression in expressions], names)
+    for expression, of_names in zip(expressions, found, strict=False):
+        for name, groups in zip(names, of_names, strict=True):
+            values = ((label, groups.get(group)) for label, group in expression.labels)
+            yield from ((name, label, value) for label, value in values if value)
+    if len(found) < len(expressions):
+        slow = expressions[len(found)].text
+        notices.warning("label-groups-slow", entry=slow, seconds=PROCESSOR_SECONDS, names=len(names))
 
 
 def matches(expressions: Sequence[str], names: Sequence[str]) -> list[list[_Match]]:

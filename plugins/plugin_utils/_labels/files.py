@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -160,18 +159,13 @@ class Files:
     def _from_each(self, folders: Sequence[str], groups: Sequence[Any]) -> list[_Layer]:
         """What the groups have in these folders: a later folder beats an earlier one whatever the group."""
         if not self._group_by_group:
-            return [
-                self._once(("", *folders, "", *(group.name for group in groups)), partial(self._read, folders, groups))
-            ]
-        return [
-            self._once((folder, group.name), partial(self._read, [folder], [group]))
-            for folder in folders
-            for group in groups
-        ]
+            return [self._of_these(folders, groups)]
+        return [self._of_these([folder], [group]) for folder in folders for group in groups]
 
-    def _once(self, key: tuple[str, ...], read: Callable[[], _Layer]) -> _Layer:
+    def _of_these(self, folders: Sequence[str], groups: Sequence[Any]) -> _Layer:
+        key = (*folders, "", *(group.name for group in groups))
         if key not in self._of_group:
-            self._of_group[key] = read()
+            self._of_group[key] = self._read(folders, groups)
         return self._of_group[key]
 
     def _read(self, folders: Sequence[str], entities: Sequence[Any]) -> _Layer:

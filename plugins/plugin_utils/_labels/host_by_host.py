@@ -48,11 +48,13 @@ def host_by_host(
             values[host.name] = _of_one_host(play, host, wanted, notices)
         except Exception as error:
             unreadable(notices, host.name, error)
-    # Of hosts that were not asked, those in the same groups are taken for alike.
-    unknown = {group_names(host): dict.fromkeys(wanted.compared, group_names(host)) for host in hosts}
-    return [
-        TargetHost(host.name, group_names(host), values.get(host.name, unknown[group_names(host)])) for host in hosts
-    ]
+    found = []
+    for host in hosts:
+        groups = group_names(host)
+        # Of hosts that were not asked, those in the same groups are taken for alike.
+        of_host = values.get(host.name, dict.fromkeys(wanted.compared, groups))
+        found.append(TargetHost(host.name, groups, *wanted.parted(of_host), host))
+    return found
 
 
 def _of_one_host(play: Any, host: Any, wanted: Wanted, notices: Notices) -> Mapping[str, Any]:

@@ -63,7 +63,7 @@ def _texts(hosts: Any) -> list[str]:
 
 
 def _match(inventory: Any, patterns: Iterable[str]) -> bool:
-    return all(_matches(inventory, term.name) for term in split(patterns))
+    return all(_matches(inventory, name) for _sign, name in split(patterns))
 
 
 def _matches(inventory: Any, name: str) -> bool:

@@ -2,35 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From raw variables to plain Python values: templates, vaulted and tagged values.
-
-A template is worked out once for all hosts that feed it the same inputs. Its inputs are read from its syntax; where
-that cannot show them (``hostvars``, most lookups), all variables of the host are asked for, for a limited number of
-hosts.
-"""
+"""From raw variables to plain Python values: vaulted and tagged values here, templates in :mod:`.templates`."""
 
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any, Final
-
-from ansible.template import Templar
+from typing import TYPE_CHECKING, Any, Final
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._texts import Text
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.templates import Templates
 
 try:
-    from ansible.template import is_trusted_as_template as _is_trusted
+    from ansible.template import is_trusted_as_template
 except ImportError:  # ansible-core 2.18 and older mark what is unsafe instead, by its type
-    TRUST_IS_TAGGED = False
+    is_trusted_as_template = None
 
-    def _is_trusted(value: object) -> bool:
-        return True
-
-else:
-    TRUST_IS_TAGGED = True
-
+TRUST_IS_TAGGED = is_trusted_as_template is not None
 MISSING: Final[Any] = object()
 
 _MARKS = ("{{", "{%", "{#")
@@ -38,8 +29,9 @@ _MARKS = ("{{", "{%", "{#")
 _OMITTED = "__omit_place_holder__"
 
 
-class LimitReached(Exception):
-    """All variables of a host were asked for more often than allowed."""
+def is_trusted(value: object) -> bool:
+    """Whether ansible-core takes a text for a template, if it looks like one."""
+    return is_trusted_as_template is None or bool(is_trusted_as_template(value))
 
 
 def plain(value: Any) -> Any:
@@ -76,6 +68,7 @@ def _is_vaulted(value: Any) -> bool:
 class Renderer:
     """Turns raw variables of many hosts into plain values.
 
+    :ivar asked: how often all variables of a host were asked for.
     :param loader: the play's data loader.
     :param all_variables: gives all variables of a host, which is slow.
     :param limit: how many hosts may be asked for all their variables.
@@ -92,28 +85,24 @@ class Renderer:
         careful: Set[str] = frozenset(),
         private: Set[str] = frozenset(),
     ) -> None:
-        self._careful = careful
-        self._private = private
-        self._harmless: dict[str, frozenset[str] | None] = {}
-        self._all_variables = all_variables
-        self._left = limit
-        #: How often all variables of a host were asked for.
+        self.loader = loader
+        self.all_variables = all_variables
+        self.limit = limit
+        self.private = private
         self.asked = 0
-        self._limit = limit
-        self._notices = notices
-        self._templar = Templar(loader=loader, variables={})
-        self._names: dict[tuple[str, bool], frozenset[str] | None] = {}
+        self.notices = notices
+        self._careful = careful
         self._texts: dict[int, tuple[str, ...]] = {}
         self._results: dict[object, Any] = {}
-        # Identities are keys below, so what they identify must stay alive.
+        # Identities are keys above, so what they identify must stay alive.
         self._kept: dict[int, Any] = {}
-        self._needs_all: set[object] = set()
-        self._tried_all: set[object] = set()
-        self._host: tuple[str, Mapping[str, Any]] | None = None
 
-    def has_template(self, raw: Any) -> bool:
-        """Whether the value, or one within it, looks like a template."""
-        return bool(self._templates(raw))
+    @functools.cached_property
+    def _of_templates(self) -> Templates:
+        # Loaded where there is a template.
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.templates import Templates
+
+        return Templates(self)
 
     def inputs(self, raw: Any, lookup: Callable[[str], Any], trust_lookups: bool = False) -> dict[str, Any] | None:
         """The variables that a raw value reads, directly or through others, with their raw values.
@@ -121,24 +110,7 @@ class Renderer:
         :param trust_lookups: as that of :func:`.syntax.names_in`.
         :returns: None where the templates do not show them.
         """
-        found: dict[str, Any] = {}
-        pending = [raw]
-        while pending:
-            for template in self._templates(pending.pop()):
-                key = (template, trust_lookups)
-                if key not in self._names:
-                    # Loaded where there is a template.
-                    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import names_in
-
-                    self._names[key] = names_in(*key)
-                names = self._names[key]
-                if names is None:
-                    return None
-                for name in names.difference(found):
-                    found[name] = lookup(name)
-                    if found[name] is not MISSING:
-                        pending.append(found[name])
-        return found
+        return self._of_templates.inputs(raw, lookup, trust_lookups) if self.templates(raw) else {}
 
     def render(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         """The plain value of a variable for one host, or MISSING where it fails.
@@ -147,10 +119,11 @@ class Renderer:
 
         :param lookup: gives the raw value of any variable of that host, or MISSING.
         """
-        refusal = self._refusal(name, raw, lookup) if name in self._careful else None
-        if refusal is not None:
-            self._notices.warning("label-refused", subject=f"refused: {name}", name=name, why=refusal)
-            return MISSING
+        if name in self._careful and (name in self.private or self.templates(raw)):
+            refusal = self._of_templates.refusal(name, raw, lookup)
+            if refusal is not None:
+                self.notices.warning("label-refused", subject=f"refused: {name}", name=name, why=refusal)
+                return MISSING
         if not isinstance(raw, Mapping):
             return self._value(name, raw, lookup, host)
         entries = {str(plain(key)): self._value(f"{name}.{key}", raw[key], lookup, host) for key in raw}
@@ -164,77 +137,18 @@ class Renderer:
             return (self.identity(raw), tuple(lookup("group_names") or ()))
         return (self.identity(raw), *((name, self.identity(inputs[name])) for name in sorted(inputs)))
 
-    def _refusal(self, name: str, raw: Any, lookup: Callable[[str], Any]) -> Text | None:
-        """Why a variable is no label unless it is asked for, by itself or by what it reads."""
-        seen = {name}
-        pending = [raw]
-        while self._private.isdisjoint(seen):
-            if not pending:
-                return None
-            for template in self._templates(pending.pop()):
-                from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import (
-                    harmless_names,
-                    words_in,
-                )
-
-                if template not in self._harmless:
-                    self._harmless[template] = harmless_names(template)
-                names = self._harmless[template]
-                if names is None:
-                    return Text("it needs a lookup that may do more than read", "它需要的 lookup 可能不只是读取")
-                pending += [value for name in names - seen if (value := lookup(name)) is not MISSING]
-                seen.update(names, self._private & words_in(template))
-        return Text("vars_prompt asks for it without showing it", "其值由 vars_prompt 以不回显方式输入")
-
     def _value(self, name: str, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
         try:
-            if not self._templates(raw):
-                return self._once(self.identity(raw), lambda: plain(raw))
-            return self._templated(raw, lookup, host)
-        except LimitReached:
-            self._notices.warning("label-templates-beyond", "templates beyond the limit", name=name, limit=self._limit)
+            if not self.templates(raw):
+                return self.once(self.identity(raw), lambda: plain(raw))
+            return self._of_templates.value(name, raw, lookup, host)
         except Exception as error:
             first_line = f"{type(error).__name__}: {error}".splitlines()[0]
-            self._notices.debug(f"labels: {name} of {host} is left out, {first_line}", subject=f"fails: {name}")
+            self.notices.debug(f"labels: {name} of {host} is left out, {first_line}", subject=f"fails: {name}")
         return MISSING
 
-    def _templated(self, raw: Any, lookup: Callable[[str], Any], host: Any) -> Any:
-        identity = self.identity(raw)
-        inputs = None if identity in self._needs_all else self.inputs(raw, lookup)
-        if inputs is None:
-            return self._with_all(raw, host)
-        if isinstance(raw, str) and _is_trusted(raw):
-            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import substituted
-
-            text = substituted(raw, inputs)
-            if text is not None:
-                return text
-        key = (identity, *((name, self.identity(inputs[name])) for name in sorted(inputs)))
-        try:
-            variables = {name: value for name, value in inputs.items() if value is not MISSING}
-            return self._once(key, lambda: self._template(raw, variables))
-        except Exception:
-            if identity in self._tried_all:
-                raise
-            self._tried_all.add(identity)
-            value = self._with_all(raw, host)
-            self._needs_all.add(identity)
-            return value
-
-    def _with_all(self, raw: Any, host: Any) -> Any:
-        if self._host is None or self._host[0] != host.name:
-            if self._left <= 0:
-                raise LimitReached
-            self._left -= 1
-            self.asked += 1
-            self._host = (host.name, self._all_variables(host))
-        return self._template(raw, self._host[1])
-
-    def _template(self, raw: Any, variables: Mapping[str, Any]) -> Any:
-        self._templar.available_variables = variables
-        return plain(self._templar.template(raw))
-
-    def _once(self, key: object, make: Callable[[], Any]) -> Any:
+    def once(self, key: object, make: Callable[[], Any]) -> Any:
+        """What ``make`` returns or raises, which it is asked for once."""
         if key not in self._results:
             try:
                 self._results[key] = make()
@@ -248,13 +162,14 @@ class Renderer:
     def identity(self, value: Any) -> object:
         """A key that equal values share."""
         if value is None or isinstance(value, (str, int, float)):
-            return (type(value), _is_trusted(value), value)
+            return (type(value), is_trusted(value), value)
         if _is_vaulted(value):
             return (type(value), value._ciphertext)
         self._kept[id(value)] = value
         return id(value)
 
-    def _templates(self, value: Any) -> tuple[str, ...]:
+    def templates(self, value: Any) -> tuple[str, ...]:
+        """The templates that the value is or has within it, as far as they look like ones."""
         if isinstance(value, str):
             marked = "{" in value and any(mark in value for mark in _MARKS)
             return (value,) if marked or value.startswith("#jinja2:") else ()
@@ -265,5 +180,5 @@ class Renderer:
             # A value that holds itself (YAML anchors can make one) must not be walked for ever.
             self._texts[id(value)] = ()
             items = value.values() if isinstance(value, Mapping) else value
-            self._texts[id(value)] = tuple(text for item in items for text in self._templates(item))
+            self._texts[id(value)] = tuple(text for item in items for text in self.templates(item))
         return self._texts[id(value)]

@@ -14,7 +14,7 @@ Limits: https://developer.flashcat.cloud/zh/flashduty/event-api/change-event
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -56,7 +56,6 @@ BUILT_IN = (
 # Characters that the value of a variable may have which is a label by default.
 DEFAULT_VALUE_MAX = 200
 
-_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _NUMBER = re.compile("([0-9]+)")
 _SHOWN_NAMES = 10
 
@@ -71,23 +70,14 @@ class TargetHost(NamedTuple):
     :ivar groups: all its inventory groups but ``all`` and ``ungrouped``.
     :ivar variables: plain values of the variables that the rules ask for, as far as the host has them.
     :ivar alike: what the host shares with all others for which the variables that are only compared are the same.
+    :ivar host: the host as ansible-core's inventory has it.
     """
 
     name: str
     groups: tuple[str, ...]
     variables: Mapping[str, Any]
     alike: tuple[object, ...] = ()
-
-
-class LabelVariable(NamedTuple):
-    """An inventory variable that gives a label.
-
-    :ivar by_default: nobody asked for it, so only what is plainly a label counts.
-    """
-
-    label: str
-    variable: str
-    by_default: bool = False
+    host: Any = None
 
 
 def natural(text: str) -> tuple[object, ...]:
@@ -121,33 +111,6 @@ def joined(items: Iterable[str], limit: int = LABEL_VALUE_MAX, most: int = 0) ->
     if len(items) == 1:
         return shortened(items[0], limit)
     return f"{shortened(items[0], room)},+{len(items) - 1}"
-
-
-def built_in_labels(
-    *,
-    actor: str,
-    controller: str,
-    limit: str | None = None,
-    tags: Iterable[str] = (),
-    skip_tags: Iterable[str] = (),
-) -> dict[str, str]:
-    """The built-in labels that are known before any play: ``source``, ``actor``, ``controller`` and the command line's.
-
-    :param actor: who runs the playbook.
-    :param controller: host name of the control node.
-    :param limit: ``--limit`` as given.
-    :param tags: ``--tags``; ``all``, which Ansible assumes where none are given, makes no label.
-    :param skip_tags: ``--skip-tags``.
-    """
-    values = {
-        "source": "ansible",
-        "actor": actor,
-        "controller": controller,
-        "limit": limit or "",
-        "tags": joined(sorted(set(tags) - {"all"}, key=natural)),
-        "skip_tags": joined(sorted(set(skip_tags), key=natural)),
-    }
-    return {name: text for name, value in values.items() if (text := plain_text(value).strip())}
 
 
 class _GroupLabels:
@@ -189,78 +152,61 @@ class _GroupLabels:
                     first.setdefault(label, value)
             self._of_name[name] = [*first.items()]
         if names and self._expressions:
-            self._match(names)
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.expressions import labels_of_names
 
-    def _match(self, names: Sequence[str]) -> None:
-        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.expressions import (
-            PROCESSOR_SECONDS,
-            matches,
-        )
-
-        found = matches([expression.text for expression in self._expressions], names)
-        for expression, of_names in zip(self._expressions, found, strict=False):
-            for name, groups in zip(names, of_names, strict=True):
-                values = ((label, groups.get(group, "")) for label, group in expression.labels)
-                self._of_name[name] += [(label, value) for label, value in values if value]
-        if len(found) < len(self._expressions):
-            slow = self._expressions[len(found)].text
-            self._notices.warning("label-groups-slow", entry=slow, seconds=PROCESSOR_SECONDS, names=len(names))
+            for name, label, value in labels_of_names(self._expressions, names, self._notices):
+                self._of_name[name].append((label, value))
 
 
 class LabelRules(NamedTuple):
     """Which labels a host has. Make it with :meth:`from_options`.
 
     :ivar groups: labels by names of groups; all that match one host count. It reads the groups of the hosts first.
-    :ivar variables: inventory variables that give labels; of several for one label, a host's first decides.
+    :ivar variables: labels, each with the inventory variable that gives it; of several, a host's first decides.
+    :ivar by_default: whether nobody has asked for these, so that only what is plainly a label counts.
     :ivar fixed: the option ``labels``: the same for every host, above all else.
     """
 
     groups: _GroupLabels
-    variables: tuple[LabelVariable, ...]
+    variables: tuple[tuple[str, str], ...]
+    by_default: bool
     fixed: Mapping[str, _Items]
 
     @classmethod
-    def from_options(
-        cls,
-        label_groups: Iterable[Any],
-        label_vars: Iterable[Any],
-        labels: Any,
-        notices: Notices,
-        vars_by_default: bool = False,
-    ) -> LabelRules:
+    def from_options(cls, options: Mapping[str, Any], notices: Notices, vars_by_default: bool = False) -> LabelRules:
         """The rules that the options ask for; what makes no sense in them is left out with a warning.
 
-        :param label_groups: see :func:`parsed`.
-        :param label_vars: names of variables, each alone (``service``) or with the label it gives
-            (``cluster=k8s_cluster``).
-        :param labels: label keys and values, as a map or as text: ``key=value,key=value``, or a map in YAML or JSON. A
-            null or empty value means that there is to be no such label.
+        :param options: ``label_groups``, see :func:`parsed`; ``label_vars``, names of variables, each alone
+            (``service``) or with the label it gives (``cluster=k8s_cluster``); ``labels``, keys and values, as a map or
+            as text: ``key=value,key=value``, or a map in YAML or JSON. A null or empty value means that there is to be
+            no such label.
         :param vars_by_default: whether nobody has set ``label_vars``.
         """
-        groups = [_group_entry(entry, notices) for entry in _entries(label_groups)]
-        variables = [_label_variable(entry, notices) for entry in _entries(label_vars)]
+        groups = [_group_entry(entry, notices) for entry in _entries(options.get("label_groups"))]
+        variables = [_label_variable(entry, notices) for entry in _entries(options.get("label_vars"))]
         return cls(
             _GroupLabels((entry for entry in groups if entry is not None), notices),
-            tuple(entry._replace(by_default=vars_by_default) for entry in variables if entry is not None),
-            _map_items(_label_map(labels, notices), "labels", notices),
+            tuple(entry for entry in variables if entry is not None),
+            vars_by_default,
+            _map_items(_label_map(options.get("labels"), notices), "labels", notices),
         )
 
     @property
     def variable_names(self) -> tuple[str, ...]:
         """The variables to look up for each host."""
-        return (*dict.fromkeys(entry.variable for entry in self.variables), LABELS_VARIABLE)
+        return (*dict.fromkeys(variable for _label, variable in self.variables), LABELS_VARIABLE)
 
     @property
     def written_names(self) -> frozenset[str]:
         """Those of them that roles, facts and tasks do not give: their values may be secret, or of another meaning."""
-        return frozenset(entry.variable for entry in self.variables if entry.by_default)
+        return frozenset(variable for _label, variable in self.variables if self.by_default)
 
     def of_variables(self, values: Mapping[str, Any], notices: Notices) -> dict[str, _Items]:
         """The labels that a host has by its variables; no items where there is to be no label."""
         labels: dict[str, _Items] = {}
-        for label, variable, by_default in self.variables:
+        for label, variable in self.variables:
             if label not in labels and variable in values:
-                if by_default and not _is_plain(values[variable]):
+                if self.by_default and not _is_plain(values[variable]):
                     notices.debug(
                         f"labels: variable {variable} is left out, by default only a text or number of at most"
                         f" {DEFAULT_VALUE_MAX} characters is a label; list it in label_vars to use it",
@@ -308,9 +254,9 @@ class RunLabels:
         self._from_variables: set[str] = set()
         self._by_rules: set[str] = set()
         self._built_in = {name: _one(value) if isinstance(value, str) else value for name, value in built_in.items()}
-        self._env_groups: set[str] = set()
-        self._env_from_path = False
-        order = [*dict.fromkeys(entry.label for entry in rules.variables)]
+        # The groups of hosts whose label ``env`` no variable gives.
+        self._without_env: set[tuple[str, ...]] = set()
+        order = [*dict.fromkeys(label for label, _variable in rules.variables)]
         self._order = {label: number for number, label in enumerate(order)}
 
     def add_play(
@@ -331,7 +277,6 @@ class RunLabels:
         # it with groups.
         by_variables: dict[int, dict[str, _Items]] = {}
         worked_out: dict[tuple[int, tuple[str, ...]], dict[str, _Items]] = {}
-        names: set[str] = set()
         groups: set[tuple[str, ...]] = set()
         for host in hosts:
             key = (id(host.variables), host.groups)
@@ -341,22 +286,16 @@ class RunLabels:
                     by_variables[key[0]] = self._rules.of_variables(host.variables, self._notices)
                 labels = worked_out[key] = {**self._rules.groups.of(host.groups), **by_variables[key[0]]}
             if "host" not in labels:
-                names.add(host.name)
+                self._collect("host", _one(host.name))
             if "group" not in labels and "group" not in self._built_in:
                 groups.add(host.groups)
-        for map_id, of_host in worked_out:
-            if "env" not in by_variables[map_id]:
-                givers = self._rules.groups.givers("env", of_host)
-                self._env_groups.update(givers)
-                self._env_from_path |= not givers and "env" in self._built_in
+        self._without_env.update(of_host for map_id, of_host in worked_out if "env" not in by_variables[map_id])
         for found in by_variables.values():
             self._from_variables.update(found)
         for labels in worked_out.values():
             self._by_rules.update(labels)
             for label, items in labels.items():
                 self._collect(label, items)
-        for name in names:
-            self._collect("host", _one(name))
         for group in {group for several in groups for group in several}:
             if is_named is None or is_named(group):
                 self._collect("group", _one(group))
@@ -368,9 +307,11 @@ class RunLabels:
         """From what the label ``env`` was guessed; empty where it was not."""
         if "env" in self._rules.fixed:
             return ""
-        names = joined(sorted(self._env_groups, key=natural), most=_SHOWN_NAMES)
+        givers = [self._rules.groups.givers("env", of_host) for of_host in self._without_env]
+        names = joined(sorted({name for of_host in givers for name in of_host}, key=natural), most=_SHOWN_NAMES)
         origins = [f"names of groups: {names}"] if names else []
-        return "; ".join([*origins, "the path of the inventory"] if self._env_from_path else origins)
+        origins += ["the path of the inventory"] if "env" in self._built_in and not all(givers) else []
+        return "; ".join(origins)
 
     def add_playbook(self, name: str) -> None:
         """A playbook of the command line that is still to come, by its file name."""
@@ -415,9 +356,9 @@ class RunLabels:
         return (4, BUILT_IN.index(label) if label in BUILT_IN else len(BUILT_IN), natural(label))
 
 
-def _entries(given: Iterable[Any]) -> Iterator[str]:
+def _entries(given: Iterable[Any] | None) -> Iterator[str]:
     # An empty setting reads as one empty entry.
-    return (text for entry in given if (text := plain_text(str(entry)).strip()))
+    return (text for entry in given or () if (text := plain_text(str(entry)).strip()))
 
 
 def _group_entry(text: str, notices: Notices) -> GroupPattern | GroupExpression | None:
@@ -433,14 +374,14 @@ def _group_entry(text: str, notices: Notices) -> GroupPattern | GroupExpression 
     return entry._replace(labels=tuple(labels))
 
 
-def _label_variable(entry: str, notices: Notices) -> LabelVariable | None:
+def _label_variable(entry: str, notices: Notices) -> tuple[str, str] | None:
     label, equals, variable = entry.partition("=")
     variable = variable.strip() if equals else label
     key = _clean_key(label, notices)
-    if key is None or not _VARIABLE_NAME.match(variable):
+    if key is None or not (variable.isascii() and variable.isidentifier()):
         notices.warning("label-vars-invalid", entry=entry)
         return None
-    return LabelVariable(key, variable)
+    return key, variable
 
 
 def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:
@@ -464,15 +405,16 @@ def _label_map(given: Any, notices: Notices) -> Mapping[Any, Any]:
 
 
 def _clean_key(key: Any, notices: Notices) -> str | None:
-    text = plain_text(label_text(key) or "").strip()
+    text = label_text(key) or ""
     if len(text) > LABEL_KEY_MAX:
         notices.warning("label-key-long", key=shortened(text, 40), length=len(text), limit=LABEL_KEY_MAX)
         return None
     return text or None
 
 
-def _one(text: str) -> _Items:
-    text = plain_text(text).strip()
+@lru_cache(4096)
+def _one(value: str) -> _Items:
+    text = label_text(value)
     return (text,) if text else ()
 
 
@@ -496,22 +438,13 @@ def _items(value: Any) -> _Items:
     :raises ValueError: where it cannot be one.
     """
     if isinstance(value, str):
-        return _text_items(value)
-    if isinstance(value, (list, tuple)):
-        # The whole list is judged first: a list within a list is refused there.
-        if label_text(value) is None:
-            return ()
-        return tuple(text for text in map(label_text, value) if text)
-    text = label_text(value)
-    return () if text is None else (text,)
+        return _one(value)
+    # The whole is judged first: a list within a list is refused there.
+    label_text(value)
+    texts = map(label_text, value if isinstance(value, (list, tuple)) else (value,))
+    return tuple(text for text in texts if text)
 
 
 def _is_plain(value: Any) -> bool:
     is_one = value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool))
     return is_one and len(str(value)) <= DEFAULT_VALUE_MAX
-
-
-@lru_cache(4096)
-def _text_items(value: str) -> _Items:
-    text = label_text(value)
-    return (text,) if text else ()

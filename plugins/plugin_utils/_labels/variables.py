@@ -14,8 +14,9 @@ Precedence: https://docs.ansible.com/ansible/latest/playbook_guide/playbooks_var
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812
 from ansible.module_utils.parsing.convert_bool import BOOLEANS_FALSE
@@ -29,6 +30,9 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.renderi
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LABELS_VARIABLE, TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_view import HostView
+
 # How many hosts may be asked for all their variables, at 1 to 5 ms each.
 PER_HOST_LIMIT = 200
 
@@ -41,6 +45,8 @@ _LOCAL_FACTS = "ansible_local"
 _NO_LOCAL_FACTS: Mapping[str, Any] = {_LOCAL_FACTS: {}}
 
 _Layer = Mapping[str, Any]
+# Of a host: the values, and what is only compared.
+_Values = tuple[_Layer, tuple[object, ...]]
 
 
 def targets(
@@ -68,33 +74,18 @@ def targets(
     hosts = list(hosts)
     compared = tuple(compared)
     names = tuple(dict.fromkeys([*names, *compared]))
-    wanted = Wanted(names, frozenset([*written, *compared]), frozenset(compared))
+    wanted = Wanted(names, frozenset([*written, *compared]), compared)
     try:
-        found = _Play(play, wanted, notices, limit).targets(hosts)
+        variables = PlayVariables(play, wanted, notices, limit)
+        if not variables.files_differ:
+            return variables.of_hosts(hosts)
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.vars_files import by_files
+
+        return by_files(variables, hosts)
     except Exception as error:
         from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_by_host import host_by_host
 
-        found = host_by_host(play, hosts, wanted, notices, limit, error)
-    return _parted(found, compared)
-
-
-def _parted(found: list[TargetHost], compared: Sequence[str]) -> list[TargetHost]:
-    """The hosts with what is only compared apart from the values; hosts with equal values go on sharing one map."""
-    if not compared:
-        return found
-    parted: dict[int, tuple[_Layer, tuple[object, ...]]] = {}
-    for _name, _groups, values, _alike in found:
-        if id(values) not in parted:
-            own = values if values.keys().isdisjoint(compared) else {k: values[k] for k in values if k not in compared}
-            parted[id(values)] = own, tuple(values.get(each) for each in compared)
-    return [TargetHost(name, groups, *parted[id(values)]) for name, groups, values, _alike in found]
-
-
-class _FilesPerHost(Exception):
-    """The play's vars_files, or what they add to, differ from host to host."""
-
-    def __str__(self) -> str:
-        return "vars_files of the play depend on the host"
+        return host_by_host(play, hosts, wanted, notices, limit, error)
 
 
 class Wanted(NamedTuple):
@@ -102,7 +93,12 @@ class Wanted(NamedTuple):
 
     names: Sequence[str]
     written: frozenset[str]
-    compared: frozenset[str]
+    compared: Sequence[str]
+
+    def parted(self, values: _Layer) -> _Values:
+        """The values of a host without those that are only compared, and these."""
+        own = {name: value for name, value in values.items() if name not in self.compared}
+        return own, tuple(values.get(name) for name in self.compared)
 
 
 class _Templated(NamedTuple):
@@ -111,7 +107,7 @@ class _Templated(NamedTuple):
     raw: Any
 
 
-class _Own(NamedTuple):
+class Own(NamedTuple):
     """The layers of a host itself, in rising order.
 
     :ivar written: the inventory's and those of files.
@@ -123,7 +119,7 @@ class _Own(NamedTuple):
     cached: list[_Layer]
 
 
-class _GroupSet:
+class GroupSet:
     """What one combination of groups gives to the hosts that are in exactly these."""
 
     def __init__(self, names: tuple[str, ...], entries: list[list[_Layer]]) -> None:
@@ -135,14 +131,13 @@ class _GroupSet:
         self.relevant: frozenset[str] = frozenset()
         #: Whether they are not known.
         self.needs_all = False
-        #: These, and those that decide which of the play's vars_files a host gets.
-        self.inputs_of_files: frozenset[str] | None = None
-        self.shared: _Layer | None = None
+        self.shared: _Values | None = None
 
 
-class _Play:
+class PlayVariables:
     """The variables of one play, layer by layer, in the order of ``VariableManager.get_vars``.
 
+    :ivar files_differ: whether its hosts may get other vars_files each.
     :param known_files: as they were read before.
     :param given: what the hosts have that decides which of the play's vars_files they get: the same for all of them.
     """
@@ -158,78 +153,51 @@ class _Play:
     ) -> None:
         self._arguments = (play, wanted, notices, limit)
         self._given = given or {}
-        self._play = play
+        self.play = play
+        self._wanted = wanted
         self._names, self._written, self._compared = wanted
         self._only_names = frozenset(self._names)
         self._not_written = self._only_names - self._written
-        self._manager = play.get_variable_manager()
+        self.manager = play.get_variable_manager()
         self.merge = C.DEFAULT_HASH_BEHAVIOUR == "merge"
         # Other vars plugins than Ansible's own are not asked where the variable is wanted alone that nobody may have.
-        asks_all = self._only_names - self._compared != {LABELS_VARIABLE}
-        self._files = known_files or files.files_of(play.get_loader(), self._manager, notices, asks_all)
-        self._renderer = Renderer(
+        asks_all = self._only_names.difference(self._compared) != {LABELS_VARIABLE}
+        self._files = known_files or files.files_of(play.get_loader(), self.manager, notices, asks_all)
+        self.renderer = Renderer(
             play.get_loader(),
-            lambda host: self._manager.get_vars(play=play, host=host),
+            lambda host: self.manager.get_vars(play=play, host=host),
             limit,
             notices,
             self._written,
             asked_privately(play),
         )
-        self._fact_hosts = self._hosts_with_facts()
-        self._group_sets: dict[tuple[str, ...], _GroupSet] = {}
+        in_memory = C.CACHE_PLUGIN in ("memory", "ansible.builtin.memory")
+        self._fact_hosts = frozenset(self.manager._fact_cache.keys() if in_memory else ())
+        self._group_sets: dict[tuple[str, ...], GroupSet] = {}
         self._picks: dict[int, dict[str, Any]] = {}
         self._local_only = not C.config.get_config_value("INJECT_FACTS_AS_VARS")
-        self._results: dict[tuple[Any, ...], _Layer] = {}
+        self._results: dict[tuple[Any, ...], _Values] = {}
         self._read_play()
 
-    def targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
+    def of_hosts(self, hosts: Iterable[Any]) -> list[TargetHost]:
         """The hosts with the plain values of the variables they have; hosts with equal values share one map."""
-        if not self._files_differ:
-            return self._targets(hosts)
-        parts: dict[object, tuple[_Layer, list[Any]]] = {}
-        for host in hosts:
-            given = self._given_to_files(host)
-            key = tuple((name, self._renderer.identity(given[name])) for name in sorted(given))
-            parts.setdefault(key, (given, []))[1].append(host)
-        found = {
-            target.name: target
-            for given, alike in parts.values()
-            for target in _Play(*self._arguments, self._files, given)._targets(alike)
-        }
-        return [found[host.name] for host in hosts]
-
-    def _given_to_files(self, host: Any) -> _Layer:
-        """What of the host's own variables decides which of the play's vars_files it gets."""
-        vars_files, group_set = self._play.get_vars_files(), self._group_set(host)
-        if group_set.inputs_of_files is None:
-            without_host = _HostView(self, host, group_set, _Own([], {}, []))
-            inputs = self._renderer.inputs(vars_files, without_host.get, trust_lookups=True)
-            group_set.inputs_of_files = group_set.relevant.union(inputs or ())
-        names = None if group_set.needs_all else group_set.inputs_of_files
-        view = _HostView(self, host, group_set, self._own(host, names))
-        inputs = self._renderer.inputs(vars_files, view.get, trust_lookups=True)
-        if inputs is None:
-            raise _FilesPerHost
-        of_play = (*self.above_hosts, self.exports, *self.above_all)
-        return {
-            name: value
-            for name, value in inputs.items()
-            if value is not MISSING and not any(name in layer for layer in of_play)
-        }
-
-    def _targets(self, hosts: Sequence[Any]) -> list[TargetHost]:
         found = []
         for host in hosts:
-            group_set = self._group_set(host)
-            found.append(TargetHost(host.name, group_set.names, self._of_host(host, group_set)))
+            group_set = self.group_set(host)
+            found.append(TargetHost(host.name, group_set.names, *self._of_host(host, group_set), host))
         return found
 
-    def _group_set(self, host: Any) -> _GroupSet:
+    def with_given(self, given: _Layer) -> PlayVariables:
+        """The same play for hosts that give this to its vars_files."""
+        return PlayVariables(*self._arguments, self._files, given)
+
+    def group_set(self, host: Any) -> GroupSet:
+        """What the groups of a host give it."""
         groups = host.get_groups()
         key = tuple([group.name for group in groups])
         if key not in self._group_sets:
             entries = self._files.of_groups(groups)
-            group_set = self._group_sets[key] = _GroupSet(group_names(host), entries)
+            group_set = self._group_sets[key] = GroupSet(group_names(host), entries)
             group_set.picked.update(self._pick(self.defaults, host, self._not_written))
             for layer in (layer for entry in entries for layer in entry):
                 if id(layer) not in self._picks:
@@ -238,59 +206,60 @@ class _Play:
             group_set.relevant = self._relevant(group_set, host)
         return self._group_sets[key]
 
-    def _own(self, host: Any, names: Set[str] | None = None) -> _Own:
+    def own(self, host: Any, names: Set[str] | None = None) -> Own:
         """The host's own layers.
 
         :param names: the variables that are asked for; others may be missing where none of these is a template.
         """
-        own = _Own(
+        included = self.manager._vars_cache.get(host.name)
+        answered = _of_answers(self.manager._nonpersistent_fact_cache.get(host.name, {}))
+        own = Own(
             [layer for layer in (host.vars, *self._files.of_host(host, names)) if layer],
             _of_answers(self._facts(host)),
-            [
-                layer
-                for layer in (
-                    self._manager._vars_cache.get(host.name),
-                    _of_answers(self._manager._nonpersistent_fact_cache.get(host.name, {})),
-                )
-                if layer
-            ],
+            [layer for layer in (included, answered) if layer],
         )
         layers = (*own.written, own.facts, *own.cached)
         if names is not None and any(
-            self._renderer.has_template(layer[name]) for layer in layers for name in names if name in layer
+            self.renderer.templates(layer[name]) for layer in layers for name in names if name in layer
         ):
-            return self._own(host)
+            return self.own(host)
         return own
 
-    def _of_host(self, host: Any, group_set: _GroupSet) -> _Layer:
-        own = self._own(host, None if group_set.needs_all else group_set.relevant)
+    def view(self, host: Any, group_set: GroupSet, own: Own, only_written: bool = False) -> HostView:
+        """The raw variables as a host sees them; only a template and the merging of maps need it."""
+        from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_view import HostView
+
+        return HostView(self, host, group_set, own, only_written)
+
+    def _of_host(self, host: Any, group_set: GroupSet) -> _Values:
+        own = self.own(host, None if group_set.needs_all else group_set.relevant)
         for layer in (*own.written, own.facts, *own.cached):
             if not layer.keys().isdisjoint(group_set.relevant):
                 return self._worked_out(host, group_set, own)
         if not _HOST_MAGIC.isdisjoint(group_set.relevant):
             return self._worked_out(host, group_set, own)
         if group_set.shared is None:
-            asked = self._renderer.asked
+            asked = self.renderer.asked
             values = self._worked_out(host, group_set, own)
-            if self._renderer.asked != asked:
+            if self.renderer.asked != asked:
                 # All variables of this host had a part in it, so it is the answer for no other.
                 group_set.relevant |= _HOST_MAGIC
                 return values
             group_set.shared = values
         return group_set.shared
 
-    def _worked_out(self, host: Any, group_set: _GroupSet, own: _Own) -> _Layer:
-        view: _HostView | None = None
+    def _worked_out(self, host: Any, group_set: GroupSet, own: Own) -> _Values:
+        view: HostView | None = None
         if self.merge:
-            view = _HostView(self, host, group_set, own)
-            written = _HostView(self, host, group_set, own, only_written=True)
+            view = self.view(host, group_set, own)
+            written = self.view(host, group_set, own, only_written=True)
             raws = {name: (written if name in self._written else view).get(name) for name in self._names}
             picked = self._pick({name: raw for name, raw in raws.items() if raw is not MISSING}, host)
         else:
             picked = dict(group_set.picked)
             layers = own.written
             if not _HOST_MAGIC.isdisjoint(self._names):
-                layers = _with_magic(host, layers)
+                layers = with_magic(host, layers)
             for layer in layers:
                 picked.update(self._pick(layer, host))
             picked.update(self._pick(own.facts, host, self._not_written))
@@ -302,38 +271,41 @@ class _Play:
         identity: list[Any] = []
         for name, value in picked.items():
             if isinstance(value, _Templated):
-                view = view or _HostView(self, host, group_set, own)
-                render = self._renderer.compared if name in self._compared else self._renderer.render
+                view = view or self.view(host, group_set, own)
+                render = self.renderer.compared if name in self._compared else self.renderer.render
                 value = render(name, value.raw, view.get, host)
             if value is not MISSING:
                 values[name] = value
                 identity += (name, type(value), id(value) if isinstance(value, (list, dict)) else value)
-        return self._results.setdefault(tuple(identity), values)
+        key = tuple(identity)
+        if key not in self._results:
+            self._results[key] = self._wanted.parted(values)
+        return self._results[key]
 
     def _pick(self, layer: _Layer, host: Any, names: frozenset[str] | None = None) -> dict[str, Any]:
         """The wanted variables of a layer: plain, to be worked out, or MISSING where they fail."""
         picked: dict[str, Any] = {}
         for name in (self._only_names if names is None else names).intersection(layer):
             raw = layer[name]
-            if self._renderer.has_template(raw):
+            if self.renderer.templates(raw):
                 picked[name] = _Templated(raw)
             elif name in self._compared:
-                picked[name] = self._renderer.identity(raw)
+                picked[name] = self.renderer.identity(raw)
             else:
-                picked[name] = self._renderer.render(name, raw, _nothing, host)
+                picked[name] = self.renderer.render(name, raw, _nothing, host)
         return picked
 
-    def _relevant(self, group_set: _GroupSet, host: Any) -> frozenset[str]:
+    def _relevant(self, group_set: GroupSet, host: Any) -> frozenset[str]:
         picked = {**group_set.picked, **self._picked_above_hosts, **self._picked_above_all}
         # Where maps are merged, parts of several layers may be seen, so what was picked does not decide.
         names = self._names if self.merge else [name for name in picked if isinstance(picked[name], _Templated)]
         if not names:
             return self._only_names
         relevant = set(self._names)
-        view = _HostView(self, host, group_set, _Own([], {}, []))
+        view = self.view(host, group_set, Own([], {}, []))
         for name in names:
             raw = view.get(name) if self.merge else picked[name].raw
-            inputs = {} if raw is MISSING else self._renderer.inputs(raw, view.get)
+            inputs = {} if raw is MISSING else self.renderer.inputs(raw, view.get)
             if inputs is None:
                 # What is unknown may be anything the host has.
                 group_set.needs_all = True
@@ -341,15 +313,10 @@ class _Play:
             relevant.update(inputs)
         return frozenset(relevant)
 
-    def _hosts_with_facts(self) -> frozenset[str]:
-        if C.CACHE_PLUGIN in ("memory", "ansible.builtin.memory"):
-            return frozenset(self._manager._fact_cache.keys())
-        return frozenset()
-
     def _facts(self, host: Any) -> _Layer:
         if host.name not in self._fact_hosts:
             return _NO_LOCAL_FACTS if self._local_only else {}
-        facts: _Layer = self._manager._fact_cache.get(host.name)
+        facts: _Layer = self.manager._fact_cache.get(host.name)
         if self._local_only:
             facts = {_LOCAL_FACTS: facts.get(_LOCAL_FACTS, {})}
         if TRUST_IS_TAGGED:
@@ -363,15 +330,15 @@ class _Play:
     # What the play gives to all hosts alike.
 
     def _read_play(self) -> None:
-        roles = [role for role in self._play.roles if role.public]
+        roles = [role for role in self.play.roles if role.public]
         defaults = _combined(role.get_default_vars() for role in roles)
-        play_vars = self._play.get_vars()
+        play_vars = self.play.get_vars()
         exports = _combined(role.get_vars(include_params=False, only_exports=True) for role in roles)
-        extra = self._manager.extra_vars
+        extra = self.manager.extra_vars
         known = _combined([defaults, play_vars, exports, extra])
-        play = copy.copy(self._play)
+        play = copy.copy(self.play)
         play.vars = {**self._given, **play_vars}
-        everything = self._manager.get_vars(play=play)
+        everything = self.manager.get_vars(play=play)
         # What is not known by now comes from vars_files, or is one of Ansible's own variables.
         rest = {
             name: value
@@ -381,8 +348,13 @@ class _Play:
             )
         }
         own_names = {name: rest.pop(name) for name in list(rest) if name in exports or name in extra}
-        self._files_differ = not self._given and self._may_differ([play_vars, rest, extra, own_names])
-        rest.update((name, everything[name]) for name in self._repeated_in_files({*defaults} - {*exports, *extra}))
+        self.files_differ = False
+        if self.play.get_vars_files():
+            from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels import vars_files
+
+            self.files_differ = not self._given and vars_files.may_differ(self, [play_vars, rest, extra, own_names])
+            repeated = vars_files.repeated(self, {*defaults} - {*exports, *extra})
+            rest.update((name, everything[name]) for name in repeated)
         self.defaults: _Layer = defaults
         self.above_hosts: list[_Layer] = [layer for layer in (play_vars, rest) if layer]
         self.exports: _Layer = exports
@@ -391,70 +363,8 @@ class _Play:
         self._picked_above_hosts.update(self._pick(exports, "all hosts", self._not_written))
         self._picked_above_all = self._pick_all(self.above_all)
 
-    def _repeated_in_files(self, defaults: Set[str]) -> Set[str]:
-        """Which role defaults the play's vars_files set again: to the same value, it does not distinguish them."""
-        if not defaults or not self._play.get_vars_files():
-            return frozenset()
-        return {name for name in self._manager.get_vars(play=without_roles(self._play)) if name in defaults}
-
     def _pick_all(self, layers: Iterable[_Layer]) -> dict[str, Any]:
-        picked: dict[str, Any] = {}
-        for layer in layers:
-            picked.update(self._pick(layer, "all hosts"))
-        return picked
-
-    def _may_differ(self, layers: list[_Layer]) -> bool:
-        """Whether the play's vars_files read what hosts may have; else the host-less answer holds them.
-
-        :param layers: what templates in vars_files see before anything that hosts have.
-        """
-
-        def lookup(name: str) -> Any:
-            return next((layer[name] for layer in reversed(layers) if name in layer), MISSING)
-
-        vars_files = self._play.get_vars_files()
-        inputs = self._renderer.inputs(vars_files, lookup, trust_lookups=True)
-        if vars_files and (self.merge or inputs is None):
-            raise _FilesPerHost
-        return MISSING in (inputs or {}).values()
-
-
-class _HostView:
-    """Raw variables as one host sees them, looked up by name.
-
-    :param only_written: without what comes from roles, facts and tasks.
-    """
-
-    def __init__(self, play: _Play, host: Any, groups: _GroupSet, own: _Own, only_written: bool = False) -> None:
-        layers = _with_magic(host, own.written)
-        if only_written:
-            singles = [*layers, *play.above_hosts, *play.above_all]
-        else:
-            singles = [*layers, own.facts, *play.above_hosts, play.exports, *own.cached, *play.above_all]
-        defaults: list[list[_Layer]] = [] if only_written else [[play.defaults]]
-        self._entries: list[list[_Layer]] = [*defaults, *groups.entries, *([layer] for layer in singles)]
-        self._fold = play.merge
-
-    def get(self, name: str) -> Any:
-        """The raw value, or MISSING."""
-        if self._fold:
-            return self._folded(name)
-        for entry in reversed(self._entries):
-            for layer in reversed(entry):
-                if name in layer:
-                    return layer[name]
-        return MISSING
-
-    def _folded(self, name: str) -> Any:
-        result: dict[str, Any] = {}
-        for entry in self._entries:
-            part: dict[str, Any] = {}
-            for layer in entry:
-                if name in layer:
-                    part = files.combine_vars(part, {name: layer[name]})
-            if part:
-                result = files.combine_vars(result, part)
-        return result.get(name, MISSING)
+        return {name: value for layer in layers for name, value in self._pick(layer, "all hosts").items()}
 
 
 def _of_answers(layer: _Layer) -> _Layer:
@@ -465,13 +375,10 @@ def _of_answers(layer: _Layer) -> _Layer:
 
 
 def _combined(layers: Iterable[_Layer]) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for layer in layers:
-        data = files.combine_vars(data, layer) if layer else data
-    return data
+    return functools.reduce(files.combine_vars, layers, {})
 
 
-def _with_magic(host: Any, own: list[_Layer]) -> list[_Layer]:
+def with_magic(host: Any, own: list[_Layer]) -> list[_Layer]:
     """The layers with Ansible's own variables of the host in their place: above the inventory, below files."""
     below = 1 if own and own[0] is host.vars else 0
     return [*own[:below], host.get_magic_vars(), *own[below:]]

@@ -13,35 +13,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import LABELS_MAX
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import names_group
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+
+# What templates of the user can give, by the options' names.
+TEXTS = ("title", "description", "link")
 UNGROUPED = "ungrouped"
-_EVERY_HOST = frozenset({"all", UNGROUPED})
 
 
 class Change:
     """One change of a run.
 
     :ivar target: the host or group; empty for the whole run.
-    :ivar labels: collects its labels from the plays that have started.
-    :ivar expected: with those of the plays to come, as far as these are known.
-    :ivar play: the play with which it came in, whose variables its texts are made of.
-    :ivar variables: what that play's texts read of its first host.
+    :ivar labels: collects its labels from the plays that have started, and from those to come as far as they are known.
+    :ivar texts: the user's templates over the play with which it came in; None where there are none.
+    :ivar variables: what these read of its first host.
     :ivar began: when it began, Unix seconds.
     :ivar hosts: its hosts, in their order.
     :ivar coming: hosts of the plays to come.
     :ivar reported: whether its Processing has been reported.
     """
 
-    def __init__(self, target: str, labels: RunLabels, expected: RunLabels, play: PlayTexts, began: float) -> None:
+    def __init__(self, target: str, labels: RunLabels, texts: PlayTexts | None, began: float) -> None:
         self.target = target
         self.labels = labels
-        self.expected = expected
-        self.play = play
+        self.texts = texts
         self.variables: Mapping[str, Any] = {}
         self.began = began
         self._began_monotonic = time.monotonic()
@@ -68,7 +73,7 @@ class Change:
         :param keep: whether they stay those of its first event, so that no route takes it elsewhere.
         """
         if self._first_labels is None or not keep:
-            labels = self.expected.labels()
+            labels = self.labels.labels()
             if self._first_labels is None:
                 self._first_labels, self._first_hosts = labels, frozenset([*self.hosts, *self.coming])
             return labels
@@ -88,27 +93,20 @@ class Change:
         self.hosts.update((host.name, None) for host in hosts)
         self._group_sets.update(host.groups for host in hosts)
         self.labels.add_play(hosts, playbook, is_named)
-        if self.expected is not self.labels:
-            self.expected.add_play(hosts, playbook, is_named)
 
     def expect(self, hosts: Sequence[TargetHost], playbook: str, is_named: Callable[[str], bool] | None = None) -> None:
         """A play to come will target these hosts of it."""
         self.coming.update((host.name, None) for host in hosts)
-        self.expected.add_play(hosts, playbook, is_named)
+        self.labels.add_play(hosts, playbook, is_named)
 
 
 class Changes:
-    """The changes of a run, by its scope.
+    """The changes of a run, by its scope."""
 
-    :param scope: ``run``, ``group`` or ``host``.
-    :param new_labels: makes the collector of the labels of a group's, a host's (by its name) or the run's change.
-    :param only_named: whether the label ``group`` has the groups alone that the patterns of plays name.
-    """
-
-    def __init__(self, scope: str, new_labels: Callable[[str], RunLabels], only_named: bool = False) -> None:
-        self.scope = scope
-        self.only_named = only_named
-        self._new_labels = new_labels
+    def __init__(self, settings: Settings, notices: Notices) -> None:
+        self._settings = settings
+        self._notices = notices
+        self._scope = settings.scope
         self._changes: dict[str, Change] = {}
         self._of_host: dict[str, dict[str, Change]] = {}
 
@@ -123,53 +121,69 @@ class Changes:
         return [change for change in self._changes.values() if change.reported]
 
     def add_play(
-        self, patterns: Iterable[str], hosts: Sequence[Any], targets: Sequence[TargetHost], play: PlayTexts, now: float
+        self,
+        patterns: Sequence[str],
+        hosts: Sequence[TargetHost],
+        playbook: str,
+        texts: PlayTexts | None,
+        now: float,
     ) -> list[Change]:
         """Add what a play targets.
 
         :param patterns: the play's ``hosts``.
-        :param hosts: the inventory hosts that it targets.
-        :param targets: the same with their groups and values.
+        :param hosts: those that it targets.
+        :param playbook: the playbook's file name.
         :returns: the changes that it targets, new ones and old ones.
         """
         found = []
-        patterns = list(patterns)
-        is_named = names_group(patterns) if self.only_named else None
-        for target, members in self._parts(patterns, hosts, targets).items():
+        is_named = self.is_named(patterns)
+        for target, members in self._parts(patterns, hosts).items():
             change = self._changes.get(target)
             if change is None:
-                labels = self._new_labels(target)
-                expected = self._new_labels(target) if self.scope == "run" else labels
-                change = self._changes[target] = Change(target, labels, expected, play, now)
-            change.add(members, play.playbook, is_named)
-            for host in members if self.scope != "run" else ():
+                change = self._changes[target] = Change(target, self._new_labels(target), texts, now)
+            change.add(members, playbook, is_named)
+            for host in members if self._scope != "run" else ():
                 self._of_host.setdefault(host.name, {})[target] = change
             found.append(change)
         return found
 
+    def is_named(self, patterns: Sequence[str]) -> Callable[[str], bool] | None:
+        """Whether a group is to be in the label ``group`` of a play with these patterns; None where all are."""
+        return names_group(patterns) if self._settings.options["label_group"] == "named" else None
+
     def of_host(self, name: str) -> list[Change]:
         """The changes that a host has a part in."""
-        if self.scope == "run":
+        if self._scope == "run":
             return self.all
         return [*self._of_host.get(name, {}).values()]
 
-    def _parts(
-        self, patterns: Iterable[str], hosts: Sequence[Any], targets: Sequence[TargetHost]
-    ) -> dict[str, list[TargetHost]]:
-        if self.scope == "run":
-            return {"": [*targets]}
-        if self.scope == "host":
-            return {target.name: [target] for target in targets}
+    def _new_labels(self, target: str) -> RunLabels:
+        """The collector of the labels of a group's, a host's (by its name) or the run's change."""
+        settings = self._settings
+        exact = {"group": target} if self._scope == "group" else {}
+        kept_free = len(OUTCOME_LABELS) if settings.options["outcome_labels"] else 0
+        return RunLabels(
+            settings.rules,
+            {**settings.built_in, **exact},
+            self._notices,
+            LABELS_MAX - kept_free,
+            settings.options["label_names_max"],
+        )
+
+    def _parts(self, patterns: Sequence[str], hosts: Sequence[TargetHost]) -> dict[str, list[TargetHost]]:
+        if self._scope == "run":
+            return {"": [*hosts]}
+        if self._scope == "host":
+            return {host.name: [host] for host in hosts}
         parts: dict[str, list[TargetHost]] = {}
         is_named = names_group(patterns)
-        for host, target in zip(hosts, targets, strict=True):
-            named = [name for name in target.groups if is_named(name)]
-            for group in named or _listing(host) or [UNGROUPED]:
-                parts.setdefault(group, []).append(target)
+        for host in hosts:
+            for group in [*filter(is_named, host.groups)] or _listing(host) or [UNGROUPED]:
+                parts.setdefault(group, []).append(host)
         return parts
 
 
-def _listing(host: Any) -> list[str]:
+def _listing(host: TargetHost) -> list[str]:
     """The groups that list a host themselves."""
-    groups = (group for group in host.get_groups() if group.name not in _EVERY_HOST)
+    groups = (group for group in host.host.get_groups() if group.name in host.groups)
     return [group.name for group in groups if host.name in group.host_names]

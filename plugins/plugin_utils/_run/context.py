@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.git_checkout import GitCheckout
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.git_checkout import checkout
 
 # One of these is set in each job: in its environment, in AWX also among the extra variables.
 _OF_JOBS = (
@@ -51,27 +51,22 @@ class RunContext(NamedTuple):
 
     @classmethod
     def detect(
-        cls,
-        environ: Mapping[str, str],
-        variables: Mapping[str, Any] | None = None,
-        controller: str | None = None,
-        playbook: str | None = None,
+        cls, environ: Mapping[str, str], variables: Mapping[str, Any] | None = None, playbook: str | None = None
     ) -> RunContext:
         """Reads the environment and the extra variables of the run; never fails.
 
         :param environ: the environment of ansible-playbook.
         :param variables: extra variables; AWX tells about its job there.
-        :param controller: host name of the control node, where it is not this machine's own.
         :param playbook: path of the playbook, whose git checkout tells branch and revision where the job does not.
         """
         env, texts = Texts(environ), Texts(variables or {})
-        context = cls("shell", _login(env), controller or _hostname())
+        context = cls("shell", _login(env), _hostname())
         if env.first(*_OF_JOBS) or texts.first(*_OF_JOBS):
             # Not loaded where there is no job.
             from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.job import of_job
 
             context = of_job(context, env, texts)
-        return _with_checkout(context, GitCheckout.of(playbook)) if playbook else context
+        return _with_checkout(context, *checkout(playbook)) if playbook else context
 
 
 def generated_change_key(now: float, controller: str) -> str:
@@ -118,12 +113,9 @@ def _hostname() -> str:
         return "localhost"
 
 
-def _with_checkout(context: RunContext, checkout: GitCheckout) -> RunContext:
+def _with_checkout(context: RunContext, branch: str | None, revision: str | None) -> RunContext:
     # Where both tell a commit and these differ, the playbook comes from another repository than the job.
-    if context.revision not in (None, checkout.revision):
+    if context.revision not in (None, revision):
         return context
-    texts = Texts(checkout._asdict())
-    return context._replace(
-        branch=context.branch or texts["branch"] or None,
-        revision=context.revision or texts["revision"] or None,
-    )
+    branch = context.branch or plain_text(branch or "").strip() or None
+    return context._replace(branch=branch, revision=context.revision or revision)

@@ -13,40 +13,28 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import NamedTuple
 
-_FOLDERS_MAX = 100
 _FILE_MAX = 4096
 # Some 200,000 references.
 _PACKED_REFS_MAX = 16 * 1024 * 1024
-_SYMBOLIC_MAX = 5
-_COMMIT = re.compile(rb"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
+_SYMBOLIC_MAX = 6
 _BRANCHES = "refs/heads/"
 # What stands in HEAD where the references are in a database of another format.
 _ELSEWHERE = "refs/heads/.invalid"
 
+# What is checked out: the name of the branch, None where it is a commit or tag; the commit, None before the first one.
+_Checkout = tuple[str | None, str | None]
 
-class GitCheckout(NamedTuple):
-    """What is checked out.
 
-    :ivar branch: its name; None where a commit or tag is checked out.
-    :ivar revision: the commit; None before the first one.
+def checkout(path: str | os.PathLike[str]) -> _Checkout:
+    """The branch and the commit of the checkout that a file or folder is in; None for what cannot be read.
+
+    :param path: symbolic links are followed first: what they lead to is what runs.
     """
-
-    branch: str | None = None
-    revision: str | None = None
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> GitCheckout:
-        """The checkout that a file or folder is in; what cannot be read is None.
-
-        :param path: symbolic links are followed first: what they lead to is what runs.
-        """
-        try:
-            repository = _repository(Path(os.path.realpath(path)))
-            return cls() if repository is None else _head(*repository)
-        except (OSError, ValueError):
-            return cls()
+    try:
+        return _checkout(Path(os.path.realpath(path)))
+    except (OSError, ValueError):
+        return None, None
 
 
 def checkout_root(path: str) -> str | None:
@@ -57,46 +45,36 @@ def checkout_root(path: str) -> str | None:
         return None
 
 
-def _repository(path: Path) -> tuple[Path, Path] | None:
-    """The folder of the checkout's own files, and that of the files it shares with other worktrees."""
-    for folder in (path, *path.parents)[:_FOLDERS_MAX]:
-        found = folder / ".git"
-        if found.is_dir():
+def _checkout(path: Path) -> _Checkout:
+    for folder in (path, *path.parents):
+        own = folder / ".git"
+        if own.is_dir():
             # Tools leave empty folders of that name behind; git passes them by, too.
-            if (found / "HEAD").exists():
-                return found, _shared(found)
-        elif found.exists():
-            kind, colon, place = _text(found).partition(":")
-            if kind != "gitdir" or not colon:
-                return None
-            own = folder / place.strip()
-            return own, _shared(own)
-    return None
+            if (own / "HEAD").exists():
+                return _head(own)
+        elif own.exists():
+            kind, colon, place = _text(own).partition(":")
+            return _head(folder / place.strip()) if colon and kind == "gitdir" else (None, None)
+    return None, None
 
 
-def _shared(own: Path) -> Path:
-    place = own / "commondir"
-    return own / _text(place).strip() if place.exists() else own
-
-
-def _head(own: Path, shared: Path) -> GitCheckout:
-    content = _content(own / "HEAD", _FILE_MAX).strip()
-    name = _symbolic(content)
+def _head(own: Path) -> _Checkout:
+    """From a checkout's own files, and those that it shares with other worktrees."""
+    common = own / "commondir"
+    shared = own / _text(common).strip() if common.exists() else own
+    name, branch = "HEAD", None
     for _step in range(_SYMBOLIC_MAX):
-        if name is None:
-            return GitCheckout(None, _commit(content))
+        place = next((folder / name for folder in (own, shared) if (folder / name).is_file()), None)
+        if place is None:
+            return branch, _packed(name, shared)
+        content = _content(place, _FILE_MAX).strip()
+        if not content.startswith(b"ref:"):
+            return branch, _commit(content)
+        name = os.fsdecode(content[len(b"ref:") :].strip())
         if not name.startswith("refs/") or ".." in name or name == _ELSEWHERE:
             break
         branch = name[len(_BRANCHES) :] if name.startswith(_BRANCHES) else None
-        place = next((folder / name for folder in (own, shared) if (folder / name).is_file()), None)
-        if place is None:
-            return GitCheckout(branch, _packed(name, shared))
-        content = _content(place, _FILE_MAX).strip()
-        further = _symbolic(content)
-        if further is None:
-            return GitCheckout(branch, _commit(content))
-        name = further
-    return GitCheckout()
+    return None, None
 
 
 def _packed(name: str, shared: Path) -> str | None:
@@ -107,13 +85,9 @@ def _packed(name: str, shared: Path) -> str | None:
     return _commit(match[1]) if match else None
 
 
-def _symbolic(content: bytes) -> str | None:
-    kind, colon, name = content.partition(b":")
-    return os.fsdecode(name.strip()) if colon and kind == b"ref" else None
-
-
 def _commit(content: bytes) -> str | None:
-    return content.decode("ascii") if _COMMIT.match(content) else None
+    is_hexadecimal = len(content) in (40, 64) and not content.strip(b"0123456789abcdef")
+    return content.decode("ascii") if is_hexadecimal else None
 
 
 def _text(path: Path) -> str:

@@ -19,7 +19,8 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 from urllib.parse import SplitResult, quote, urlsplit
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text, shortened
@@ -49,12 +50,7 @@ def of_job(context: RunContext, env: Texts, variables: Texts) -> RunContext:
 
 
 def key_within_job(
-    job_key: str,
-    playbooks: Iterable[str],
-    inventories: Iterable[str],
-    limit: str | None,
-    others: Iterable[Iterable[str]],
-    environ: Mapping[str, str],
+    job_key: str, arguments: Mapping[str, Any], playbook: str, pattern: Sequence[str], environ: Mapping[str, str]
 ) -> str:
     """The key of a run, which a retry of its job has too, but no other run of that job.
 
@@ -62,18 +58,18 @@ def key_within_job(
     may run one playbook for several limits at once: with one key, the end of one would close the change of another.
 
     :param job_key: :attr:`RunContext.change_key`.
-    :param playbooks: those of the command line.
-    :param inventories: the sources of the inventory.
-    :param limit: ``--limit`` as given.
-    :param others: what else tells one run from another, such as the pattern of its first play.
+    :param arguments: those of the command line, as ansible-core holds them.
+    :param playbook: what runs where the command line names no playbook.
+    :param pattern: that of the first play.
     :param environ: the environment, which names the folder that the job works in.
     """
-    playbooks = [*playbooks]
-    name = "+".join(posixpath.basename(playbook) for playbook in playbooks) + (f"@{limit}" if limit else "")
+    playbooks, limit = arguments.get("args") or (playbook,), arguments.get("subset")
+    name = "+".join(posixpath.basename(each) for each in playbooks) + (f"@{limit}" if limit else "")
     # A retry may work in another folder, on another machine.
     roots = [environ[variable] for variable in _JOB_FOLDERS if environ.get(variable)]
-    parts = [[_below(path, roots) for path in paths] for paths in (playbooks, inventories)]
-    whole = json.dumps([*parts, limit, *([*texts] for texts in others)])
+    parts = [[_below(path, roots) for path in paths] for paths in (playbooks, arguments.get("inventory") or ())]
+    tags = [sorted(arguments.get(option) or ()) for option in ("tags", "skip_tags")]
+    whole = json.dumps([*parts, limit, *tags, [*pattern]])
     digest = hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{job_key}/{shortened(plain_text(name), _RUN_NAME_MAX)}-{digest}"
 

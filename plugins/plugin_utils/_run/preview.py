@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from ansible import constants as C  # noqa: N812
@@ -20,6 +20,9 @@ except ImportError:  # before ansible-core 2.22
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change
 
 _FOR_PEOPLE = ("default", "minimal", "oneline")
 
@@ -84,13 +87,15 @@ class Preview:
         for event in events:
             show(self._display, event.to_dict(), self._notices)
 
-    def remark(self, name: str, reason: str) -> None:
-        """A line about the events before it, as a comment of theirs."""
-        self._display.display(f"# {self._notices.said(name, reason=reason)}", stderr=not _output_is_for_people())
+    def remark(self, changes: Iterable[Change]) -> None:
+        """From what the label ``env`` of changes that begin was guessed, as a comment of their events."""
+        for origin in sorted({change.labels.env_origin() for change in changes} - {""}):
+            text = self._notices.said("env-guessed", reason=origin)
+            self._display.display(f"# {text}", stderr=not _output_is_for_people())
 
     def close(self, events: Sequence[ChangeEvent]) -> None:
         """The last events of the run."""
         self.put(events)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, integrations: object = None) -> None:
         """Nothing is waited for."""

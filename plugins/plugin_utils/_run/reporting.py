@@ -7,38 +7,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.current_run import CurrentRun
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import EventSink
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.delivery import RunDelivery
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.messages import Progress
+
+if TYPE_CHECKING:
+    from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.preview import Preview
 
 
 class Reporting:
     """The part of a run that one integration gets.
 
+    :ivar run: the id of this part of the run in the outbox.
     :ivar connection: the integration.
     :ivar changes: of the hosts that report to it.
-    :ivar sink: takes their events.
-    :param run: the id of this part of the run in the outbox.
-    :param events: makes the events.
-    :param only_changed: whether a change is reported when a task changes something.
+    :ivar events: makes their events.
+    :ivar sink: takes these.
     """
 
     def __init__(
-        self, run: str, connection: Connection, changes: Changes, events: Events, sink: EventSink, only_changed: bool
+        self,
+        run: str,
+        connection: Connection,
+        changes: Changes,
+        events: Events,
+        sink: RunDelivery | Preview,
     ) -> None:
+        self.run = run
         self.connection = connection
         self.changes = changes
+        self.events = events
         self.sink = sink
-        self._run = run
-        self._events = events
-        self._only_changed = only_changed
         # What is being stored: a Ctrl-C leaves open whether it was.
         self._beginning: list[ChangeEvent] = []
         self._ending: list[ChangeEvent] = []
@@ -51,17 +57,12 @@ class Reporting:
     @property
     def awaits_change(self) -> bool:
         """Whether a task that changes something begins a change."""
-        return self._only_changed and len(self.changes.open) != len(self.changes.all)
+        return self.events.settings.only_changed and len(self.changes.open) != len(self.changes.all)
 
     @property
     def as_current(self) -> CurrentRun:
         """What the run's own tasks see of it."""
-        return CurrentRun(self._run, self.sink.store if self.is_open else None, self._joined_by)
-
-    def prepare(self) -> None:
-        """Deliver what waits, where this run may have nothing of its own to send."""
-        if self._only_changed:
-            self.sink.deliver_what_waits()
+        return CurrentRun(self.run, self.sink.store if self.is_open else None, self._joined_by)
 
     def report(self, changes: Sequence[Change], progress: Progress | None) -> list[ChangeEvent]:
         """Report changes that begin or go on; returns their events.
@@ -69,7 +70,7 @@ class Reporting:
         :raises OutboxError: where they cannot be stored anywhere.
         """
         new = [change for change in changes if not change.reported]
-        events = self._beginning = [self._events.started(change, progress) for change in changes]
+        events = self._beginning = [self.events.started(change, progress) for change in changes]
         # Before they are stored, so that there is no moment at which nobody would close them.
         _mark(new, True)
         try:
@@ -79,8 +80,7 @@ class Reporting:
             self._beginning = []
             raise
         self._beginning = []
-        for origin in sorted({change.expected.env_origin() for change in new} - {""}):
-            self.sink.remark("env-guessed", origin)
+        self.sink.remark(new)
         return events
 
     def close(self, last_event: Callable[[Events, Change], ChangeEvent]) -> None:
@@ -89,27 +89,15 @@ class Reporting:
         :raises OutboxError: where they cannot be stored anywhere.
         """
         # Should this be interrupted, it is these events that are stored, and only once.
-        self._ending = self._ending or [last_event(self._events, change) for change in self.changes.open]
+        self._ending = self._ending or [last_event(self.events, change) for change in self.changes.open]
         keys = {event.change_key for event in self._ending}
         self.sink.close([*(event for event in self._beginning if event.change_key in keys), *self._ending])
         self._beginning = []
         _mark(self.changes.all, False)
 
-    def taken(self) -> tuple[int, int]:
-        """How many events of this part were delivered, and how many there are.
-
-        :raises OutboxError: where that cannot be looked at.
-        """
-
-        def counted(outbox: Outbox) -> tuple[int, int]:
-            states = outbox.events.states_of(self._run)
-            return states.count("delivered"), len(states)
-
-        return (0, 0) if self.sink.store is None else self.sink.store.look(counted)
-
     def _joined_by(self, host: str) -> ChangeEvent | None:
         change = next((change for change in self.changes.of_host(host) if change.reported), None)
-        return None if change is None else self._events.joined(change)
+        return None if change is None else self.events.joined(change)
 
 
 def _mark(changes: Iterable[Change], reported: bool) -> None:

@@ -10,11 +10,11 @@ Flashduty shows the title and the description of a change's first event for as l
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import plain_text, shortened
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import joined, natural
 
 _SHOWN = 3
 _NAME_MAX = 80
@@ -22,7 +22,6 @@ _LIMIT_MAX = 60
 # Names that say nothing without the folder they are in, and folders that say nothing either.
 _COMMON_NAMES = frozenset({"all", "index", "local", "main", "playbook", "site"})
 _COMMON_FOLDERS = frozenset({"", "ansible", "playbooks", "project", "src", "workspace"})
-_OF_COLLECTION = re.compile(r"/ansible_collections/(\w+)/(\w+)/playbooks/(\w+)\.ya?ml$")
 
 
 class Subject(NamedTuple):
@@ -32,7 +31,9 @@ class Subject(NamedTuple):
     :ivar play: the name of its only play; empty where there are several, or where it has none.
     :ivar plays: the names of its plays, those that a template gives left out.
     :ivar target: the limit, or the host patterns of its plays.
-    :ivar limit: ``--limit`` as given, and so are the tags.
+    :ivar limit: ``--limit`` as given.
+    :ivar tags: ``--tags``; ``all``, which Ansible assumes where none are given, is none.
+    :ivar path: that of the playbook that runs.
     """
 
     playbook: str
@@ -42,6 +43,7 @@ class Subject(NamedTuple):
     limit: str = ""
     tags: str = ""
     skip_tags: str = ""
+    path: str = ""
 
     @classmethod
     def of(cls, path: str, plays: Sequence[Any], play: Any, arguments: Mapping[str, Any]) -> Subject:
@@ -65,20 +67,22 @@ class Subject(NamedTuple):
             plays=tuple(dict.fromkeys(names)),
             target=shortened(limit, _LIMIT_MAX) or ("all" if "all" in patterns else _listed(patterns)),
             limit=limit,
-            tags=",".join(sorted({*(arguments.get("tags") or ())} - {"all"})),
-            skip_tags=",".join(sorted(arguments.get("skip_tags") or ())),
+            tags=joined(sorted({*(arguments.get("tags") or ())} - {"all"}, key=natural)),
+            skip_tags=joined(sorted(arguments.get("skip_tags") or (), key=natural)),
+            path=path,
         )
 
 
 def _shown_name(path: str) -> str:
     """How a playbook is called: by its file name, with the folder where that says more, or within its collection."""
-    found = _OF_COLLECTION.search(path)
-    if found is not None:
-        return ".".join(found.groups())
     folder, name = os.path.split(os.path.abspath(path))
-    parent = os.path.basename(folder)
-    is_common = os.path.splitext(name)[0].lower() in _COMMON_NAMES and parent.lower() not in _COMMON_FOLDERS
-    return shortened(plain_text(f"{parent}/{name}" if is_common else name), _NAME_MAX)
+    stem = os.path.splitext(name)[0]
+    *_above, root, namespace, collection, parent = ["", "", "", *folder.split(os.sep)]
+    if (root, parent) == ("ansible_collections", "playbooks"):
+        name = f"{namespace}.{collection}.{stem}"
+    elif stem.lower() in _COMMON_NAMES and parent.lower() not in _COMMON_FOLDERS:
+        name = f"{parent}/{name}"
+    return shortened(plain_text(name), _NAME_MAX)
 
 
 def _name_of(play: Any) -> str:

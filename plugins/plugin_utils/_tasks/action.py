@@ -93,7 +93,7 @@ class TaskAction(ActionBase):
 
         :raises InvalidConnection: naming the option or variable that cannot be used.
         """
-        found = _options.with_task_options(_options.of_task(self, task_vars), options)
+        found = of_task(self, task_vars, options)
         self.notices.language = language_of(str(found["language"]), os.environ)
         return found
 

@@ -82,7 +82,7 @@ def examine(
     """Everything there is to say.
 
     :param options: the options of the callback, and of the task above them.
-    :param origins: where each of them comes from, as :func:`_options.origins` says it.
+    :param origins: where each of them comes from, as :func:`.doctor_settings.configured_origins` says it.
     :param variables: the names of the variables that a task sees.
     :param inventory: what the hosts of the inventory have.
     :param language: of the findings, en or zh.
@@ -143,13 +143,7 @@ def _of_hosts(inventory: Inventory, names: Mapping[Any, str]) -> Iterator[Found]
 def _guessed_env(play: Any, options: Mapping[str, Any]) -> Iterator[Found]:
     """From what the label ``env`` is guessed, for all hosts of the inventory."""
     notices = Notices()
-    rules = LabelRules.from_options(
-        options["label_groups"] or (),
-        options["label_vars"] or (),
-        options["labels"] or {},
-        notices,
-        vars_by_default=_options.is_default("label_vars", options),
-    )
+    rules = LabelRules.from_options(options, notices, _options.is_default("label_vars", options))
     labels = RunLabels(rules, labels_of(context.CLIARGS.get("inventory") or (), os.getcwd()), notices)
     hosts = play.get_variable_manager()._inventory.get_hosts(ignore_restrictions=True, ignore_limits=True)
     if hosts:

@@ -24,15 +24,33 @@ def unknown_names(variables: Collection[str]) -> Iterator[Found]:
 
     :param variables: the names of the variables that a task sees.
     """
-    known = _options.setting_names()
-    for name in sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known.environment):
-        yield _unknown("environment-unknown", name, known.environment)
-    for key in sorted(_keys_of_section(C.CONFIG_FILE) - known.ini):
-        yield _unknown("ini-unknown", key, known.ini, section=_SECTION, file=C.CONFIG_FILE)
-    for name in sorted(name for name in variables if name.startswith(_VARIABLE_PREFIX) and name not in known.variables):
+    options = C.config.get_configuration_definitions("callback", _options.configured_name()).values()
+    environment = {entry["name"] for option in options for entry in option.get("env", ())}
+    for name in sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in environment):
+        yield _unknown("environment-unknown", name, environment)
+    keys = {entry["key"] for option in options for entry in option.get("ini", ())}
+    for key in sorted(_keys_of_section(C.CONFIG_FILE) - keys):
+        yield _unknown("ini-unknown", key, keys, section=_SECTION, file=C.CONFIG_FILE)
+    known = _options.variable_names()
+    for name in sorted(name for name in variables if name.startswith(_VARIABLE_PREFIX) and name not in known):
         # A playbook has variables of its own, so only what was most likely meant for one of ours.
-        if difflib.get_close_matches(name, known.variables, 1, cutoff=0.85):
-            yield _unknown("variable-unknown", name, known.variables)
+        if difflib.get_close_matches(name, known, 1, cutoff=0.85):
+            yield _unknown("variable-unknown", name, known)
+
+
+def configured_origins() -> dict[str, str]:
+    """Where each option of the callback comes from that the environment or ansible.cfg sets, in a user's words.
+
+    That of ``enabled`` starts with ``off`` where it is false.
+    """
+    found = {}
+    for option, definition in _options.all_definitions().items():
+        value, origin = _options.configured(option, definition, {})
+        text = str(origin)
+        if value is not None and text != "default":
+            text = f"the environment variable {text[5:]}" if text.startswith("env:") else text
+            found[option] = f"off {text}" if option == "enabled" and not value else text
+    return found
 
 
 def turned_off(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Found]:

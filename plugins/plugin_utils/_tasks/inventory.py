@@ -22,6 +22,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_varia
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.integrations import name_of
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import with_task_options
 
 # What decides whether, and to which integration, hosts are reported.
 _OPTIONS = (
@@ -133,7 +134,7 @@ def names_of(state_dir: str, connections: Sequence[Connection]) -> dict[tuple[st
 
 def _settings(variables: Mapping[str, Any], given: Mapping[str, Any]) -> HostsAlike:
     try:
-        options = _options.with_task_options(_options.resolved(variables, lambda value: value), given)
+        options = with_task_options(_options.resolved(variables, lambda value: value), given)
         enabled = bool(options["enabled"])
         try:
             return HostsAlike((), Connection.from_options(options), enabled)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ansible import context
@@ -25,6 +26,12 @@ web2
 [db]
 db1
 """
+
+
+def play_with(variables: Mapping[str, Any]) -> Any:
+    """A play, as far as the texts of a change ask it: for these variables."""
+    manager = SimpleNamespace(_inventory=None, extra_vars={}, get_vars=lambda play, host: variables)
+    return SimpleNamespace(get_loader=DataLoader, get_variable_manager=lambda: manager)
 
 
 class Loaded:

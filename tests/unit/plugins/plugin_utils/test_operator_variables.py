@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_variables import (
     manager_without_answers,
     of_play,
-    of_task,
-    task_host,
 )
 
 TASKS = [{"hosts": "web", "gather_facts": False, "vars": {"of_play": "play"}, "tasks": [{"debug": {"msg": "x"}}]}]
@@ -98,38 +95,3 @@ def test_where_nothing_can_be_read_the_command_line_still_counts(run: Loaded) ->
     notices = Notices()
     assert of_play(run.play, run.hosts(), run.manager, notices) == {"of_command_line": "extra"}
     assert len(notices.take()) == 1
-
-
-def test_a_task_whose_variables_nobody_else_set_has_them_as_they_are(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "flashduty_title: written\nflashduty_enabled: false")
-    answer(run, "web1", unrelated="x")
-    given = task_variables(run)
-    assert of_task(run.tasks[0], given, NAMES) is given
-
-
-def test_a_task_is_not_misled_by_an_answer(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "flashduty_title: written")
-    answer(run, "web1", flashduty_title="answered")
-    assert of_task(run.tasks[0], task_variables(run), NAMES)["flashduty_title"] == "written"
-    # Another host's answers are not those of this one.
-    given = task_variables(run, "web2")
-    assert of_task(run.tasks[0], given, NAMES) is given
-
-
-def test_a_template_of_a_task_does_not_bring_answers_in(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "flashduty_title: '{{ only_answered | default(\"none\") }}'")
-    answer(run, "web1", only_answered="x")
-    found = of_task(run.tasks[0], task_variables(run), NAMES)
-    assert "only_answered" not in found
-    assert "flashduty_title" in found
-
-
-def test_a_task_without_such_variables_is_asked_nothing() -> None:
-    assert of_task(None, {"inventory_hostname": "web1", "unrelated": 1}, NAMES) == {}
-
-
-@pytest.mark.parametrize(("variables", "host"), [({"inventory_hostname": "web1"}, "web1"), ({}, "None")])
-def test_outside_of_a_worker_the_host_is_the_one_that_the_variables_name(
-    variables: Mapping[str, Any], host: str
-) -> None:
-    assert task_host(variables) == host

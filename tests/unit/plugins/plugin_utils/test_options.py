@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from ansible import constants as C  # noqa: N812
-from ansible.config.manager import ConfigManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
@@ -22,6 +21,7 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._connection imp
     MissingKey,
 )
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import with_task_options
 
 try:
     from ansible.template import trust_as_template
@@ -32,20 +32,6 @@ except ImportError:  # ansible-core 2.18 and older take every text for a templat
 
 
 PUSH_URL = f"{DEFAULT_API_URL}/event/push/change/standard?integration_key=from-url"
-
-
-@pytest.fixture
-def ansible_cfg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Lets an ansible.cfg with these settings be the one that ansible-core has read."""
-
-    def write(**settings: str) -> None:
-        path = tmp_path / "ansible.cfg"
-        lines = [f"{name} = {value}\n" for name, value in settings.items()]
-        path.write_text("".join(["[callback_flashduty_change]\n", *lines]))
-        monkeypatch.setattr(C, "config", ConfigManager(str(path)))
-        monkeypatch.setattr(C, "CONFIG_FILE", str(path))
-
-    return write
 
 
 def resolved(variables: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -130,7 +116,7 @@ def test_so_does_the_way_to_name_the_shared_outbox(
     monkeypatch.setenv("FLASHDUTY_OUTBOX_URL_FILE", "/etc/url")
     assert urls() == (None, "/etc/url")
     assert urls(flashduty_outbox_url="postgresql://of-a-play") == ("postgresql://of-a-play", None)
-    assert _options.with_task_options(resolved(), {"outbox_url": "postgresql://of-a-task"})["outbox_url_file"] is None
+    assert with_task_options(resolved(), {"outbox_url": "postgresql://of-a-task"})["outbox_url_file"] is None
 
 
 @pytest.mark.parametrize(
@@ -167,37 +153,6 @@ def test_a_file_that_cannot_be_read_sets_nothing(
     (tmp_path / "broken.cfg").write_bytes(content)
     monkeypatch.setattr(C, "CONFIG_FILE", str(tmp_path / "broken.cfg"))
     assert resolved()["scope"] == "run"
-
-
-def test_where_options_come_from_is_told_in_a_users_words(
-    ansible_cfg: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ansible_cfg(scope="host", enabled="false")
-    monkeypatch.setenv("FLASHDUTY_WAIT", "7")
-    origins = _options.origins()
-    assert origins["wait"] == "the environment variable FLASHDUTY_WAIT"
-    assert origins["scope"].endswith("ansible.cfg")
-    assert origins["enabled"] == f"off {origins['scope']}"
-    assert "language" not in origins
-
-
-@pytest.mark.parametrize(
-    ("task", "expected"),
-    [
-        ({"timeout": 3.0}, {"timeout": 3.0, "integration_key": "k", "push_url": None}),
-        ({"timeout": None, "api_url": ""}, {"timeout": 10.0, "api_url": "https://fd", "integration_key": "k"}),
-        # One way to name the integration makes all others void.
-        ({"push_url": PUSH_URL}, {"push_url": PUSH_URL, "integration_key": None}),
-        ({"integration_key_file": "/key", "push_url": ""}, {"integration_key_file": "/key", "integration_key": None}),
-        ({"validate_certs": False}, {"validate_certs": False}),
-        ({"labels": {}}, {"labels": {}}),
-    ],
-)
-def test_what_a_task_gives_goes_before_everything(task: dict[str, Any], expected: dict[str, Any]) -> None:
-    below = {"timeout": 10.0, "api_url": "https://fd", "integration_key": "k", "push_url": None, "validate_certs": True}
-    options = _options.with_task_options(below, task)
-    assert {name: options[name] for name in expected} == expected
-    assert below["integration_key"] == "k"
 
 
 def test_the_folder_of_the_outbox(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import Term, matcher, split
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.host_patterns import matcher, split
 
 INVENTORY = """
 [web]
@@ -49,7 +49,7 @@ def inventory(tmp_path: Path) -> InventoryManager:
     ],
 )
 def test_the_terms_of_patterns(patterns: list[str], terms: list[tuple[str, str]]) -> None:
-    assert split(patterns) == [Term(*term) for term in terms]
+    assert split(patterns) == terms
 
 
 @pytest.mark.parametrize(

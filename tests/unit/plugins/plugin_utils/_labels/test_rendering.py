@@ -181,7 +181,7 @@ def test_a_value_that_holds_itself_ends() -> None:
     hosts = Hosts(web1={})
     loop: list[Any] = ["{{ a }}"]
     loop.append(loop)
-    assert hosts.renderer.has_template(loop)
+    assert hosts.renderer.templates(loop)
     assert hosts.renderer.render("x", loop, lambda _name: MISSING, Host("web1")) is MISSING
 
 
@@ -190,7 +190,7 @@ def test_a_value_that_holds_itself_ends() -> None:
     [("{{ a }}", True), ("{% if a %}", True), ("#jinja2: x", True), ("{a}", False), (7, False), ([["{{ a }}"]], True)],
 )
 def test_what_looks_like_a_template(value: Any, is_template: bool) -> None:
-    assert Hosts().renderer.has_template(value) is is_template
+    assert bool(Hosts().renderer.templates(value)) is is_template
 
 
 def test_what_a_host_answered_is_no_template() -> None:

@@ -25,7 +25,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules i
     LabelRules,
     RunLabels,
     TargetHost,
-    built_in_labels,
     joined,
     natural,
 )
@@ -44,7 +43,8 @@ class Collected:
         self, label_vars: Any = LABEL_VARS, labels: Any = None, built_in: Any = None, label_groups: Any = ()
     ) -> None:
         self.notices = Notices()
-        rules = LabelRules.from_options(label_groups, label_vars, labels or {}, self.notices)
+        options = {"label_groups": label_groups, "label_vars": label_vars, "labels": labels}
+        rules = LabelRules.from_options(options, self.notices)
         self.run = RunLabels(rules, BUILT_IN if built_in is None else built_in, self.notices)
 
     def add(self, *hosts: TargetHost, playbook: str | None = None) -> Collected:
@@ -235,7 +235,7 @@ def test_of_thousands_of_groups_none_is_given_up() -> None:
 
 
 def test_rules_name_the_variables_to_look_up() -> None:
-    rules = LabelRules.from_options([], ["service", "cluster=service", "team"], {}, Notices())
+    rules = LabelRules.from_options({"label_vars": ["service", "cluster=service", "team"]}, Notices())
     assert rules.variable_names == ("service", "team", "flashduty_labels")
 
 
@@ -320,21 +320,6 @@ def test_a_play_without_hosts_still_has_the_built_in_labels() -> None:
     assert Collected().add(playbook="deploy.yml").labels == {**BUILT_IN, "playbook": "deploy.yml"}
 
 
-def test_the_command_line_is_built_in() -> None:
-    labels = built_in_labels(
-        actor="alice", controller="c1", limit="web*:!web3", tags=("app", "all", "a10", "a2"), skip_tags={"slow", "db"}
-    )
-    assert labels == {
-        "source": "ansible",
-        "actor": "alice",
-        "controller": "c1",
-        "limit": "web*:!web3",
-        "tags": "a2,a10,app",
-        "skip_tags": "db,slow",
-    }
-    assert built_in_labels(actor="alice", controller="c1", tags=("all",)).keys() == {"source", "actor", "controller"}
-
-
 def test_more_than_fifty_labels_go_by_their_rank_and_that_is_told_once() -> None:
     fixed = {f"fixed{number}": number for number in range(30)}
     mapped = {f"mapped{number}": number for number in range(30)}
@@ -355,7 +340,14 @@ def test_more_than_fifty_labels_go_by_their_rank_and_that_is_told_once() -> None
 
 
 def test_built_in_labels_go_from_the_least_useful_one() -> None:
-    command_line = built_in_labels(actor="alice", controller="c1", limit="web", tags=("a",), skip_tags=("b",))
+    command_line = {
+        "source": "ansible",
+        "actor": "alice",
+        "controller": "c1",
+        "limit": "web",
+        "tags": "a",
+        "skip_tags": "b",
+    }
     collected = Collected(labels={f"fixed{number}": number for number in range(46)}, built_in=command_line)
     labels = collected.add(host("web1", "web"), playbook="deploy.yml").labels
     assert {key for key in labels if not key.startswith("fixed")} == {"host", "group", "playbook", "actor"}
@@ -436,20 +428,20 @@ def test_whatever_goes_in_the_labels_are_valid(
 @pytest.mark.parametrize("value", [["DB_PASSWORD=hunter2"], {"a": "b"}, [{"a": "b"}], True, "x" * 201])
 def test_by_default_only_a_short_text_or_number_is_a_label(value: Any) -> None:
     notices = Notices()
-    rules = LabelRules.from_options((), ["env", "env=stage", "job"], {}, notices, vars_by_default=True)
+    rules = LabelRules.from_options({"label_vars": ["env", "env=stage", "job"]}, notices, vars_by_default=True)
     assert rules.written_names == {"env", "stage", "job"}
     assert rules.of_variables({"env": value, "stage": "x" * 200, "job": 7}, notices) == {
         "env": ("x" * 200,),
         "job": ("7",),
     }
-    asked_for = LabelRules.from_options((), ["env"], {}, notices)
+    asked_for = LabelRules.from_options({"label_vars": ["env"]}, notices)
     assert asked_for.written_names == frozenset()
     assert "env" in asked_for.of_variables({"env": value}, notices) or value in ({"a": "b"}, [{"a": "b"}])
 
 
 def test_names_of_hosts_and_groups_are_cut_at_a_number() -> None:
     notices = Notices()
-    rules = LabelRules.from_options((), ["env"], {}, notices)
+    rules = LabelRules.from_options({"label_vars": ["env"]}, notices)
     run = RunLabels(rules, {}, notices, names_max=3)
     run.add_play([host(f"web{number}", f"g{number}", env=f"e{number}") for number in range(3)])
     assert run.labels() == {"host": "web0,web1,web2", "group": "g0,g1,g2", "env": "e0,e1,e2"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,6 +80,8 @@ def made_settings(monkeypatch: pytest.MonkeyPatch, notices: Notices) -> Callable
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(context, "CLIARGS", ImmutableDict({"args": ("site.yml",), **(arguments or {})}))
         given = {**DEFAULTS, **options}
-        return Settings.of(given, template, {}, Subject("site.yml"), "site.yml", hosts, STARTED, notices)
+        play = SimpleNamespace(hosts=hosts, get_variable_manager=lambda: SimpleNamespace(extra_vars={}), get_name=str)
+        subject = Subject.of("site.yml", [], play, context.CLIARGS)
+        return Settings.of(given, template, play, subject, STARTED, notices)
 
     return make

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.utils.collection_loader import AnsibleCollectionConfig
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, RunLabels, TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Changes
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 
+Makes = Callable[..., Settings]
 INVENTORY = """
 alone
 [web]
@@ -48,16 +50,13 @@ def inventory(tmp_path: Path) -> InventoryManager:
     return InventoryManager(loader=DataLoader(), sources=[str(path)])
 
 
-def _parts(inventory: InventoryManager, scope: str, *plays: str) -> dict[str, list[str]]:
-    changes = Changes(scope, lambda target: RunLabels(LabelRules.from_options([], [], {}, Notices()), {}, Notices()))
+def _parts(made_settings: Makes, inventory: InventoryManager, scope: str, *plays: str) -> dict[str, list[str]]:
+    changes = Changes(made_settings(scope=scope), Notices())
     for play in plays:
         hosts = inventory.get_hosts([play])
-        targets = [
-            TargetHost(host.name, tuple(g.name for g in host.get_groups() if g.name not in ("all", "ungrouped")), {})
-            for host in hosts
-        ]
-        view = PlayTexts("", "site.yml", DataLoader(), {}, dict, Notices())
-        changes.add_play([play], hosts, targets, view, 0.0)
+        groups = [tuple(g.name for g in host.get_groups() if g.name not in ("all", "ungrouped")) for host in hosts]
+        targets = [TargetHost(host.name, of_host, {}, host=host) for host, of_host in zip(hosts, groups, strict=True)]
+        changes.add_play([play], targets, "site.yml", None, 0.0)
     assert all(changes.of_host(host) for change in changes.all for host in change.hosts)
     return {change.target: sorted(change.hosts) for change in changes.all}
 
@@ -82,13 +81,15 @@ def _parts(inventory: InventoryManager, scope: str, *plays: str) -> dict[str, li
     ],
 )
 def test_groups_are_those_that_the_pattern_names(
-    inventory: InventoryManager, pattern: str, parts: dict[str, list[str]]
+    made_settings: Makes, inventory: InventoryManager, pattern: str, parts: dict[str, list[str]]
 ) -> None:
-    assert _parts(inventory, "group", pattern) == parts
+    assert _parts(made_settings, inventory, "group", pattern) == parts
 
 
-def test_hosts_and_run(inventory: InventoryManager) -> None:
-    assert _parts(inventory, "host", "web", "prod") == {name: [name] for name in ("web1", "web2", "web3", "db1")}
-    assert _parts(inventory, "run", "web", "db") == {"": ["db1", "web1", "web2", "web3"]}
-    assert _parts(inventory, "run", "canary:!web2") == {"": []}
-    assert _parts(inventory, "host", "canary:!web2") == {}
+def test_hosts_and_run(made_settings: Makes, inventory: InventoryManager) -> None:
+    assert _parts(made_settings, inventory, "host", "web", "prod") == {
+        name: [name] for name in ("web1", "web2", "web3", "db1")
+    }
+    assert _parts(made_settings, inventory, "run", "web", "db") == {"": ["db1", "web1", "web2", "web3"]}
+    assert _parts(made_settings, inventory, "run", "canary:!web2") == {"": []}
+    assert _parts(made_settings, inventory, "host", "canary:!web2") == {}

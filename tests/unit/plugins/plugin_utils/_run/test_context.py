@@ -97,7 +97,7 @@ AWX_VARIABLES = {
 
 
 def context(environ: dict[str, str], variables: dict[str, Any] | None = None) -> RunContext:
-    return RunContext.detect({"SUDO_USER": "sudoer", **environ}, variables, "c1")
+    return RunContext.detect({"SUDO_USER": "sudoer", **environ}, variables)._replace(controller="c1")
 
 
 def test_github() -> None:

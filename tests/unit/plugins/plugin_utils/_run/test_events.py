@@ -12,13 +12,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
+from plays import play_with
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import RunLabels, TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.change_labels import OUTCOME_LABELS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events, Reason
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.ending import Reason, canceled, ended
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.events import Events
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.outcome import (
     FailedTask,
     HostStatus,
@@ -64,12 +65,12 @@ class Made:
         self.outcome.failures["db1"] = FailedTask("Migrate", "command", "", "")
         self.events = Events(settings, lambda text: text.replace(SECRET, "***"), self.outcome)
         trusted = {name: trust_as_template(text) for name, text in templates.items()}
-        self.texts = PlayTexts("", "site.yml", DataLoader(), trusted, dict, self.notices)
+        self.texts = PlayTexts("", "site.yml", play_with({}), (), trusted, self.notices) if trusted else None
 
     def changes(self, began: float | None = None) -> list[Change]:
-        changes = Changes(self.settings.scope, lambda _target: RunLabels(self.settings.rules, {}, self.notices))
+        changes = Changes(self.settings, self.notices)
         targets = [TargetHost(name, (), {"service": f"shop {SECRET}"}) for name in ("web1", "web2")]
-        return changes.add_play(["all"], [None, None], targets, self.texts, began or time.time())
+        return changes.add_play(["all"], targets, "site.yml", self.texts, began or time.time())
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def made(made_settings: Callable[..., Settings]) -> Callable[..., Made]:
 def test_the_change_of_a_whole_run_has_the_runs_truth_and_all_its_hosts(made: Callable[..., Made]) -> None:
     run = made()
     (change,) = run.changes()
-    event = run.events.ended(change, FAILED, time.time())
+    event = ended(run.events, change, FAILED, time.time())
     assert event.change_status == "Canceled"
     assert "db1" in str(event.description)
     assert (event.labels["result"], event.labels["failed_host"]) == ("failed", "db1")
@@ -92,7 +93,7 @@ def test_the_change_of_a_whole_run_has_the_runs_truth_and_all_its_hosts(made: Ca
 def test_a_part_of_a_run_has_the_truth_of_its_own_hosts(made: Callable[..., Made]) -> None:
     run = made()
     (change,) = run.changes()
-    event = run.events.ended(change, FAILED, time.time(), is_whole=False)
+    event = ended(run.events, change, FAILED, time.time(), is_whole=False)
     assert event.change_status == "Done"
     assert "db1" not in str(event.description)
     assert (event.labels["result"], event.labels["changed_hosts"]) == ("ok", "1")
@@ -102,8 +103,8 @@ def test_each_host_has_its_own_truth_whatever_the_run(made: Callable[..., Made])
     run = made(scope="host", change_key="CHG-7")
     run.outcome.failures["web2"] = FailedTask("Migrate", "command", "", "")
     result = FAILED._replace(hosts={**STATUSES, "web2": HostStatus.FAILED}, ran=frozenset())
-    ended = [run.events.ended(change, result, time.time()) for change in run.changes()]
-    assert {event.change_key: event.change_status for event in ended} == {
+    last = [ended(run.events, change, result, time.time()) for change in run.changes()]
+    assert {event.change_key: event.change_status for event in last} == {
         "CHG-7/web1": "Done",
         "CHG-7/web2": "Canceled",
     }
@@ -116,18 +117,18 @@ def test_a_clock_that_is_set_dates_no_end_before_its_beginning_or_ahead(
     run = made()
     began = time.time()
     (change,) = run.changes(began)
-    event = run.events.ended(change, FAILED, began + set_by)
+    event = ended(run.events, change, FAILED, began + set_by)
     assert int(began) <= (event.event_time or 0) <= time.time()
 
 
 def test_why_a_run_did_not_come_to_its_end(made: Callable[..., Made]) -> None:
     run = made()
     (change,) = run.changes()
-    event = run.events.canceled(change, Reason("interrupted", "Interrupted by Ctrl-C"))
+    event = canceled(run.events, change, Reason("interrupted", "Interrupted by Ctrl-C"))
     assert (event.change_status, event.labels["result"]) == ("Canceled", "interrupted")
     assert str(event.description).startswith("Interrupted by Ctrl-C\n")
     (change,) = made(outcome_labels=False).changes()
-    assert "result" not in made(outcome_labels=False).events.canceled(change, Reason("stopped", "x")).labels
+    assert "result" not in canceled(made(outcome_labels=False).events, change, Reason("stopped", "x")).labels
 
 
 def test_what_had_failed_until_then_is_told_too(made: Callable[..., Made]) -> None:
@@ -135,8 +136,8 @@ def test_what_had_failed_until_then_is_told_too(made: Callable[..., Made]) -> No
     run.outcome.failures.update(dict.fromkeys(("web1", "web2"), FailedTask("Migrate", "command", "", "")))
     executor = PlaybookExecutor(failed={"web2": True}, unreachable={}, changed={"web1": 3})
     executor.run(run.outcome)
-    ended = [run.events.canceled(change, Reason("interrupted", "x")).labels for change in run.changes()]
-    told = [{name: labels[name] for name in OUTCOME_LABELS if name in labels} for labels in ended]
+    last = [canceled(run.events, change, Reason("interrupted", "x")).labels for change in run.changes()]
+    told = [{name: labels[name] for name in OUTCOME_LABELS if name in labels} for labels in last]
     # What was rescued on web1 is no failure.
     assert told == [
         {"result": "interrupted", "changed_hosts": "1"},
@@ -155,5 +156,5 @@ def test_templates_see_what_the_run_knows(made: Callable[..., Made]) -> None:
     run = made({"title": "{{ flashduty_run.status }} on {{ flashduty_run.hosts | join('+') }}"})
     (change,) = run.changes()
     assert run.events.started(change, None).title == "Processing on web1+web2"
-    assert run.events.ended(change, FAILED, time.time()).title == "Canceled on web1+web2"
+    assert ended(run.events, change, FAILED, time.time()).title == "Canceled on web1+web2"
     assert run.notices.take() == []

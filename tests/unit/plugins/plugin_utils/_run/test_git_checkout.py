@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.git_checkout import GitCheckout
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.git_checkout import checkout
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 COMMIT = "83a20ec058e2fb00e7fa4558c4c6e81e2dcf253d"
@@ -146,8 +146,8 @@ def test_it_says_what_git_says(tmp_path: Path, layout: Callable[[Path], Path]) -
     head = git(folder, "symbolic-ref", "-q", "HEAD").removeprefix("refs/heads/")
     revision = git(folder, "rev-parse", "-q", "--verify", "HEAD")
     assert head or revision
-    assert GitCheckout.of(folder) == GitCheckout(head or None, revision or None)
-    assert GitCheckout.of(folder / "site.yml") == GitCheckout.of(folder)
+    assert checkout(folder) == (head or None, revision or None)
+    assert checkout(folder / "site.yml") == checkout(folder)
 
 
 @needs_git
@@ -155,12 +155,12 @@ def test_a_playbook_that_is_a_link_belongs_where_it_leads(tmp_path: Path) -> Non
     one, two = repository(tmp_path / "one"), repository(tmp_path / "two")
     git(two, "checkout", "-b", "two")
     (one / "linked.yml").symlink_to(two / "site.yml")
-    assert GitCheckout.of(one / "linked.yml").branch == "two"
+    assert checkout(one / "linked.yml")[0] == "two"
 
 
 def test_no_checkout_gives_nothing(tmp_path: Path) -> None:
-    assert GitCheckout.of(tmp_path / "absent" / "site.yml") == GitCheckout()
-    assert GitCheckout.of("\0") == GitCheckout()
+    assert checkout(tmp_path / "absent" / "site.yml") == (None, None)
+    assert checkout("\0") == (None, None)
 
 
 def _head(folder: Path, content: str) -> Path:
@@ -190,28 +190,28 @@ def test_unusual_heads(tmp_path: Path, head: str, expected: tuple[str | None, st
     (tmp_path / "secret").write_text(COMMIT)
     _head(tmp_path, head)
     (tmp_path / ".git" / "secret").write_text(COMMIT)
-    assert GitCheckout.of(tmp_path) == GitCheckout(*expected)
+    assert checkout(tmp_path) == expected
 
 
 def test_references_that_go_round_end(tmp_path: Path) -> None:
     folder = _head(tmp_path, "ref: refs/heads/main")
     (folder / ".git" / "refs" / "heads").mkdir(parents=True)
     (folder / ".git" / "refs" / "heads" / "main").write_text("ref: refs/heads/main")
-    assert GitCheckout.of(folder) == GitCheckout()
+    assert checkout(folder) == (None, None)
 
 
 def test_what_could_block_or_is_too_much_gives_nothing(tmp_path: Path) -> None:
     (tmp_path / "pipe" / ".git").mkdir(parents=True)
     os.mkfifo(tmp_path / "pipe" / ".git" / "HEAD")
-    assert GitCheckout.of(tmp_path / "pipe") == GitCheckout()
+    assert checkout(tmp_path / "pipe") == (None, None)
     (tmp_path / "git").mkdir()
     os.mkfifo(tmp_path / "git" / ".git")
-    assert GitCheckout.of(tmp_path / "git") == GitCheckout()
+    assert checkout(tmp_path / "git") == (None, None)
     (tmp_path / "large").mkdir()
     large = _head(tmp_path / "large", "ref: refs/heads/main")
     with open(large / ".git" / "packed-refs", "wb") as file:
         file.truncate(100 * 1024 * 1024)
-    assert GitCheckout.of(large) == GitCheckout()
+    assert checkout(large) == (None, None)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -220,4 +220,4 @@ def test_whatever_the_files_hold_nothing_fails(tmp_path: Path, git_file: bytes, 
     (tmp_path / ".git").write_bytes(git_file)
     (tmp_path / "own").mkdir(exist_ok=True)
     (tmp_path / "own" / "HEAD").write_bytes(head)
-    GitCheckout.of(tmp_path)
+    checkout(tmp_path)

@@ -17,9 +17,10 @@ from plays import Loaded
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.variables import targets
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notice, Notices
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH, Notice, Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.integrations import Integrations, operators_view
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait import flush_command
 
 PLAY = {"hosts": "all", "gather_facts": False, "tasks": []}
 WEB_KEY, DB_KEY = "8f3c0ad5e1b24c67", "1b9d2e7f60a84c35"
@@ -48,7 +49,7 @@ class Found:
     @staticmethod
     def _begin(_options: Mapping[str, Any], connection: Connection) -> Reporting:
         nothing: Any = None
-        return Reporting("run", connection, nothing, nothing, nothing, only_changed=False)
+        return Reporting("run", connection, nothing, nothing, nothing)
 
     def members(self, number: int = 0, begins: bool = True) -> dict[str, list[str]]:
         """The hosts of a play by the key that they report to."""
@@ -56,12 +57,10 @@ class Found:
         hosts = self.loaded.hosts(play)
         found = targets(play, hosts, (), self.notices, compared=_options.INTEGRATION_VARIABLES)
         options = _options.resolved(*operators_view(play, hosts, self.notices)) if begins else None
-        members = self.integrations.members(play, hosts, found, options, self._begin if begins else None)
-        for of_part, of_part_targets in members.values():
-            assert [host.name for host in of_part] == [target.name for target in of_part_targets]
+        members = self.integrations.members(play, found, options, self._begin if begins else None)
         return {
             reporting.connection.integration_key: [host.name for host in of_part]
-            for reporting, (of_part, _targets) in members.items()
+            for reporting, of_part in members.items()
         }
 
 
@@ -88,7 +87,7 @@ def test_hosts_of_one_integration_are_no_parts_of_a_run(tmp_path: Path, monkeypa
     # A play without hosts is told to each.
     assert found.members(2) == {WEB_KEY: []}
     assert not found.integrations.are_parted
-    assert found.integrations.flush_arguments() == ""
+    assert flush_command(found.integrations) == FLUSH
 
 
 def test_a_play_that_is_still_to_come_begins_nothing_and_tells_nothing(tmp_path: Path) -> None:
@@ -135,10 +134,10 @@ def test_a_flush_finds_the_key_of_the_inventory_where_this_run_did(
     found = Found(tmp_path, TWO_TEAMS)
     context.CLIARGS = ImmutableDict({**context.CLIARGS, "inventory": ("hosts",), **arguments})
     found.members()
-    assert found.integrations.flush_arguments() == needed
+    assert flush_command(found.integrations) == FLUSH + needed
 
 
 def test_a_flush_is_told_a_key_that_only_the_play_sets(tmp_path: Path) -> None:
     found = Found(tmp_path, "web1\n", {**PLAY, "vars": {"flashduty_integration_key": WEB_KEY}})
     assert found.members() == {WEB_KEY: ["web1"]}
-    assert found.integrations.flush_arguments() == " -e flashduty_push_url=PUSH_URL"
+    assert flush_command(found.integrations) == f"{FLUSH} -e flashduty_push_url=PUSH_URL"

@@ -22,7 +22,8 @@ def _key(
     pattern: str = "all",
     **environ: str,
 ) -> str:
-    return key_within_job("gitlab/shop/7/deploy", playbooks, inventories, limit, [[pattern]], environ)
+    arguments = {"args": playbooks, "inventory": inventories, "subset": limit}
+    return key_within_job("gitlab/shop/7/deploy", arguments, playbooks[0], [pattern], environ)
 
 
 def test_each_run_of_a_job_has_its_own_key_which_a_retry_has_too() -> None:

@@ -6,26 +6,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import ChangeEvent
 from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import LabelRules, RunLabels, TargetHost
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.rules import TargetHost
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.changes import Change, Changes
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.reporting import Reporting
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
 
 CONNECTION = Connection("http://127.0.0.1:1", "the key of web")
 
 
 class Events:
     """Makes events that say nothing but their status."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
 
     @staticmethod
     def started(change: Change, _progress: object) -> ChangeEvent:
@@ -54,30 +55,30 @@ class Sink:
 
     close = put
 
-    def remark(self, name: str, reason: str) -> None:
-        raise AssertionError(name)
+    def remark(self, changes: Sequence[Change]) -> None:
+        """Nobody looks at them."""
 
 
 class Part:
     """The reporting of a play on web1 and web2, with the scope ``host``."""
 
-    def __init__(self, only_changed: bool = False) -> None:
-        labels = LabelRules.from_options([], [], {}, Notices())
-        changes = Changes("host", lambda _target: RunLabels(labels, {}, Notices()))
-        hosts: list[Any] = [None, None]
+    def __init__(self, settings: Settings) -> None:
+        changes = Changes(settings, Notices())
         targets = [TargetHost(name, (), {}) for name in ("web1", "web2")]
-        self.web1, self.web2 = changes.add_play(
-            ["all"], hosts, targets, PlayTexts("", "site.yml", DataLoader(), {}, dict, Notices()), 0.0
-        )
+        self.web1, self.web2 = changes.add_play(["all"], targets, "site.yml", None, 0.0)
         self.sink = Sink()
-        self.reporting = Reporting("run", CONNECTION, changes, Events(), self.sink, only_changed)  # type: ignore[arg-type]
+        self.reporting = Reporting("run", CONNECTION, changes, Events(settings), self.sink)  # type: ignore[arg-type]
 
     def close(self) -> None:
         self.reporting.close(lambda _events, change: Events.done(change))
 
 
-def test_what_was_reported_is_closed_once() -> None:
-    part = Part()
+@pytest.fixture
+def part(made_settings: Callable[..., Settings]) -> Part:
+    return Part(made_settings(scope="host"))
+
+
+def test_what_was_reported_is_closed_once(part: Part) -> None:
     assert [event.change_key for event in part.reporting.report([part.web1], None)] == ["web1"]
     assert part.reporting.is_open
     assert part.reporting.as_current.change_of("web2") is None
@@ -89,8 +90,7 @@ def test_what_was_reported_is_closed_once() -> None:
     assert part.sink.stored == [("web1", "Processing"), ("web1", "Done")]
 
 
-def test_what_could_not_be_stored_was_not_reported() -> None:
-    part = Part()
+def test_what_could_not_be_stored_was_not_reported(part: Part) -> None:
     part.sink.problem = OutboxError("full")
     with pytest.raises(OutboxError):
         part.reporting.report([part.web1, part.web2], None)
@@ -101,8 +101,7 @@ def test_what_could_not_be_stored_was_not_reported() -> None:
     assert part.sink.stored == [("web2", "Processing"), ("web2", "Done")]
 
 
-def test_where_storing_was_interrupted_beginning_and_end_are_stored() -> None:
-    part = Part()
+def test_where_storing_was_interrupted_beginning_and_end_are_stored(part: Part) -> None:
     part.sink.problem = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         part.reporting.report([part.web1], None)
@@ -113,11 +112,13 @@ def test_where_storing_was_interrupted_beginning_and_end_are_stored() -> None:
     assert part.sink.stored == [("web1", "Processing"), ("web1", "Done")]
 
 
-@pytest.mark.parametrize("only_changed", [False, True])
-def test_a_change_is_awaited_until_all_have_begun(only_changed: bool) -> None:
-    part = Part(only_changed)
-    assert part.reporting.awaits_change is only_changed
+@pytest.mark.parametrize(("report_when", "awaits"), [("always", False), ("changed", True)])
+def test_a_change_is_awaited_until_all_have_begun(
+    made_settings: Callable[..., Settings], report_when: str, awaits: bool
+) -> None:
+    part = Part(made_settings(scope="host", report_when=report_when))
+    assert part.reporting.awaits_change is awaits
     part.reporting.report([part.web1], None)
-    assert part.reporting.awaits_change is only_changed
+    assert part.reporting.awaits_change is awaits
     part.reporting.report([part.web2], None)
     assert not part.reporting.awaits_change

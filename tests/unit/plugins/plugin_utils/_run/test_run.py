@@ -408,7 +408,7 @@ def test_the_end_is_waited_for_as_long_as_asked_and_shortly_after_an_interrupt(
     made: Makes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(Preview, "wait", lambda _self, seconds: waits.append(seconds))
+    monkeypatch.setattr(Preview, "wait", lambda _self, seconds, _beside: waits.append(seconds))
     for seconds, comes_to_its_end in ((PATIENCE, True), (PATIENCE, False), (0.5, False)):
         playbook = made(wait=seconds)
         playbook.start()
@@ -461,8 +461,8 @@ def test_an_interrupt_counts_that_came_after_the_statistics(
         rows = outbox.database.rows("SELECT change_status FROM events ORDER BY id")
         assert [row["change_status"] for row in rows] == ["Processing", status]
         assert outbox.runs.is_closed(run.run)
-    assert playbook.run._signals is not None
-    os.close(playbook.run._signals.reader)
+    assert playbook.run.signals is not None
+    os.close(playbook.run.signals.reader)
 
 
 def test_an_error_of_ours_is_told_with_what_it_means(playbook: Playbook) -> None:

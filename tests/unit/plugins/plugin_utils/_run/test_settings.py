@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import DESCRIPTION_MAX
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.settings import Settings, asked_seconds
 
 JOB = {
     "GITLAB_CI": "true",
@@ -107,26 +108,34 @@ def test_a_check_does_not_close_the_change_of_its_ticket(
 # Options
 
 
-@pytest.mark.parametrize(
-    ("option", "value", "name"),
-    [
-        ("report_when", "changed", "only_changed"),
-        ("progress", "play", "with_progress"),
-        ("failure_detail", "message", "with_message"),
-    ],
-)
-def test_what_an_option_turns_on(made_settings: Makes, option: str, value: str, name: str) -> None:
-    names = ("only_changed", "with_progress", "with_message")
-    settings = made_settings(**{option: value})
-    assert [each for each in names if getattr(settings, each)] == [name]
-    assert not any(getattr(made_settings(), each) for each in names)
+def test_nothing_is_reported_before_a_change_where_that_is_asked_for(made_settings: Makes) -> None:
+    assert made_settings(report_when="changed").only_changed
+    assert not made_settings().only_changed
 
 
 def test_the_command_line_becomes_labels(made_settings: Makes) -> None:
-    settings = made_settings({"subset": "web1", "tags": ("deploy", "restart"), "skip_tags": ("slow",)})
-    assert "web1" in settings.built_in.values()
-    assert any("deploy" in value and "restart" in value for value in settings.built_in.values())
-    assert any("slow" in value for value in settings.built_in.values())
+    arguments = {"subset": "web*:!web3", "tags": ("app", "all", "a10", "a2"), "skip_tags": {"slow", "db"}}
+    labels = {name: value for name, value in made_settings(arguments).built_in.items() if value}
+    assert labels == {
+        "source": "ansible",
+        "actor": labels["actor"],
+        "controller": labels["controller"],
+        "limit": "web*:!web3",
+        "tags": "a2,a10,app",
+        "skip_tags": "db,slow",
+    }
+    assert not any(made_settings({"tags": ("all",)}).built_in[name] for name in ("limit", "tags", "skip_tags"))
+
+
+@pytest.mark.parametrize(("option", "seconds"), [("auto", None), (" Auto ", None), ("0", 0.0), ("2.5", 2.5)])
+def test_how_long_the_end_may_wait(option: str, seconds: float | None) -> None:
+    assert asked_seconds(option) == seconds
+
+
+@pytest.mark.parametrize("option", ["long", "-1", "nan", "True"])
+def test_what_is_no_number_of_seconds_is_refused_with_the_value(option: str) -> None:
+    with pytest.raises(InvalidConnection, match=f"wait: must be auto or a number of seconds, got '{option}'"):
+        asked_seconds(option)
 
 
 def test_a_description_is_cut_to_what_flashduty_takes(made_settings: Makes) -> None:

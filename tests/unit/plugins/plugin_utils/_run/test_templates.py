@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.utils.collection_loader import AnsibleCollectionConfig
+from plays import play_with
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.templates import PlayTexts
@@ -35,7 +35,7 @@ def _process_of_ansible() -> None:
 
 def _texts(notices: Notices | None = None, variables: dict[str, Any] | None = None, **options: Any) -> PlayTexts:
     templates = {name: trust_as_template(text) if isinstance(text, str) else text for name, text in options.items()}
-    return PlayTexts("Deploy", "site.yml", DataLoader(), templates, lambda: variables or {}, notices or Notices())
+    return PlayTexts("Deploy", "site.yml", play_with(variables or {}), (), templates, notices or Notices())
 
 
 def test_what_the_run_says_is_never_a_template() -> None:

@@ -9,19 +9,7 @@ import os
 
 import pytest
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import InvalidConnection
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait import asked_seconds, automatic_seconds
-
-
-@pytest.mark.parametrize(("option", "seconds"), [("auto", None), (" Auto ", None), ("0", 0.0), ("2.5", 2.5)])
-def test_what_is_asked_for(option: str, seconds: float | None) -> None:
-    assert asked_seconds(option) == seconds
-
-
-@pytest.mark.parametrize("option", ["long", "-1", "nan", "True"])
-def test_what_is_no_number_of_seconds_is_refused_with_the_value(option: str) -> None:
-    with pytest.raises(InvalidConnection, match=f"wait: must be auto or a number of seconds, got '{option}'"):
-        asked_seconds(option)
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._run.wait import automatic_seconds
 
 
 @pytest.mark.parametrize(

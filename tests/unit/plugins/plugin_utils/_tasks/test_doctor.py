@@ -18,7 +18,6 @@ from deliveries import APP_KEY, KEY
 from outboxes import LEASE, ME, claimed, event, outbox_in
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils import _options
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import reader
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.probe import probe
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import FLUSH
@@ -30,6 +29,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.runs im
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks import doctor
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor import examine
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import with_task_options
 from flashduty_sandbox.receiver import Receiver
 
 # What an API answers to an empty event.
@@ -57,7 +57,7 @@ def examined(tmp_path: Path, receiver: Receiver) -> Callable[..., list[Finding]]
 
     def made(origins: Mapping[str, str] | None = None, **options: Any) -> list[Finding]:
         below = {"api_url": receiver.url, "integration_key": KEY, "state_dir": str(tmp_path / "state")}
-        return examine(_options.with_task_options(below, options), origins or {})
+        return examine(with_task_options(below, options), origins or {})
 
     return made
 

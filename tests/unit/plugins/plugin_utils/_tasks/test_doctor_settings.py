@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -96,3 +96,15 @@ def test_a_variable_is_told_only_where_one_of_ours_was_meant() -> None:
 )
 def test_what_turns_reports_off_is_named(options: dict[str, bool], origins: dict[str, str], said: list[str]) -> None:
     assert [f"{found.text}. {found.advice}" for found in turned_off(options, origins)] == said
+
+
+def test_where_options_come_from_is_told_in_a_users_words(
+    ansible_cfg: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ansible_cfg(scope="host", enabled="false")
+    monkeypatch.setenv("FLASHDUTY_WAIT", "7")
+    origins = doctor_settings.configured_origins()
+    assert origins["wait"] == "the environment variable FLASHDUTY_WAIT"
+    assert origins["scope"].endswith("ansible.cfg")
+    assert origins["enabled"] == f"off {origins['scope']}"
+    assert "language" not in origins
