@@ -34,6 +34,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.delivery
     DelegatedDelivery,
     TaskDelivery,
 )
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.options import of_task
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.remote_state import RemoteState
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.report import Report, ReportFailed
 
