@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,14 @@ PASSWORD = "of the vault"
 
 
 @pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    with Receiver(tmp_path / "receiver.sqlite3", integration_keys=(KEY, DB_KEY)) as running:
+        yield running
+
+
+@pytest.fixture
 def two_keys(control: ControlNode, receiver: Receiver) -> ControlNode:
     """The groups web and db have a key each, that of web in a vault."""
-    receiver._api.integrations = {KEY: 1, DB_KEY: 2}
     del control.environment["FLASHDUTY_PUSH_URL"]
     (control.folder / "group_vars").mkdir()
     control.write("password", PASSWORD)
@@ -143,7 +149,7 @@ def test_report_goes_to_the_integration_of_a_host_or_group(two_keys: ControlNode
     assert code == 0, output
     assert "CHG-9 is Done: accepted by Flashduty" in output
     (change,) = two_keys.receiver.changes()
-    assert change["integration_id"] == 2
+    assert change["integration_id"] == two_keys.receiver.integration_id(DB_KEY)
     code, output = two_keys.run(REPORT, *given, "-e", "report_for=dbs")
     assert code == 2
     assert "must be a host or group of the inventory, got dbs" in " ".join(output.split())
