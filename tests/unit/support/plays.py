@@ -77,6 +77,22 @@ class Loaded:
         """The inventory host of this name."""
         return self.inventory.get_host(name)
 
+    def answer(self, host: str, **values: Any) -> None:
+        """What a task has set or registered for a host, and a fact of the same name and another one."""
+        self.manager.set_nonpersistent_facts(host, values)
+        self.manager.set_host_facts(host, {"ansible_distribution": "Debian", **values})
+
+    def write(self, name: str, text: str) -> None:
+        """A file beside the playbook."""
+        path = self.path.parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    def task_variables(self, host: str = "web1") -> dict[str, Any]:
+        """The variables of the first task, as ansible-core gives them to an action plugin."""
+        variables: dict[str, Any] = self.manager.get_vars(play=self.play, host=self.host(host), task=self.tasks[0])
+        return variables
+
     @property
     def tasks(self) -> list[Any]:
         """The tasks of the first play."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from plays import Loaded
@@ -18,7 +17,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._operator_varia
 )
 
 TASKS = [{"hosts": "web", "gather_facts": False, "vars": {"of_play": "play"}, "tasks": [{"debug": {"msg": "x"}}]}]
-NAMES = frozenset({"flashduty_title", "flashduty_enabled", "other"})
 
 
 @pytest.fixture
@@ -26,51 +24,33 @@ def run(tmp_path: Path) -> Loaded:
     return Loaded(tmp_path, TASKS, extra={"of_command_line": "extra"})
 
 
-def answer(run: Loaded, host: str, **values: Any) -> None:
-    """What a task has set or registered for a host, and a fact of the same name and another one."""
-    run.manager.set_nonpersistent_facts(host, values)
-    run.manager.set_host_facts(host, {"ansible_distribution": "Debian", **values})
-
-
-def write(run: Loaded, name: str, text: str) -> None:
-    path = run.path.parent / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-
-
-def task_variables(run: Loaded, host: str = "web1") -> dict[str, Any]:
-    """As ansible-core gives them to an action plugin."""
-    variables: dict[str, Any] = run.manager.get_vars(play=run.play, host=run.host(host), task=run.tasks[0])
-    return variables
-
-
 def test_answers_of_hosts_do_not_count_and_the_managers_own_ones_stay(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "flashduty_title: written")
-    answer(run, "web1", flashduty_title="answered", only_answered="x")
+    run.write("group_vars/web.yml", "flashduty_title: written")
+    run.answer("web1", flashduty_title="answered", only_answered="x")
     written = manager_without_answers(run.manager).get_vars(play=run.play, host=run.host("web1"))
     assert written["flashduty_title"] == "written"
     assert "only_answered" not in written
     assert "ansible_distribution" not in written
-    assert task_variables(run)["flashduty_title"] == "answered"
+    assert run.task_variables()["flashduty_title"] == "answered"
 
 
 def test_templates_see_other_hosts_without_their_answers(run: Loaded) -> None:
-    answer(run, "web2", of_another="answered")
+    run.answer("web2", of_another="answered")
     manager = manager_without_answers(run.manager)
     hostvars = manager.get_vars(play=run.play, host=run.host("web1"))["hostvars"]
     assert "of_another" not in hostvars["web2"]
-    assert task_variables(run)["hostvars"]["web2"]["of_another"] == "answered"
+    assert run.task_variables()["hostvars"]["web2"]["of_another"] == "answered"
 
 
 def test_a_play_reads_as_its_first_host(run: Loaded) -> None:
-    write(run, "host_vars/web1.yml", "service: one")
-    write(run, "host_vars/web2.yml", "service: two")
+    run.write("host_vars/web1.yml", "service: one")
+    run.write("host_vars/web2.yml", "service: two")
     variables = of_play(run.play, run.hosts(), run.manager, Notices())
     assert (variables["service"], variables["of_play"], variables["of_command_line"]) == ("one", "play", "extra")
 
 
 def test_without_hosts_a_play_reads_what_it_says_itself(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "service: shop")
+    run.write("group_vars/web.yml", "service: shop")
     variables = of_play(run.play, [], run.manager, Notices())
     assert variables["of_play"] == "play"
     assert "service" not in variables
@@ -78,8 +58,8 @@ def test_without_hosts_a_play_reads_what_it_says_itself(run: Loaded) -> None:
 
 @pytest.mark.parametrize("broken", ["host_vars/web1.yml", "group_vars/web.yml"])
 def test_what_cannot_be_read_is_told_once_and_costs_no_more_than_it_must(run: Loaded, broken: str) -> None:
-    write(run, broken, "- no map")
-    write(run, "group_vars/all.yml", "service: shop")
+    run.write(broken, "- no map")
+    run.write("group_vars/all.yml", "service: shop")
     notices = Notices()
     for _play in range(2):
         variables = of_play(run.play, [*run.hosts(), run.host("db1")], run.manager, notices)

@@ -29,24 +29,6 @@ def run(tmp_path: Path) -> Loaded:
     return Loaded(tmp_path, TASKS, extra={"of_command_line": "extra"})
 
 
-def answer(run: Loaded, host: str, **values: Any) -> None:
-    """What a task has set or registered for a host, and a fact of the same name and another one."""
-    run.manager.set_nonpersistent_facts(host, values)
-    run.manager.set_host_facts(host, {"ansible_distribution": "Debian", **values})
-
-
-def write(run: Loaded, name: str, text: str) -> None:
-    path = run.path.parent / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text)
-
-
-def task_variables(run: Loaded, host: str = "web1") -> dict[str, Any]:
-    """As ansible-core gives them to an action plugin."""
-    variables: dict[str, Any] = run.manager.get_vars(play=run.play, host=run.host(host), task=run.tasks[0])
-    return variables
-
-
 @pytest.mark.parametrize(
     ("task", "expected"),
     [
@@ -67,25 +49,25 @@ def test_what_a_task_gives_goes_before_everything(task: dict[str, Any], expected
 
 
 def test_a_task_whose_variables_nobody_else_set_has_them_as_they_are(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "flashduty_title: written\nflashduty_enabled: false")
-    answer(run, "web1", unrelated="x")
-    given = task_variables(run)
+    run.write("group_vars/web.yml", "flashduty_title: written\nflashduty_enabled: false")
+    run.answer("web1", unrelated="x")
+    given = run.task_variables()
     assert variables_of_task(run.tasks[0], given, NAMES) is given
 
 
 def test_a_task_is_not_misled_by_an_answer(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "flashduty_title: written")
-    answer(run, "web1", flashduty_title="answered")
-    assert variables_of_task(run.tasks[0], task_variables(run), NAMES)["flashduty_title"] == "written"
+    run.write("group_vars/web.yml", "flashduty_title: written")
+    run.answer("web1", flashduty_title="answered")
+    assert variables_of_task(run.tasks[0], run.task_variables(), NAMES)["flashduty_title"] == "written"
     # Another host's answers are not those of this one.
-    given = task_variables(run, "web2")
+    given = run.task_variables("web2")
     assert variables_of_task(run.tasks[0], given, NAMES) is given
 
 
 def test_a_template_of_a_task_does_not_bring_answers_in(run: Loaded) -> None:
-    write(run, "group_vars/web.yml", "flashduty_title: '{{ only_answered | default(\"none\") }}'")
-    answer(run, "web1", only_answered="x")
-    found = variables_of_task(run.tasks[0], task_variables(run), NAMES)
+    run.write("group_vars/web.yml", "flashduty_title: '{{ only_answered | default(\"none\") }}'")
+    run.answer("web1", only_answered="x")
+    found = variables_of_task(run.tasks[0], run.task_variables(), NAMES)
     assert "only_answered" not in found
     assert "flashduty_title" in found
 
