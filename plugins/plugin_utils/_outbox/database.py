@@ -303,6 +303,8 @@ class Database:
         create, self._create_missing = self._create_missing, True
         try:
             with _locked(os.path.join(self.folder, "lock"), self._patience):
+                if not create and not os.path.lexists(self.path):
+                    raise OutboxError(f"{self.path}: it was deleted")
                 if _inode_of(self.path) == damaged:
                     name = f"{self.path}{_SET_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
                     # The log first: beside a new file it would be taken for that one's own.
