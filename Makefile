@@ -219,8 +219,9 @@ build: .venv/.run .build/ansible.cfg ## build the artifact that Galaxy takes, in
 .PHONY: install-collection
 install-collection: .build/.installed ## install the built artifact in .build/collections, if anything changed
 
-# What is left after the installation must be enough: nothing but these may be needed at run time.
-.build/.installed: $(SOURCES) .venv/.run .build/ansible.cfg
+# What is left after the installation must be enough: nothing but these may be needed at run time. Only a change of the
+# sources may take it away from what runs beside.
+.build/.installed: $(SOURCES) | .venv/.run .build/ansible.cfg
 	@echo '==> building and installing the collection in .build/collections'
 	@rm -rf .build/artifact .build/collections
 	@$(RUN) ansible-galaxy collection build --force --output-path .build/artifact >.build/install.log || { cat .build/install.log; exit 1; }

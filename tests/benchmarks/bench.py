@@ -55,9 +55,8 @@ def _forget_settings() -> None:
     for name in list(os.environ):
         if name.startswith(_SETTINGS):
             del os.environ[name]
-    config = _COLLECTIONS.parent / "ansible.cfg"
-    config.touch()
-    os.environ.update(ANSIBLE_COLLECTIONS_PATH=str(_COLLECTIONS), ANSIBLE_CONFIG=str(config))
+    config = str(_COLLECTIONS.parent / "ansible.cfg")
+    os.environ.update(ANSIBLE_COLLECTIONS_PATH=str(_COLLECTIONS), ANSIBLE_CONFIG=config)
 
 
 def _write_into(page: Path, tables: str) -> None:

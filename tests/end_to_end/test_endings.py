@@ -135,10 +135,11 @@ def test_whatever_happens_it_is_closed(
         assert code == 0, output
     took = stage.wait_for_close()
     status = stage.check(way.reason)
+    output = stage.run.output if stage.run is not None else ""
     if ending.moment in AT_THE_END:
-        assert status == "Done"
+        assert status == "Done", output
     elif ending.moment in ("before the start is delivered", "in a task"):
-        assert status == "Canceled"
+        assert status == "Canceled", output
     if not is_down and status is not None:
         record_property("closed after", took)
         assert took < LATEST
