@@ -71,7 +71,7 @@ class Bastion:
             "ansible_user": "bastion",
             "ansible_ssh_common_args": f'"{" ".join(f"{name} {value}" for name, value in options.items())}"',
             "ansible_ssh_transfer_method": "piped",
-            "ansible_python_interpreter": sys.executable,
+            "ansible_python_interpreter": shlex.quote(sys.executable),
         }
         return "bastion " + " ".join(f"{name}={value}" for name, value in variables.items()) + "\n"
 

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from control_node import KEY, ControlNode
+from control_node import ANSIBLE_PLAYBOOK, KEY, ControlNode
 
 from flashduty_sandbox.receiver import Receiver
 
@@ -188,7 +188,7 @@ class RunnerRun(Run):
 
 def ansible_playbook(control: ControlNode) -> list[str]:
     """The command, up to its playbooks."""
-    return [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(control.folder / "inventory")]
+    return [ANSIBLE_PLAYBOOK, "-i", str(control.folder / "inventory")]
 
 
 class Way(NamedTuple):

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 
 from control_node import ANSIBLE_PLAYBOOK, ControlNode, container, unbroken
@@ -21,7 +22,7 @@ PLAYBOOK = """
     - flashcat.flashduty.flashduty_change: {{change_key: A-1, change_status: Processing, title: t}}
     - ansible.builtin.raw: grep -l 'flashduty-couri)' /proc/[0-9]*/stat 2>/dev/null | wc -l
       register: couriers
-    - ansible.builtin.raw: {ansible_playbook} -i inventory nested.yml
+    - ansible.builtin.raw: "{ansible_playbook} -i inventory nested.yml"
     # Its courier outlives it, ends, and is left to process 1, which may have reaped it by now.
     - ansible.builtin.raw: "i=0; until grep -q 'flashduty-couri) Z' /proc/[0-9]*/stat ||
         [ $(grep -l 'flashduty-couri)' /proc/[0-9]*/stat | wc -l) -le {{{{ couriers.stdout | trim }}}} ]; do
@@ -52,7 +53,7 @@ def _run(control: ControlNode, playbook: str) -> tuple[int, str]:
 
 def test_it_reaps_the_couriers_that_are_left_to_it(control: ControlNode) -> None:
     control.write("nested.yml", NESTED)
-    code, output = _run(control, PLAYBOOK.format(ansible_playbook=ANSIBLE_PLAYBOOK))
+    code, output = _run(control, PLAYBOOK.format(ansible_playbook=shlex.quote(ANSIBLE_PLAYBOOK)))
     assert code == 0
     assert "none is left" in output
     assert "not delivered" not in output

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -315,7 +316,7 @@ def test_what_tasks_and_roles_set_is_no_label_unless_it_is_asked_for(control: Co
 def test_env_is_guessed_from_the_path_and_from_names_of_groups(control: ControlNode) -> None:
     folder = control.folder / "inventories" / "qa"
     folder.mkdir(parents=True)
-    connection = f" ansible_connection=local ansible_python_interpreter={sys.executable}\n"
+    connection = f" ansible_connection=local ansible_python_interpreter={shlex.quote(sys.executable)}\n"
     (folder / "hosts").write_text(f"[shop_staging]\none{connection}[other]\ntwo{connection}")
     arguments = ("-i", str(folder / "hosts"), control.write("site.yml", play("one:two")))
     labels = only_labels(control, *arguments)

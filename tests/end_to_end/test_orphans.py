@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_node import PATIENCE, ControlNode, wait_until
+from control_node import ANSIBLE_PLAYBOOK, PATIENCE, ControlNode, wait_until
 
 PLAYBOOK = """
 - hosts: web1
@@ -145,12 +145,11 @@ def test_a_living_run_is_left_alone_where_proc_is_not_mounted(control: ControlNo
             break
     else:
         pytest.skip("unshare may not hide /proc here")
-    ansible_playbook = str(Path(sys.executable).parent / "ansible-playbook")
     subprocess.run(
         [
             *command,
             *hidden,
-            ansible_playbook,
+            ANSIBLE_PLAYBOOK,
             "-i",
             "inventory",
             control.write("site.yml", QUICK.replace("true", "sleep 3")),
@@ -208,9 +207,8 @@ def can_make_containers() -> bool:
 def test_a_killed_container_leaves_a_run_that_the_next_container_closes(control: ControlNode) -> None:
     path = control.write("site.yml", PLAYBOOK.format(folder=control.folder))
     inventory = str(control.folder / "inventory")
-    ansible = str(Path(sys.executable).parent / "ansible-playbook")
     container = ["unshare", "--pid", "--uts", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]
-    script = f"hostname first-container; '{ansible}' -i '{inventory}' '{path}'; exit $?"
+    script = f"hostname first-container; '{ANSIBLE_PLAYBOOK}' -i '{inventory}' '{path}'; exit $?"
     with subprocess.Popen(
         [*container, script], cwd=control.folder, env=control.environment, stdout=subprocess.DEVNULL
     ) as process:

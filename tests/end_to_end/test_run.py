@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-from control_node import KEY, ControlNode
+from control_node import ANSIBLE_PLAYBOOK, KEY, ControlNode
 
 PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n"
 FAIL = "    - ansible.builtin.fail: {msg: no}\n      when: inventory_hostname == 'web2'\n"
@@ -177,7 +175,7 @@ def test_the_key_is_in_no_output_no_file_and_no_process(control: ControlNode) ->
 
 def test_a_playbook_started_by_a_task_is_a_change_of_its_own(control: ControlNode) -> None:
     inner = control.write("inner.yml", PLAY.format(hosts="web2") + OK)
-    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(control.folder / "inventory"), inner]
+    argv = [ANSIBLE_PLAYBOOK, "-i", str(control.folder / "inventory"), inner]
     outer = PLAY.format(hosts="web1") + f"    - ansible.builtin.command: {{argv: {argv}}}\n"
     assert control.run(control.write("outer.yml", outer))[0] == 0
     assert control.statuses() == ["Processing", "Processing", "Done", "Done"]

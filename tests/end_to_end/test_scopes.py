@@ -11,14 +11,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from control_node import PATIENCE, ControlNode
+from control_node import ANSIBLE_PLAYBOOK, PATIENCE, ControlNode
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import FIELDS
 
@@ -422,7 +420,7 @@ def test_a_preview_leaves_an_output_alone_that_is_for_a_program(
     )
     path = control.write("site.yml", PLAY.format(name="x", hosts="web1") + REPORT % "40%")
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(control.folder / "inventory"), path],
+        [ANSIBLE_PLAYBOOK, "-i", str(control.folder / "inventory"), path],
         cwd=control.folder,
         env=control.environment,
         capture_output=True,

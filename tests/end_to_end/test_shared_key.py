@@ -7,20 +7,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
-import sys
-from pathlib import Path
 
 import pytest
-from control_node import ControlNode, wait_until
+from control_node import ANSIBLE_PLAYBOOK, ControlNode, wait_until
 
 TICKET = ("-e", "flashduty_change_key=CHG-1042")
-ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 OUTER = """
 - hosts: web
   gather_facts: false
   tasks:
-    - ansible.builtin.command: {playbook} -i inventory inner.yml -e flashduty_change_key=CHG-1042
+    - ansible.builtin.command: "{playbook} -i inventory inner.yml -e flashduty_change_key=CHG-1042"
       run_once: true
       failed_when: false
     - ansible.builtin.copy:
@@ -48,7 +46,7 @@ def test_an_inner_run_does_not_close_what_an_outer_one_still_does(
     control: ControlNode, command: str, status: str, result: str
 ) -> None:
     control.write("inner.yml", INNER.format(command=command))
-    path = control.write("outer.yml", OUTER.format(playbook=ANSIBLE_PLAYBOOK))
+    path = control.write("outer.yml", OUTER.format(playbook=shlex.quote(ANSIBLE_PLAYBOOK)))
     assert control.run(*TICKET, path)[0] == 0
     assert control.statuses() == ["Processing", "Processing", status]
     change = control.only_change()
