@@ -19,7 +19,7 @@ from flashduty_sandbox.receiver import Receiver
 
 NEW_KEY = "c41d9e7720ab5f83"
 FLUSH = "flashcat.flashduty.flush"
-SITE = "- name: {name}\n  hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: {command}\n"
+SITE = "- name: {name}\n  hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: {command}\n"
 
 
 def _replace_key(control: ControlNode, receiver: Receiver) -> None:

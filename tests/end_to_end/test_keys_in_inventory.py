@@ -20,7 +20,7 @@ from flashduty_sandbox.receiver import Receiver
 
 DB_KEY = "c41d9e7720ab5f83"
 FLUSH, REPORT = "flashcat.flashduty.flush", "flashcat.flashduty.report"
-SITE = "- hosts: {hosts}\n  gather_facts: false\n{more}  tasks:\n    - ansible.builtin.command: /bin/true\n"
+SITE = "- hosts: {hosts}\n  gather_facts: false\n{more}  tasks:\n    - ansible.builtin.raw: /bin/true\n"
 PASSWORD = "of the vault"
 
 

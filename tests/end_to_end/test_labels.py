@@ -290,7 +290,7 @@ def test_what_tasks_and_roles_set_is_no_label_unless_it_is_asked_for(control: Co
   tasks:
     - ansible.builtin.set_fact: {owner: secret-1}
       no_log: true
-    - ansible.builtin.command: echo secret-2
+    - ansible.builtin.raw: echo secret-2
       register: job
       no_log: true
     - ansible.builtin.set_fact: {service: secret-3, cacheable: true}

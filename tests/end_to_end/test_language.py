@@ -35,7 +35,7 @@ LEFT_OPEN = """
         {change_status: Processing, change_key: CHG-8, title: 升级, cancel_on_exit: true}
 """
 SLEEPS = "- hosts: web1\n  gather_facts: false\n  tasks:\n    - ansible.builtin.pause: {seconds: 60}\n"
-CHANGES = "- hosts: web1\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: /bin/true\n"
+CHANGES = "- hosts: web1\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: /bin/true\n"
 
 
 @pytest.fixture

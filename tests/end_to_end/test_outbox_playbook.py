@@ -11,7 +11,7 @@ import re
 from control_node import KEY, ControlNode
 
 OUTBOX = "flashcat.flashduty.outbox"
-SITE = "- name: Upgrade\n  hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: /bin/true\n"
+SITE = "- name: Upgrade\n  hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: /bin/true\n"
 
 
 def _lines(output: str) -> list[str]:

@@ -193,7 +193,7 @@ CONVERGES = {
         {"web1": "Canceled", "web2": "Done"},
     ),
     "the task that changes fails": (
-        "    - ansible.builtin.command: 'false'\n      when: inventory_hostname == 'web1'\n",
+        "    - ansible.builtin.raw: 'false'\n      when: inventory_hostname == 'web1'\n",
         {"web1": "Canceled"},
     ),
 }
@@ -247,7 +247,7 @@ def test_killed_after_the_first_change(control: ControlNode) -> None:
 def test_progress_in_chinese(control: ControlNode) -> None:
     control.environment.update(FLASHDUTY_PROGRESS="play", FLASHDUTY_LANGUAGE="zh")
     # Of one second, Flashduty shows one.
-    lasts = "    - ansible.builtin.command: sleep 1.1\n      run_once: true\n"
+    lasts = "    - ansible.builtin.raw: sleep 1.1\n      run_once: true\n"
     plays = "".join(PLAY.format(name=name, hosts="web") + lasts for name in ("准备", "发布", "检查", "切换", "收尾"))
     assert control.run(control.write("site.yml", plays))[0] == 0
     lines = [event["body"]["description"].splitlines()[0] for event in control.receiver.events()]

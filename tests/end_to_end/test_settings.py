@@ -104,7 +104,7 @@ def test_what_a_host_answers_is_no_setting(control: ControlNode, thief: Receiver
 def test_what_tasks_set_and_register_is_no_setting(control: ControlNode, thief: Receiver) -> None:
     answers = {name: value for name, value in answers_of(thief).items() if name != "inventory_hostname"}
     (control.folder / "set.yml").write_text(json.dumps([{"ansible.builtin.set_fact": answers}]))
-    register = "    - ansible.builtin.command: 'true'\n      register: flashduty_labels\n"
+    register = "    - ansible.builtin.raw: 'true'\n      register: flashduty_labels\n"
     text = f"{PLAY}    - ansible.builtin.include_tasks: set.yml\n{register}    - {TASK}\n{PLAY}    - {TASK}\n"
     code, output = control.run(control.write("site.yml", text))
     assert code == 0, output

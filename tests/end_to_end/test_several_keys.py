@@ -24,8 +24,8 @@ FAILS_ON_DB = """
   hosts: web:db
   gather_facts: false
   tasks:
-    - ansible.builtin.command: /bin/true
-    - ansible.builtin.command: /bin/false
+    - ansible.builtin.raw: /bin/true
+    - ansible.builtin.raw: /bin/false
       when: inventory_hostname == 'db1'
 """
 
@@ -95,7 +95,7 @@ def test_each_host_and_group_goes_to_its_own_team(teams: ControlNode, scope: str
 @pytest.mark.parametrize("killed", ["whole", "playbook"])
 def test_all_are_closed_when_the_run_is_killed(teams: ControlNode, killed: str) -> None:
     site = teams.write(
-        "site.yml", "- hosts: web:db\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: sleep 60\n"
+        "site.yml", "- hosts: web:db\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: sleep 60\n"
     )
     run = teams.start(site)
     wait_until(lambda: len(teams.receiver.changes()) == 2)
@@ -114,7 +114,7 @@ def test_all_are_closed_when_the_run_is_killed(teams: ControlNode, killed: str) 
 def test_all_are_closed_after_an_interrupt(teams: ControlNode) -> None:
     begins = f"touch {teams.folder}/{{{{ inventory_hostname }}}}.begun; sleep 60"
     site = teams.write(
-        "site.yml", f"- hosts: web:db\n  gather_facts: false\n  tasks:\n    - ansible.builtin.shell: {begins}\n"
+        "site.yml", f"- hosts: web:db\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: {begins}\n"
     )
     run = teams.start(site)
     # While ansible-core forks, it can lose a signal.
@@ -176,8 +176,8 @@ def test_a_team_comes_in_with_a_later_play(teams: ControlNode) -> None:
     _run(
         teams,
         "- hosts: web1\n  gather_facts: false\n"
-        "- hosts: db\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: /bin/true\n"
-        "- hosts: web2\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: /bin/false\n",
+        "- hosts: db\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: /bin/true\n"
+        "- hosts: web2\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: /bin/false\n",
         code=2,
     )
     web, db = _change(teams, KEY), _change(teams, DB_KEY)
@@ -189,7 +189,7 @@ def test_what_the_control_node_does_for_the_run_belongs_to_it(teams: ControlNode
     output = _run(
         teams,
         "- hosts: web1\n  gather_facts: false\n"
-        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: /bin/true\n",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: /bin/true\n",
     )
     assert "WARNING" not in output
     change = _change(teams, KEY)

@@ -31,7 +31,7 @@ INNER = """
   gather_facts: false
   tasks:
     - name: Migrate
-      ansible.builtin.command: /bin/{command}
+      ansible.builtin.raw: /bin/{command}
 """
 WAITS = """
 - hosts: {hosts}

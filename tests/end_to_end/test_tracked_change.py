@@ -228,7 +228,7 @@ TASKS = """
   tasks:
     - flashcat.flashduty.flashduty_change:
         {{change_status: Processing, change_key: CHG-8, title: Upgrade, cancel_on_exit: {cancel}}}
-    - ansible.builtin.command: {command}
+    - ansible.builtin.raw: {command}
       changed_when: false
     - flashcat.flashduty.flashduty_change: {{change_status: Done, change_key: CHG-8, title: Upgrade}}
 """

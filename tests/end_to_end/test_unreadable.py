@@ -22,12 +22,12 @@ SITE = """
   tags: db
   vars_files: [{vars_file}]
   tasks:
-    - ansible.builtin.command: "true"
+    - ansible.builtin.raw: "true"
 - hosts: web
   gather_facts: false
   tags: web
   tasks:
-    - ansible.builtin.command: "true"
+    - ansible.builtin.raw: "true"
 """
 
 
