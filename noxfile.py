@@ -38,10 +38,10 @@ PYTHONS = {
 # Not released yet, and tested where the package index has a release candidate.
 CANDIDATE = "2.22"
 OLDEST_AND_NEWEST = ("2.16", "2.21")
-# The labels, the options and the run read ansible-core's objects. What lies behind the outbox (the courier, Flashduty's
+# Variables, options and the run read ansible-core's objects. What lies behind the outbox (the courier, Flashduty's
 # answers, disks) and in which language a text is does without it, and `make test` runs it once.
 CALLBACK_AND_MODULE = (
-    "tests/unit/plugins/plugin_utils/_labels",
+    "tests/unit/plugins/plugin_utils/_labels/test_variables.py",
     "tests/unit/plugins/plugin_utils/test_options.py",
     "tests/end_to_end/test_run.py",
     "tests/end_to_end/test_task.py",
