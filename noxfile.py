@@ -82,8 +82,6 @@ DIST = ROOT / ".build" / "dist"
 GET_PIP = """\
 import subprocess, sys
 subprocess.check_call([sys.executable, "-m", "ensurepip", "--default-pip"])
-asked = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
-subprocess.check_call([sys.executable, "-m", "pip", "install", *asked])
 """
 GET_PIP_NAMES = ("get_pip_21_3_1.py", "get_pip_23_1_2.py", "get_pip_24_2.py", "get_pip_25_2.py")
 
@@ -197,7 +195,8 @@ def _home(session: nox.Session) -> dict[str, str]:
         ours.parent.mkdir(parents=True, exist_ok=True)
         if theirs.exists() and not ours.exists():
             ours.symlink_to(theirs)
-    return {"HOME": str(home)}
+    # It makes an environment for every test and Python, each of which is used once.
+    return {"HOME": str(home), "PIP_NO_COMPILE": "1"}
 
 
 def _sanity(core: str) -> Callable[[nox.Session], None]:
