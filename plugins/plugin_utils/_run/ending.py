@@ -237,12 +237,13 @@ def outcome_labels(failed: bool, result: RunResult, hosts: Iterable[str], outcom
     hosts = [*hosts]
     found = {result.hosts[host] for host in hosts}
     worst = next((status for status in _WORST if status in found), HostStatus.STOPPED)
-    at_fault = [host for host in hosts if result.hosts[host] in (HostStatus.FAILED, HostStatus.UNREACHABLE)]
+    of_fault = (HostStatus.FAILED, HostStatus.UNREACHABLE)
+    at_fault = sorted((host for host in hosts if result.hosts[host] in of_fault), key=natural)
     tasks = [task for host in at_fault if (task := outcome.failures.get(host)) is not None]
     names = dict.fromkeys(_NO_LOG if task.name is None else task.name for task in tasks)
     labels = {
         "result": worst.value if failed else HostStatus.OK.value,
-        "failed_host": joined(sorted(at_fault, key=natural)) if failed else "",
+        "failed_host": joined(at_fault) if failed else "",
         "failed_task": joined(names, _TASK_MAX) if failed else "",
         "changed_hosts": str(len(result.changed.intersection(hosts))),
     }

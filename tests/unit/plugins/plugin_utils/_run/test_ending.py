@@ -43,6 +43,8 @@ def test_the_worst_that_happened_is_the_result() -> None:
         "changed_hosts": "2",
     }
     assert {*labels(*HOSTS)} == {*OUTCOME_LABELS}
+    # Hosts come from a set, in another order each time.
+    assert labels(*reversed(HOSTS)) == labels(*HOSTS)
     assert labels("web1", "db1")["result"] == "unreachable"
     assert labels("web1", "db2", "db3") == {"result": "stopped", "changed_hosts": "1"}
     assert labels("db3") == {"result": "not_reached", "changed_hosts": "0"}
