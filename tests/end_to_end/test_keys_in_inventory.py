@@ -32,7 +32,7 @@ def receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 @pytest.fixture
 def two_keys(control: ControlNode, receiver: Receiver) -> ControlNode:
-    """The groups web and db have a key each, that of web in a vault."""
+    """The groups web and db have a key each: that of web in a vault, that of db in the inventory itself."""
     del control.environment["FLASHDUTY_PUSH_URL"]
     (control.folder / "group_vars").mkdir()
     control.write("password", PASSWORD)
@@ -45,21 +45,18 @@ def two_keys(control: ControlNode, receiver: Receiver) -> ControlNode:
         env=control.environment,
     )
     url = receiver.push_url(DB_KEY).replace(DB_KEY, "{{ key_of_db }}")
-    control.write("group_vars/db.yml", f'flashduty_push_url: "{url}"\nkey_of_db: {DB_KEY}\n')
+    with (control.folder / "inventory").open("a") as inventory:
+        inventory.write(f"[db:vars]\nflashduty_push_url={url}\nkey_of_db={DB_KEY}\n")
     return control
 
 
-def _outage(control: ControlNode, *runs: str) -> str:
-    """What these runs say while Flashduty answers nothing."""
+def _outage(control: ControlNode, *arguments: str) -> str:
+    """What a run says while Flashduty answers nothing."""
     control.receiver.faults.set("status", status=503)
     control.environment["FLASHDUTY_WAIT"] = "0"
-    password = str(control.folder / "password")
-    said = ""
-    for arguments in runs:
-        code, output = control.run("--vault-password-file", password, *shlex.split(arguments))
-        assert code == 0, output
-        said += output
-    return said
+    code, output = control.run(*arguments)
+    assert code == 0, output
+    return output
 
 
 def _advised(output: str) -> list[str]:
@@ -76,80 +73,59 @@ def _counts(output: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(map(int, counts)) for name, *counts in found}
 
 
-def test_flush_delivers_for_each_integration_of_the_inventory(two_keys: ControlNode) -> None:
-    web = two_keys.write("web.yml", SITE.format(hosts="web", more=""))
-    db = two_keys.write("db.yml", SITE.format(hosts="db", more=""))
-    _outage(two_keys, web, db)
+def test_flush_delivers_for_each_integration_of_the_inventory_as_a_warning_advises(two_keys: ControlNode) -> None:
+    site = two_keys.write("site.yml", SITE.format(hosts="web", more="") + SITE.format(hosts="db", more=""))
     password = str(two_keys.folder / "password")
-    code, output = two_keys.run("--check", "--vault-password-file", password, FLUSH)
+    advised = _advised(_outage(two_keys, "--vault-password-file", password, site))
+    assert advised == [FLUSH, "-i", f"{two_keys.folder}/inventory", "--vault-password-file", password]
+    code, output = two_keys.run(*advised, "--check")
     assert code == 0, output
     assert two_keys.receiver.events() == []
     assert "checked only: the integration " in output
     assert {counts[1] for counts in _counts(output).values()} == {2}
     two_keys.receiver.faults.clear()
-    code, output = two_keys.run("--vault-password-file", password, FLUSH)
-    assert code == 0, output
-    counts = _counts(output)
+    adopt = two_keys.write("adopt.yml", f"- import_playbook: {FLUSH}\n  vars: {{adopt: true}}\n")
+    code, output = two_keys.run(FLUSH, adopt, *advised[1:])
+    _before, flushed, adopted = output.split("PLAY [Deliver")
+    assert code == 2
+    assert "the inventory names several: say which by" in " ".join(adopted.split())
+    counts = _counts(flushed)
     assert len(counts) == 2
     # The couriers may go on as well.
     assert all(waiting == refused == 0 for _delivered, waiting, _closed, refused in counts.values())
     assert "left for its own key" not in output
-    assert sorted((event["body"]["change_status"]) for event in two_keys.receiver.events()) == [
-        *["Done"] * 2,
-        *["Processing"] * 2,
-    ]
-    assert KEY not in output
-    assert DB_KEY not in output
+    for key in (KEY, DB_KEY):
+        integration = two_keys.receiver.integration_id(key)
+        events = [event for event in two_keys.receiver.events() if event["integration_id"] == integration]
+        assert [event["body"]["change_status"] for event in events] == ["Processing", "Done"]
+        assert key not in output
 
 
-def test_what_cannot_be_read_does_not_keep_flush_from_the_others(two_keys: ControlNode) -> None:
+def test_what_cannot_be_read_keeps_neither_flush_nor_report_from_the_others(two_keys: ControlNode) -> None:
     db = two_keys.write("db.yml", SITE.format(hosts="db", more=""))
-    _outage(two_keys, db)
+    _outage(two_keys, db, "--vault-password-file", str(two_keys.folder / "password"))
     two_keys.receiver.faults.clear()
-    code, output = two_keys.run(FLUSH)
-    assert code == 0, output
-    assert "0 waiting" in output
-    assert len(two_keys.receiver.events()) == 2
-
-
-def test_adopting_for_several_integrations_is_refused(two_keys: ControlNode) -> None:
-    password = str(two_keys.folder / "password")
-    code, output = two_keys.run("--vault-password-file", password, FLUSH, "-e", "adopt=true")
-    assert code == 2
-    assert "the inventory names several: say which by" in " ".join(output.split())
-
-
-def test_the_advice_of_a_warning_can_be_typed_as_it_stands(two_keys: ControlNode) -> None:
-    web = two_keys.write("web.yml", SITE.format(hosts="web", more=""))
-    said = _outage(two_keys, web)
-    arguments = _advised(said)
-    assert "--vault-password-file" in arguments
-    two_keys.receiver.faults.clear()
-    code, output = two_keys.run(*arguments)
-    assert code == 0, output
-    assert [event["body"]["change_status"] for event in two_keys.receiver.events()] == ["Processing", "Done"]
-
-
-def test_a_key_that_only_the_playbook_sets_is_asked_for(two_keys: ControlNode) -> None:
-    url = two_keys.receiver.push_url(KEY)
-    site = two_keys.write("all.yml", SITE.format(hosts="env_prod", more=f"  vars:\n    flashduty_push_url: {url}\n"))
-    for path in (two_keys.folder / "group_vars").iterdir():
-        path.unlink()
-    said = unbroken(_outage(two_keys, site))
-    assert f"or now: ansible-playbook {FLUSH} -e flashduty_push_url=PUSH_URL" in said
-    two_keys.receiver.faults.clear()
-    code, output = two_keys.run(FLUSH, "-e", f"flashduty_push_url={url}")
-    assert code == 0, output
-    assert len(two_keys.receiver.events()) == 2
-
-
-def test_report_goes_to_the_integration_of_a_host_or_group(two_keys: ControlNode) -> None:
+    report_for = [
+        two_keys.write(f"for_{where}.yml", f"- import_playbook: {REPORT}\n  vars: {{report_for: {where}}}\n")
+        for where in ("db", "dbs")
+    ]
     given = ("-e", "change_key=CHG-9 change_status=Done title=Upgrade")
-    code, output = two_keys.run(REPORT, *given, "-e", "report_for=db")
-    assert code == 0, output
+    code, output = two_keys.run(FLUSH, *report_for, *given)
+    assert "0 waiting" in output
     assert "CHG-9 is Done: accepted by Flashduty" in output
-    (change,) = two_keys.receiver.changes()
-    assert change["integration_id"] == two_keys.receiver.integration_id(DB_KEY)
-    code, output = two_keys.run(REPORT, *given, "-e", "report_for=dbs")
     assert code == 2
     assert "must be a host or group of the inventory, got dbs" in " ".join(output.split())
+    assert len(two_keys.receiver.events()) == 3
+    integrations = [change["integration_id"] for change in two_keys.receiver.changes()]
+    assert integrations == [two_keys.receiver.integration_id(DB_KEY)] * 2
+
+
+def test_a_key_that_only_the_playbook_sets_is_asked_for(control: ControlNode) -> None:
+    url = control.environment.pop("FLASHDUTY_PUSH_URL")
+    site = control.write("all.yml", SITE.format(hosts="env_prod", more=f"  vars:\n    flashduty_push_url: {url}\n"))
+    said = unbroken(_outage(control, site))
+    assert f"or now: ansible-playbook {FLUSH} -e flashduty_push_url=PUSH_URL" in said
+    control.receiver.faults.clear()
+    code, output = control.run(FLUSH, "-e", f"flashduty_push_url={url}")
+    assert code == 0, output
+    assert len(control.receiver.events()) == 2

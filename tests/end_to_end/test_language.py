@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -46,6 +47,11 @@ def chinese(control: ControlNode) -> ControlNode:
     return control
 
 
+def _with(control: ControlNode, name: str, playbook: str, **variables: str) -> str:
+    """A playbook that runs another one with these variables."""
+    return control.write(f"{name}.yml", json.dumps([{"import_playbook": playbook, "vars": variables}]))
+
+
 def _sentences(text: str) -> list[str]:
     return SENTENCE.findall(COMMAND.sub("", text))
 
@@ -70,19 +76,15 @@ def _check(control: ControlNode, *texts: str) -> None:
         assert _sentences(_warnings(said).partition("(")[0]) == [], said
 
 
-def test_a_tracked_change_that_fails_beside_the_callback(chinese: ControlNode) -> None:
-    assert chinese.run(chinese.write("site.yml", ROLE))[0] == 2
+def test_a_change_that_a_task_leaves_open_and_a_tracked_one_that_fails_beside_the_callback(
+    chinese: ControlNode,
+) -> None:
+    assert chinese.run(chinese.write("open.yml", LEFT_OPEN), chinese.write("site.yml", ROLE))[0] == 2
+    chinese.receiver.wait_for(lambda: "尚未上报为完成" in _texts(chinese), PATIENCE)
     _check(chinese)
     assert "失败：web1：任务「Work」（ansible.builtin.fail）。回滚在任务「Work」失败。" in _texts(chinese)
     assert "2 台主机中 0 台已完成。" in _texts(chinese)
     assert "属于变更 " in _texts(chinese)
-
-
-def test_a_change_that_a_task_leaves_open(chinese: ControlNode) -> None:
-    assert chinese.run(chinese.write("site.yml", LEFT_OPEN))[0] == 0
-    chinese.receiver.wait_for(lambda: "Canceled" in chinese.statuses(), PATIENCE)
-    _check(chinese)
-    assert "尚未上报为完成" in _texts(chinese)
 
 
 def test_a_run_that_is_killed_is_closed_by_the_courier(chinese: ControlNode) -> None:
@@ -112,18 +114,13 @@ def test_the_warnings_of_an_outage_and_what_flush_says(chinese: ControlNode) -> 
     _check(chinese, warned)
 
 
-def test_a_refused_event_a_missing_key_and_a_preview(chinese: ControlNode) -> None:
-    site = chinese.write("site.yml", CHANGES)
-    chinese.receiver.faults.set("status", status=400, message="x")
-    code, output = chinese.run(site)
-    assert code == 0
-    assert "Flashduty拒绝了2个事件" in "".join(output.split())
+def test_a_missing_key_and_a_preview(chinese: ControlNode) -> None:
     del chinese.environment["FLASHDUTY_PUSH_URL"]
-    code, output = chinese.run(site)
-    assert code == 0
-    assert "本次运行没有上报到Flashduty：没有设置集成密钥" in "".join(output.split())
-    code, output = chinese.run(chinese.write("task.yml", LEFT_OPEN))
-    assert (code, "没有设置集成密钥。请设置push_url" in "".join(output.split())) == (2, True), output
+    site = chinese.write("site.yml", CHANGES)
+    code, output = chinese.run(site, chinese.write("task.yml", LEFT_OPEN))
+    said = "".join(output.split())
+    assert (code, "没有设置集成密钥。请设置push_url" in said) == (2, True), output
+    assert "本次运行没有上报到Flashduty：没有设置集成密钥" in said
     chinese.environment["FLASHDUTY_PREVIEW"] = "1"
     code, output = chinese.run(site)
     assert code == 0
@@ -156,11 +153,11 @@ def test_what_is_wrong_with_settings(chinese: ControlNode) -> None:
         assert text not in output
 
 
-def test_the_playbook_outbox(chinese: ControlNode) -> None:
-    code, output = chinese.run(OUTBOX)
-    assert (code, "中没有符合条件的事件" in output) == (0, True), output
+def test_refused_events_and_the_playbook_outbox(chinese: ControlNode) -> None:
     chinese.receiver.faults.set("status", status=400, message="labels: too many")
-    assert chinese.run(chinese.write("site.yml", CHANGES))[0] == 0
+    code, output = chinese.run(OUTBOX, chinese.write("site.yml", CHANGES))
+    assert (code, "中没有符合条件的事件" in output) == (0, True), output
+    assert "Flashduty拒绝了2个事件" in "".join(output.split())
     chinese.receiver.faults.clear()
     code, output = chinese.run(OUTBOX, "-e", "outbox_state=refused")
     lines = re.findall(r'"\d{4}-\d\d-\d\d [^"]*"', output)
@@ -168,35 +165,33 @@ def test_the_playbook_outbox(chinese: ControlNode) -> None:
         True
     ] * 2
     ids = ",".join(re.findall(r"\[(\w+)", "".join(lines)))
-    code, output = chinese.run(OUTBOX, "-e", f"resend={ids}")
-    assert (code, f"2 个被拒绝的事件已重新等待发送。立即发送：ansible-playbook {FLUSH}" in output) == (0, True), output
-    code, output = chinese.run(OUTBOX, "-e", "drop=0123456789")
+    unknown = _with(chinese, "unknown", OUTBOX, drop="0123456789")
+    code, output = chinese.run(_with(chinese, "resend", OUTBOX, resend=ids), unknown)
+    assert f"2 个被拒绝的事件已重新等待发送。立即发送：ansible-playbook {FLUSH}" in output
     assert (code, "没有保留正文的被拒绝事件0123456789" in "".join(output.split())) == (2, True), output
 
 
-def test_the_playbook_report(chinese: ControlNode) -> None:
-    options = ("-e", "change_key=CHG-9 change_status=Done title=x")
-    for more, expected in (
-        (["--check"], "仅检查，没有发送"),
-        ([], "Flashduty 已接收，request_id "),
-        ([], "没有需要发送的内容，与上一个事件相同"),
-    ):
-        code, output = chinese.run(REPORT, *more, *options)
-        assert (code, f"CHG-9 为 Done：{expected}" in output) == (0, True), output
-    for wrong, expected in (
-        ("change_key=CHG-9 change_status=Done", "缺少title：请用-etitle=...设置"),
-        ("change_key=CHG-9 change_status=Done title=Two words", "没有读到：'words'"),
-        ("report_for=nowhere", "report_for必须是inventory中的主机或主机组"),
-    ):
-        code, output = chinese.run(REPORT, "-e", wrong)
-        assert (code, expected in "".join(output.split())) == (2, True), output
+def test_the_playbooks_report_and_sandbox(chinese: ControlNode) -> None:
+    given = "change_key=CHG-9 change_status=Done"
+    nowhere = _with(chinese, "nowhere", REPORT, report_for="nowhere")
+    options = ("--check", "-e", f"{given} title=x sandbox_port=0")
+    code, output = chinese.run("flashcat.flashduty.sandbox", REPORT, nowhere, *options)
+    for text in ("（已启动，检查模式）", "推送地址：启动时生成", "每个 shell 中执行：", "查看变更："):
+        assert text in output, output
+    assert "CHG-9 为 Done：仅检查，没有发送" in output
+    assert (code, "report_for必须是inventory中的主机或主机组" in "".join(output.split())) == (2, True), output
 
+    # The first asks Flashduty in vain, the last has no title.
+    first = _with(chinese, "first", REPORT, title="x", flashduty_app_key="wrong")
+    code, output = chinese.run(first, _with(chinese, "second", REPORT, title="x"), REPORT, "-e", given)
+    said = "".join(output.split())
+    assert "无法向Flashduty查询变更CHG-9的状态：" in said
+    results = re.findall("CHG-9 为 Done：(Flashduty 已接收，request_id |没有需要发送的内容，与上一个事件相同)", output)
+    assert results == ["Flashduty 已接收，request_id ", "没有需要发送的内容，与上一个事件相同"]
+    assert (code, "缺少title：请用-etitle=...设置" in said) == (2, True), output
 
-def test_a_playbook_is_content_with_an_ansible_cfg_that_says_nothing_of_a_language(control: ControlNode) -> None:
-    for text in ("[defaults]\nforks = 7\n", "[callback_flashduty_change]\nprogress = none\n"):
-        control.environment["ANSIBLE_CONFIG"] = control.write("ansible.cfg", text)
-        code, output = control.run(DOCTOR)
-        assert (code, "No check failed." in output) == (0, True), output
+    code, output = chinese.run(REPORT, "-e", f"{given} title=Two words")
+    assert (code, "没有读到：'words'" in "".join(output.split())) == (2, True), output
 
 
 @pytest.mark.alike
@@ -209,22 +204,8 @@ def test_a_playbook_takes_the_language_from_where_the_callback_does(chinese: Con
     else:
         config = chinese.write("ansible.cfg", "[callback_flashduty_change]\nlanguage = zh\n")
         chinese.environment["ANSIBLE_CONFIG"] = config
-    code, output = chinese.run(DOCTOR, *more)
-    assert (code, "没有未通过的检查" in output) == (0, True), output
+    url = chinese.environment.pop("FLASHDUTY_PUSH_URL")
+    code, output = chinese.run(_with(chinese, "healthy", DOCTOR, flashduty_push_url=url), DOCTOR, *more)
+    assert "没有未通过的检查" in output
     assert "env=prod，推断自主机组名 env_prod" in output
-    del chinese.environment["FLASHDUTY_PUSH_URL"]
-    code, output = chinese.run(DOCTOR, *more)
     assert (code, "1项检查未通过" in "".join(output.split())) == (2, True), output
-
-
-def test_the_state_at_flashduty_that_cannot_be_read(chinese: ControlNode) -> None:
-    chinese.environment["FLASHDUTY_APP_KEY"] = "wrong"
-    code, output = chinese.run(REPORT, "-e", "change_key=CHG-9 change_status=Done title=x")
-    assert (code, "无法向Flashduty查询变更CHG-9的状态：" in "".join(output.split())) == (0, True), output
-
-
-def test_the_playbook_sandbox(chinese: ControlNode) -> None:
-    code, output = chinese.run("flashcat.flashduty.sandbox", "--check", "-e", "sandbox_port=0")
-    assert code == 0
-    for text in ("（已启动，检查模式）", "推送地址：启动时生成", "每个 shell 中执行：", "查看变更："):
-        assert text in output, output

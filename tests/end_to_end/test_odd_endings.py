@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -16,8 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_node import ControlNode
+from control_node import KEY, ControlNode, unbroken
 from endings import WAYS, Run, Stage, TerminalRun, ansible_playbook
+
+from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
 
 ON_A_TERMINAL = WAYS["Ctrl-C"]
 BY_HAND = WAYS["SIGINT"]
@@ -35,7 +39,7 @@ FAILS_ON_ONE = """
     - name: Migrate
       ansible.builtin.fail:
       when: inventory_hostname == "web1"
-    - ansible.builtin.shell: {command}
+    - ansible.builtin.raw: {command}
 """
 
 
@@ -46,9 +50,9 @@ def stage(control: ControlNode) -> Iterator[Stage]:
     made.close()
 
 
-def until_told(stage: Stage, name: str) -> str:
+def until_told(stage: Stage, name: str, go: str = "go") -> str:
     """A shell command that makes a mark and then waits for the mark ``go``."""
-    return f"touch {stage.mark(name)}; until [ -e {stage.mark('go')} ]; do sleep 0.1; done"
+    return f"touch {stage.mark(name)}; until [ -e {stage.mark(go)} ]; do sleep 0.1; done"
 
 
 def finished(stage: Stage, run: Run) -> tuple[int, str]:
@@ -59,15 +63,20 @@ def finished(stage: Stage, run: Run) -> tuple[int, str]:
     return code, stage.check() or "nothing"
 
 
-def test_a_stopped_run_is_not_over(stage: Stage) -> None:
-    mark = stage.mark("task")
-    run = stage.start(BY_HAND, stage.playbook(until_told(stage, "task")))
+def test_a_stopped_run_is_not_over_nor_one_whose_first_courier_dies(stage: Stage) -> None:
+    mark, later = stage.mark("task"), stage.mark("later")
+    commands = (until_told(stage, "task"), until_told(stage, "later", "go-on"))
+    run = stage.start(BY_HAND, stage.playbook(*commands))
     stage.wait_until(lambda: mark.exists() and stage.events())
     run.send_group(signal.SIGSTOP)
     stage.mark("go").touch()
     time.sleep(3)
     assert not stage.has_ended()
     run.send_group(signal.SIGCONT)
+    stage.wait_until(later.exists)
+    for courier in stage.couriers():
+        os.kill(courier, signal.SIGKILL)
+    stage.mark("go-on").touch()
     assert finished(stage, run) == (0, "Done")
 
 
@@ -178,13 +187,12 @@ def test_nobody_answers_step(stage: Stage) -> None:
 
 def test_ctrl_c_while_the_start_is_being_stored(stage: Stage) -> None:
     control = stage.control
-    assert control.run(stage.other_playbook())[0] == 0
-    folder = control.folder / "home" / "flashduty"
-    with contextlib.closing(sqlite3.connect(folder / "outbox.sqlite3", isolation_level=None)) as database:
+    Outbox(str(control.state), Connection(control.receiver.url, KEY)).close()
+    with contextlib.closing(sqlite3.connect(control.state / "outbox.sqlite3", isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         run = stage.start(BY_HAND, stage.playbook("sleep 20"))
         # The courier is called first.
-        stage.wait_until(lambda: any(folder.glob(f"couriers/*-{run.pid}-*.fifo")))
+        stage.wait_until(lambda: any(control.state.glob(f"couriers/*-{run.pid}-*.fifo")))
         run.send(signal.SIGINT)
         database.execute("ROLLBACK")
     code, status = finished(stage, run)
@@ -230,21 +238,18 @@ def test_an_output_that_broke_is_told(stage: Stage) -> None:
     assert "the output could no longer be written: No space left on device" in description
 
 
-def test_a_setting_that_fails_half_way_costs_one_warning_and_not_the_end(stage: Stage) -> None:
+def test_settings_that_fail_cost_one_warning_each_and_not_the_end(stage: Stage) -> None:
     path = Path(stage.playbook("true", "true", "true"))
     first, *others = path.read_text().split("- hosts: web1")[1:]
     bad = [f"\n  vars: {{flashduty_wait: soon}}{other}" for other in others]
     path.write_text("".join(f"- hosts: web1{play}" for play in (first, *bad)))
-    run = stage.start(BY_HAND, str(path))
+    run = stage.start(BY_HAND, str(path), "-e", json.dumps({"flashduty_title": "{{ absent_one }} x"}))
     assert finished(stage, run) == (0, "Done")
-    assert " ".join(run.output.split()).count("is reported with the settings of the one before it: wait: ") == 1
-
-
-def test_the_first_courier_dies(stage: Stage) -> None:
-    mark = stage.mark("task")
-    run = stage.start(BY_HAND, stage.playbook(until_told(stage, "task")))
-    stage.wait_until(lambda: mark.exists() and stage.events())
-    for courier in stage.couriers():
-        os.kill(courier, signal.SIGKILL)
-    stage.mark("go").touch()
-    assert finished(stage, run) == (0, "Done")
+    assert stage.control.statuses() == ["Processing", "Done"]
+    told = unbroken(run.output)
+    kept = "is reported with the settings of the one before it: wait: must be auto or a number of seconds"
+    assert told.count("flashduty_change:") == 2
+    assert told.count(kept) == 1
+    assert "absent_one" in told
+    # Of a title that fails, the default.
+    assert stage.control.only_change()["title"] == f"{stage.control.folder.name}/site.yml on web1"

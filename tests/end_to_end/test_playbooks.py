@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The playbooks report and doctor, called by their names."""
+"""The playbooks report, flush and doctor, called by their names."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 
@@ -13,7 +14,12 @@ import pytest
 from control_node import APP_KEY, KEY, ControlNode
 
 REPORT, DOCTOR = "flashcat.flashduty.report", "flashcat.flashduty.doctor"
-FLUSH = "flashcat.flashduty.flush"
+FLUSH, OUTBOX = "flashcat.flashduty.flush", "flashcat.flashduty.outbox"
+
+
+def _with(control: ControlNode, name: str, playbook: str, **variables: str) -> str:
+    """A playbook that runs another one with these variables."""
+    return control.write(f"{name}.yml", json.dumps([{"import_playbook": playbook, "vars": variables}]))
 
 
 # ---- report
@@ -23,10 +29,10 @@ def test_report_sends_one_event_and_is_no_change_itself(control: ControlNode) ->
     options = ("-e", "change_key=CHG-9 change_status=Processing title='Upgrade it'", "-e", '{"labels": {"a": "b"}}')
     code, output = control.run(REPORT, "--check", *options)
     assert (code, control.receiver.requests()) == (0, []), output
-    for said in ("accepted by Flashduty", "nothing to send"):
-        code, output = control.run(REPORT, *options)
-        assert code == 0, output
-        assert f"CHG-9 is Processing: {said}" in output
+    code, output = control.run(REPORT, REPORT, *options)
+    assert code == 0, output
+    said = re.findall("CHG-9 is Processing: (accepted by Flashduty|nothing to send)", output)
+    assert said == ["accepted by Flashduty", "nothing to send"]
     (event,) = control.receiver.events()
     assert (event["title"], event["labels"]) == ("Upgrade it", {"a": "b"})
 
@@ -61,22 +67,27 @@ def test_report_sends_no_text_that_was_cut_at_a_blank(control: ControlNode) -> N
 # ---- flush
 
 
-def test_flush_says_what_it_did(control: ControlNode) -> None:
+def test_flush_says_what_it_did_and_doctor_looks_into_the_outbox(control: ControlNode) -> None:
     control.receiver.faults.set("status", status=500)
-    report = "change_status=Done title=x flashduty_timeout=1 change_key="
-    assert control.run(REPORT, "-e", f"{report}CHG-1")[0] == 2
-    code, output = control.run(FLUSH, "-e", "flush_wait=1")
+    report = ("-e", "change_key=CHG-9 change_status=Done title=x flashduty_timeout=1")
+    assert control.run(REPORT, *report)[0] == 2
+    folder = control.folder / "home" / "flashduty"
+    os.chmod(folder, 0o755)
+    (folder / "outbox.sqlite3.corrupt-20260101-000000-1").write_text("")
+    code, output = control.run(DOCTOR, FLUSH, "-e", "flush_wait=1")
+    for said in ("1 event in", "other users can look into", "1 damaged file set aside", "No check failed."):
+        assert said in output
     assert code == 2
     assert "0 delivered, 1 waiting, 0 closed, 0 refused" in output
+    os.chmod(folder, 0o700)
     control.receiver.faults.clear()
     control.receiver.faults.set("status", status=400, times=1, message="a label is wrong")
-    code, output = control.run(FLUSH)
-    assert code == 0
-    assert "0 delivered, 0 waiting, 0 closed, 1 refused" in output
-    assert "a label is wrong" in output
-    code, output = control.run(FLUSH, "-e", "flush_wait=soon")
+    code, output = control.run(FLUSH, _with(control, "soon", FLUSH, flush_wait="soon"))
     assert code == 2
-    assert "delivered" not in output
+    _before, done, failed = output.split("PLAY [Deliver")
+    assert "0 delivered, 0 waiting, 0 closed, 1 refused" in done
+    assert "a label is wrong" in done
+    assert "delivered" not in failed
 
 
 # ---- doctor
@@ -88,64 +99,70 @@ def _findings(output: str) -> dict[str, str]:
     return {check: f"{state} {text}" for state, check, text in lines if state != "ok" or check in ("key", "app key")}
 
 
-def test_doctor_finds_nothing_wrong_and_creates_nothing(control: ControlNode) -> None:
+def _doctors(output: str) -> tuple[str, str]:
+    """What the first and the second doctor said."""
+    _before, first, second = output.split("PLAY [Flashduty doctor]")
+    return first, second
+
+
+def test_doctor_finds_nothing_wrong_creates_nothing_and_names_what_cannot_be_used(control: ControlNode) -> None:
     control.environment["FLASHDUTY_APP_KEY"] = APP_KEY
-    for arguments in ((), ("--check",)):
-        code, output = control.run(DOCTOR, *arguments)
-        assert code == 0, output
-        found = _findings(output)
+    url = control.environment.pop("FLASHDUTY_PUSH_URL")
+    healthy = _with(control, "healthy", DOCTOR, flashduty_push_url=url)
+    unusable = _with(control, "unusable", DOCTOR, flashduty_scope="hosts")
+    # A playbook looks for its language in ansible.cfg, too, and these say nothing of it.
+    for config, second, subject, expected in (
+        ("[defaults]\nforks = 7\n", [DOCTOR], "integration key", "fail integration_key: no integration key is set"),
+        (
+            "[callback_flashduty_change]\nprogress = none\n",
+            [unusable, "--check"],
+            "settings",
+            "Valid are run, group, host",
+        ),
+    ):
+        control.environment["ANSIBLE_CONFIG"] = control.write("ansible.cfg", config)
+        code, output = control.run(healthy, OUTBOX, *second)
+        assert code == 2, output
+        first, last = _doctors(output)
+        found = _findings(first)
         assert found.pop("key").startswith("ok accepted")
         assert found.pop("app key").startswith("ok changes can be read")
         assert found.pop("TLS").startswith("warn plain http")
         assert found == {}
-        assert "enabled by the environment variable ANSIBLE_CALLBACKS_ENABLED" in output
+        assert "No check failed." in first
+        assert "enabled by the environment variable ANSIBLE_CALLBACKS_ENABLED" in first
+        assert "There are no such events in" in first
+        assert expected in _findings(last)[subject]
         assert KEY not in output
         assert "DEPRECATION" not in output
     assert control.receiver.events() == []
     assert not (control.folder / "home" / "flashduty").exists()
 
 
-def test_doctor_tells_from_what_env_is_guessed(control: ControlNode) -> None:
-    code, output = control.run(DOCTOR)
-    assert code == 0
-    text = " ".join(output.split())
-    assert "labels: env=prod for the 3 hosts of the inventory, guessed from names of groups: env_prod" in text
-    control.environment["FLASHDUTY_LABELS"] = "env=qa"
-    assert "guessed" not in control.run(DOCTOR)[1]
-
-
-def test_doctor_tells_a_wrong_key_and_a_wrong_app_key(control: ControlNode) -> None:
-    control.environment["FLASHDUTY_PUSH_URL"] = control.receiver.push_url("wr0ng-key")
-    control.environment["FLASHDUTY_APP_KEY"] = "wr0ng-app"
-    code, output = control.run(DOCTOR)
-    assert code == 2
-    found = _findings(output)
-    assert found["key"].startswith("fail InvalidParameter: integration_key")
-    assert found["app key"].startswith("fail Unauthorized")
-    assert "wr0ng" not in output
-
-
-def test_doctor_names_settings_that_nothing_reads_or_that_cannot_be_used(control: ControlNode) -> None:
+def test_doctor_tells_a_guess_unread_settings_and_keys_that_cannot_be_known_or_are_wrong(control: ControlNode) -> None:
     control.environment.update(FLASHDUTY_LABEL_VAR="env", FLASHDUTY_PREVIEW="1")
-    code, output = control.run(DOCTOR)
-    assert code == 0, output
-    found = _findings(output)
+    # The first doctor asks with the key and with a made-up one.
+    control.receiver.faults.set("status", status=400, times=2, error_code="InvalidParameter", message="no title")
+    url = control.receiver.push_url("wr0ng-key")
+    wrong = _with(control, "wrong", DOCTOR, flashduty_push_url=url, flashduty_app_key="wr0ng-app")
+    code, output = control.run(DOCTOR, wrong)
+    assert code == 2
+    assert "wr0ng" not in output
+    first, last = _doctors(output)
+    assert "No check failed." in first
+    found = _findings(first)
     assert found["settings"].startswith("warn nothing reads the environment variable FLASHDUTY_LABEL_VAR. Did you mean")
     assert "preview is set by the environment variable FLASHDUTY_PREVIEW" in found["reports"]
-    control.environment.update(FLASHDUTY_SCOPE="hosts")
-    code, output = control.run(DOCTOR)
-    assert code == 2
-    assert "Valid are run, group, host" in _findings(output)["settings"]
+    assert found["key"].startswith("warn the API answers your key and a made-up one alike")
+    guess = "labels: env=prod for the 3 hosts of the inventory, guessed from names of groups: env_prod"
+    assert guess in " ".join(first.split())
+    found = _findings(last)
+    assert found["key"].startswith("fail InvalidParameter: integration_key")
+    assert found["app key"].startswith("fail Unauthorized")
 
 
-def test_doctor_says_so_where_it_cannot_be_known(control: ControlNode) -> None:
-    control.receiver.faults.set("status", status=400, error_code="InvalidParameter", message="title is required")
-    code, output = control.run(DOCTOR)
-    assert code == 0, output
-    assert _findings(output)["key"].startswith("warn the API answers your key and a made-up one alike")
-
-
-def test_doctor_without_network_callback_and_key(control: ControlNode) -> None:
+def test_doctor_without_network_and_callback_and_with_an_env_that_is_not_guessed(control: ControlNode) -> None:
+    control.environment["FLASHDUTY_LABELS"] = "env=qa"
     control.receiver.faults.set("refuse", seconds=60)
     del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
     (control.folder / "ansible.cfg").write_text("[defaults]\ncallbacks_enabled = ansible.posix.timer\n")
@@ -155,22 +172,7 @@ def test_doctor_without_network_callback_and_key(control: ControlNode) -> None:
     found = _findings(output)
     assert "the connection was refused" in found["API"]
     assert f"{control.folder}/ansible.cfg names ansible.posix.timer" in found["callback"]
-    del control.environment["FLASHDUTY_PUSH_URL"]
-    assert "fail integration_key: no integration key is set" in _findings(control.run(DOCTOR)[1])["integration key"]
-
-
-def test_doctor_looks_into_the_outbox(control: ControlNode) -> None:
-    control.receiver.faults.set("status", status=500)
-    report = ("-e", "change_key=CHG-9 change_status=Done title=x flashduty_timeout=1")
-    assert control.run(REPORT, *report)[0] == 2
-    folder = control.folder / "home" / "flashduty"
-    os.chmod(folder, 0o755)
-    (folder / "outbox.sqlite3.corrupt-20260101-000000-1").write_text("")
-    code, output = control.run(DOCTOR)
-    assert code == 0, output
-    for said in ("1 event in", "other users can look into", "1 damaged file set aside"):
-        assert said in output
-    os.chmod(folder, 0o700)
+    assert "guessed" not in output
 
 
 def test_doctor_says_where_each_group_reports_to(control: ControlNode) -> None:
