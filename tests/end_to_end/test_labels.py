@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from control_node import ControlNode
+from control_node import ControlNode, unbroken
 
 PLAY = "- hosts: {hosts}\n  gather_facts: false\n  tasks:\n    - ansible.builtin.debug: {{msg: fine}}\n"
 
@@ -22,58 +20,28 @@ def play(hosts: str) -> str:
     return PLAY.format(hosts=hosts)
 
 
-def test_names_of_groups_give_labels_without_any_setting(control: ControlNode) -> None:
-    code, output = control.run(control.write("site.yml", play("web")))
-    assert code == 0, output
-    assert control.only_change()["labels"]["env"] == "prod"
+def playbooks(control: ControlNode, *texts: str) -> list[str]:
+    """A playbook of each text: what it targets is only known once it starts."""
+    return [control.write(f"{number}.yml", text) for number, text in enumerate(texts)]
 
 
 @pytest.mark.parametrize("place", ["environment", "ansible.cfg", "variable"])
-def test_the_patterns_can_be_set_everywhere(control: ControlNode, place: str) -> None:
+def test_patterns_and_fixed_labels_can_be_set_everywhere(control: ControlNode, place: str) -> None:
     arguments = []
     if place == "environment":
         control.environment["FLASHDUTY_LABEL_GROUPS"] = "(?P<tier>web|db),env_*=stage"
+        control.environment["FLASHDUTY_LABELS"] = '{"service": "checkout", "actor": null}'
     elif place == "ansible.cfg":
         section = "[callback_flashduty_change]\nlabel_groups = (?P<tier>web|db), env_*=stage\n"
+        section += "labels = service=checkout, actor=\n"
         control.environment["ANSIBLE_CONFIG"] = control.write("ansible.cfg", section)
     else:
-        variable = 'flashduty_label_groups: ["(?P<tier>(?:[a-z]){2,3})", "env_*=stage"]'
-        arguments = ["-e", "@" + control.write("extra.yml", variable)]
-    code, output = control.run(*arguments, control.write("site.yml", play("web:db")))
-    assert code == 0, output
-    labels = control.only_change()["labels"]
-    assert (labels["tier"], labels["stage"]) == ("db,web", "prod")
-    assert "env" not in labels
-
-
-def test_an_empty_setting_turns_the_patterns_off(control: ControlNode) -> None:
-    control.environment["FLASHDUTY_LABEL_GROUPS"] = ""
-    code, output = control.run(control.write("site.yml", play("web")))
-    assert (code, "label_groups" in output) == (0, False)
-    assert "env" not in control.only_change()["labels"]
-
-
-def test_a_bad_pattern_is_one_warning(control: ControlNode) -> None:
-    control.environment["FLASHDUTY_LABEL_GROUPS"] = "env_(?P<env>[a-z+,env_*=env"
-    code, output = control.run(control.write("site.yml", play("web") + play("db")))
-    assert code == 0
-    assert output.count("label_groups:") == 1
-    assert "env_(?P<env>[a-z+" in output
-    assert control.only_change()["labels"]["env"] == "prod"
-
-
-@pytest.mark.parametrize("place", ["environment", "ansible.cfg"])
-def test_fixed_labels_can_be_set_as_text(control: ControlNode, place: str) -> None:
-    if place == "environment":
-        control.environment["FLASHDUTY_LABELS"] = '{"service": "checkout", "actor": null}'
-    else:
-        section = "[callback_flashduty_change]\nlabels = service=checkout, actor=\n"
-        control.environment["ANSIBLE_CONFIG"] = control.write("ansible.cfg", section)
-    code, output = control.run(control.write("site.yml", play("web")))
-    assert code == 0, output
-    labels = control.only_change()["labels"]
-    assert labels["service"] == "checkout"
-    assert "actor" not in labels
+        variables = 'flashduty_label_groups: ["(?P<tier>(?:[a-z]){2,3})", "env_*=stage"]\n'
+        variables += "flashduty_labels: {service: checkout, actor: null}\n"
+        arguments = ["-e", "@" + control.write("extra.yml", variables)]
+    labels = only_labels(control, *arguments, control.write("site.yml", play("web:db")))
+    assert (labels["tier"], labels["stage"], labels["service"]) == ("db,web", "prod", "checkout")
+    assert labels.keys().isdisjoint({"env", "actor"})
 
 
 INVENTORY = """
@@ -85,12 +53,10 @@ web3 rack=r3
 db1
 [prod:children]
 env_prod
-[env_prod]
-web1
-web2
-web3
-[env_test]
-db1
+[env_prod:children]
+web
+[env_test:children]
+db
 [all:vars]
 ansible_connection=local
 ansible_python_interpreter={python}
@@ -110,25 +76,59 @@ def only_labels(control: ControlNode, *arguments: str) -> dict[str, str]:
     return labels
 
 
-@pytest.mark.parametrize(
-    ("hosts", "arguments", "host", "group", "env"),
-    [
-        ("all", ("--limit", "web1,db*"), "db1,web1", "db,env_prod,env_test,prod,web", "prod,test"),
-        ("web:&prod:!web3", (), "web1,web2", "env_prod,prod,web", "prod"),
-        ("'{{ where }}'", ("-e", "where=db"), "db1", "db,env_test", "test"),
-        ("'{{ groups.web[1:] | join(\",\") }}'", (), "web2,web3", "env_prod,prod,web", "prod"),
-        ("web[1:]", (), "web2,web3", "env_prod,prod,web", "prod"),
-        ("~(web|db)1", (), "db1,web1", "db,env_prod,env_test,prod,web", "prod,test"),
-        ("web\n  serial: 1", (), "web1,web2,web3", "env_prod,prod,web", "prod"),
-    ],
-)
-def test_exactly_what_was_targeted_counts(
-    wide: ControlNode, hosts: str, arguments: tuple[str, ...], host: str, group: str, env: str
-) -> None:
+# Hosts of each pattern, and beside them some that it must not reach.
+TARGETS = """
+[web]
+web[1:4]
+[app]
+app[1:3]
+[cache]
+cache[1:3]
+[queue]
+queue[1:2]
+[mail]
+mail[1:2]
+[dns]
+dns1
+[db]
+db1
+[env_prod]
+web[1:3]
+mail1
+dns1
+[env_prod:children]
+app
+cache
+queue
+[env_test:children]
+db
+[env_spare]
+web4
+mail2
+[prod:children]
+env_prod
+[all:vars]
+ansible_connection=local
+"""
+
+
+def test_exactly_what_was_targeted_counts(control: ControlNode) -> None:
+    control.write("inventory", TARGETS)
+    patterns = ["web:&prod:!web3", "'{{ where }}'", "'{{ groups.app[1:] | join(\",\") }}'", "cache[1:]", "~(mail|dns)1"]
+    delegated = play("localhost") + play("queue\n  serial: 1") + "      delegate_to: mail2\n"
+    control.environment.update(FLASHDUTY_LABEL_GROUP="all", FLASHDUTY_LABELS_AT_END="union")
+    labels = only_labels(control, "-e", "where=db", *playbooks(control, *map(play, patterns), delegated))
+    assert labels["host"] == "app2,app3,cache2,cache3,db1,dns1,localhost,mail1,queue1,queue2,web1,web2"
+    assert labels["group"] == "app,cache,db,dns,env_prod,env_test,mail,prod,queue,web"
+    assert labels["env"] == "prod,test"
+    assert "limit" not in labels
+
+
+def test_only_what_the_limit_leaves_counts(wide: ControlNode) -> None:
     wide.environment["FLASHDUTY_LABEL_GROUP"] = "all"
-    labels = only_labels(wide, *arguments, wide.write("site.yml", play(hosts)))
-    assert (labels["host"], labels["group"], labels["env"]) == (host, group, env)
-    assert labels.get("limit") == (arguments[1] if arguments[:1] == ("--limit",) else None)
+    labels = only_labels(wide, "--limit", "web1,db*", wide.write("site.yml", play("all")))
+    assert (labels["host"], labels["env"], labels["limit"]) == ("db1,web1", "prod,test", "web1,db*")
+    assert labels["group"] == "db,env_prod,env_test,prod,web"
 
 
 def test_plays_playbooks_and_imported_ones_join(wide: ControlNode) -> None:
@@ -136,33 +136,16 @@ def test_plays_playbooks_and_imported_ones_join(wide: ControlNode) -> None:
     first = wide.write("first.yml", "- ansible.builtin.import_playbook: inner.yml\n" + play("absent") + play("web2"))
     labels = only_labels(wide, first, wide.write("second.yml", play("db")))
     assert (labels["host"], labels["playbook"]) == ("web1,web2", "first.yml,second.yml")
+    # The label env comes without any setting, the label group only where a play names one.
+    assert labels["env"] == "prod"
+    assert "group" not in labels
 
 
-def test_the_implicit_localhost_and_delegation(wide: ControlNode) -> None:
-    delegated = play("web1") + "      delegate_to: db1\n"
-    wide.environment["FLASHDUTY_LABEL_GROUP"] = "all"
-    labels = only_labels(wide, wide.write("site.yml", play("localhost") + delegated))
-    assert (labels["host"], labels["group"]) == ("localhost,web1", "env_prod,prod,web")
-
-
-@pytest.mark.parametrize(
-    ("plays", "group"),
-    [
-        (play("web:&prod:!web3"), "web"),
-        (play("all"), None),
-        (play("web1"), None),
-        (play("web1") + play("'{{ where }}'"), "db"),
-    ],
-)
-def test_the_label_group_names_what_the_plays_name(wide: ControlNode, plays: str, group: str | None) -> None:
-    labels = only_labels(wide, "-e", "where=db", wide.write("site.yml", plays))
-    assert labels.get("group") == group
-
-
-def test_a_label_of_many_hosts_is_cut(wide: ControlNode) -> None:
-    wide.environment["FLASHDUTY_LABEL_NAMES_MAX"] = "2"
-    labels = only_labels(wide, wide.write("site.yml", play("web")))
-    assert (labels["host"], labels["group"]) == ("web1,web2,+1", "web")
+def test_the_label_group_names_what_the_plays_name_and_many_names_are_cut(wide: ControlNode) -> None:
+    wide.environment.update(FLASHDUTY_LABEL_NAMES_MAX="2", FLASHDUTY_LABELS_AT_END="union")
+    texts = (play("web:&prod:!web3"), play("all"), play("web1") + play("'{{ where }}'"))
+    labels = only_labels(wide, "-e", "where=db", *playbooks(wide, *texts))
+    assert (labels["host"], labels["group"]) == ("db1,web1,+2", "db,web")
 
 
 def test_keyed_groups_of_a_dynamic_inventory(wide: ControlNode) -> None:
@@ -206,16 +189,21 @@ def test_hosts_and_groups_that_a_run_adds_move_the_labels_of_its_end_where_asked
     assert "Came in during the run: new1." in wide.last_text()
 
 
+# "shop", of which "open sesame" is the password.
+SHOP = """!vault |
+  $ANSIBLE_VAULT;1.1;AES256
+  62623363626432623262313739303838633934393532313263616163363835303032373563303337
+  3462663861356661373636316539643536373234316635300a346361636135336162336338373265
+  30343731646165336165393433363966373230336230646139373761623939396633366531303365
+  6261366332306161370a346634653964626264316264613437343837383835613165383136363638
+  3831
+"""
+
+
 def test_variables_are_plain_text_whatever_they_are_made_of(wide: ControlNode) -> None:
     secret = wide.write("secret", "open sesame\n")
-    vaulted = subprocess.run(
-        [str(Path(sys.executable).parent / "ansible-vault"), "encrypt_string", "--vault-password-file", secret, "shop"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
     (wide.folder / "group_vars").mkdir()
-    wide.write("group_vars/web.yml", f"service: {vaulted}\nteam: '{{{{ service | upper }}}} {{{{ rack }}}}'\n")
+    wide.write("group_vars/web.yml", f"service: {SHOP}team: '{{{{ service | upper }}}} {{{{ rack }}}}'\n")
     wide.write("group_vars/all.yml", "owner: !unsafe '{{ alice }}'\nregion: '{{ nowhere }}'\ncluster: [b, 1, true]\n")
     arguments = ("--vault-password-file", secret, wide.write("site.yml", play("web1")))
     wide.environment["FLASHDUTY_LABEL_VARS"] = "service,team,owner,region,cluster"
@@ -223,15 +211,6 @@ def test_variables_are_plain_text_whatever_they_are_made_of(wide: ControlNode) -
     expected = {"service": "shop", "team": "SHOP r1", "owner": "{{ alice }}", "cluster": "b,1,true"}
     assert labels.items() >= expected.items()
     assert "region" not in labels
-
-
-def test_a_variable_that_fails_is_told_to_whoever_asks_for_details(wide: ControlNode) -> None:
-    site = wide.write("site.yml", play("web1").replace("  tasks", "  vars: {team: '{{ nowhere }}'}\n  tasks"))
-    code, output = wide.run(site)
-    assert (code, "nowhere" in output) == (0, False)
-    code, output = wide.run("-vvv", site)
-    assert code == 0
-    assert output.count("labels: team of all hosts is left out") + output.count("labels: team of web1 is left out") == 1
 
 
 def test_each_source_beats_the_one_below(wide: ControlNode) -> None:
@@ -260,57 +239,86 @@ def test_each_source_beats_the_one_below(wide: ControlNode) -> None:
     assert (labels["d"], labels["e"], labels["f"], "a" in labels) == ("variable", "of this run", "option", False)
 
 
-def test_a_map_that_is_text_is_told_with_what_to_write(wide: ControlNode) -> None:
-    code, output = wide.run("-e", "flashduty_labels=team=sre", wide.write("site.yml", play("web")))
+FAILS = play("web1").replace("  tasks", "  vars: {team: '{{ nowhere }}'}\n  tasks")
+
+
+def test_what_cannot_be_used_is_told_once(wide: ControlNode) -> None:
+    wide.environment["FLASHDUTY_LABEL_GROUPS"] = "env_(?P<env>[a-z+,env_*=env"
+    code, output = wide.run("-e", "flashduty_labels=team=sre", wide.write("site.yml", FAILS + play("web") + play("db")))
     assert code == 0
+    assert output.count("label_groups:") == 1
+    assert "env_(?P<env>[a-z+" in output
     assert output.count("flashduty_labels is left out") == 1
-    assert "must be a map" in " ".join(output.split())
+    assert "must be a map" in unbroken(output)
+    # A variable that fails is for those who ask for details.
+    assert "nowhere" not in output
+    assert wide.only_change()["labels"]["env"] == "prod,test"
 
 
-def test_more_than_fifty_labels_are_told_once(wide: ControlNode) -> None:
+def test_more_than_fifty_labels_and_with_details_a_variable_that_fails_are_told_once(wide: ControlNode) -> None:
     extra = {"flashduty_labels": {f"label{number:02}": "x" * 3000 for number in range(60)}}
-    site = wide.write("site.yml", play("web1") + play("web2") + play("db"))
-    code, output = wide.run("-e", "@" + wide.write("extra.json", json.dumps(extra)), site)
+    site = wide.write("site.yml", FAILS + play("web2") + play("db"))
+    code, output = wide.run("-vvv", "-e", "@" + wide.write("extra.json", json.dumps(extra)), site)
     assert (code, output.count("beyond the limit of 46")) == (0, 1)
+    assert output.count("labels: team of all hosts is left out") + output.count("labels: team of web1 is left out") == 1
     labels = wide.only_change()["labels"]
     assert len(labels) == 48
     assert {"host", "label00", "label44", "result", "changed_hosts"} <= labels.keys()
     assert max(map(len, labels.values())) == 2048
 
 
-def test_what_tasks_and_roles_set_is_no_label_unless_it_is_asked_for(control: ControlNode) -> None:
-    for folder in ("roles/app/defaults", "roles/app/tasks", "group_vars"):
-        (control.folder / folder).mkdir(parents=True)
-    control.write("roles/app/defaults/main.yml", "instance: root\n")
-    control.write("roles/app/tasks/main.yml", "- ansible.builtin.meta: noop\n")
-    control.write("group_vars/all.yml", "team: [one, two]\nenv: ['DB_PASSWORD=secret-4']\nregion: eu\n")
-    first = """
+ASKS = """
 - hosts: web
   gather_facts: false
+  vars_prompt:
+    - name: owner
+      prompt: Password of the owner
+    - {name: job, prompt: Job, private: false}
+    - {name: cluster, prompt: Cluster, private: true}
+  vars:
+    service: "{{ owner }}-service"
+    team: "{{ vars['owner'] }}"
+    project: shop
+"""
+SETS = """
   tasks:
-    - ansible.builtin.set_fact: {owner: secret-1}
+    - ansible.builtin.set_fact: {provider: secret-1}
       no_log: true
     - ansible.builtin.raw: echo secret-2
-      register: job
+      register: ident
       no_log: true
-    - ansible.builtin.set_fact: {service: secret-3, cacheable: true}
+    - ansible.builtin.set_fact: {datacenter: secret-3, cacheable: true}
       no_log: true
 """
-    path = control.write("site.yml", first + play("web") + "  roles: [app]\n")
-    control.environment["FLASHDUTY_LABELS_AT_END"] = "union"
-    control.environment["FLASHDUTY_LABEL_GROUPS"] = ""
-    code, output = control.run(path)
-    assert code == 0, output
-    labels = control.only_change()["labels"]
-    assert labels["region"] == "eu"
-    assert labels.keys().isdisjoint({"owner", "job", "env", "team", "instance"})
-    assert "secret" not in json.dumps(control.receiver.events())
-    control.environment["FLASHDUTY_LABEL_VARS"] = "owner,instance,team"
-    control.environment["FLASHDUTY_PREVIEW"] = "1"
-    code, output = control.run(path)
-    assert code == 0, output
-    for text in ("owner: secret-1", "instance: root", "team: one,two"):
-        assert text in output
+
+
+def test_what_is_asked_for_privately_and_what_tasks_and_roles_set_is_no_label_unless_label_vars_names_it(
+    wide: ControlNode,
+) -> None:
+    for folder in ("roles/app/defaults", "roles/app/tasks", "group_vars"):
+        (wide.folder / folder).mkdir(parents=True)
+    wide.write("roles/app/defaults/main.yml", "instance: root\n")
+    wide.write("roles/app/tasks/main.yml", "- ansible.builtin.meta: noop\n")
+    wide.write("group_vars/all.yml", "dc: [one, two]\nenv: ['DB_PASSWORD=secret-4']\nregion: eu\n")
+    wide.environment["FLASHDUTY_LABELS_AT_END"] = "union"
+    # Set to nothing, names of groups give no labels, and env could only come from the variable.
+    wide.environment["FLASHDUTY_LABEL_GROUPS"] = ""
+    # What is given here, ansible-core does not ask for; the tests have no terminal.
+    answers = ("-e", "owner=hunter2", "-e", "job=nightly", "-e", "cluster=blue")
+    arguments = (*answers, wide.write("site.yml", ASKS + SETS + ASKS + "  roles: [app]\n"))
+    code, output = wide.run(*arguments)
+    assert (code, "label_groups" in output) == (0, False)
+    labels = wide.only_change()["labels"]
+    assert (labels["region"], labels["project"], labels["job"]) == ("eu", "shop", "nightly")
+    asked = {"owner", "cluster", "service", "team"}
+    assert labels.keys().isdisjoint({*asked, "provider", "ident", "datacenter", "dc", "env", "instance"})
+    sent = json.dumps(wide.receiver.requests(), default=str)
+    assert "secret" not in sent
+    assert "hunter2" not in sent
+    wide.receiver.reset()
+    wide.environment["FLASHDUTY_LABEL_VARS"] = "cluster,provider,instance,dc"
+    expected = {"cluster": "blue", "provider": "secret-1", "instance": "root", "dc": "one,two"}
+    assert only_labels(wide, *arguments).items() >= expected.items()
 
 
 def test_env_is_guessed_from_the_path_and_from_names_of_groups(control: ControlNode) -> None:
@@ -325,36 +333,3 @@ def test_env_is_guessed_from_the_path_and_from_names_of_groups(control: ControlN
     code, output = control.run(*arguments)
     assert code == 0, output
     assert "# env was guessed from names of groups: shop_staging; the path of the inventory" in output
-
-
-PROMPT = """
-- hosts: web
-  gather_facts: false
-  vars_prompt:
-    - name: owner
-      prompt: Password of the owner
-    - {{name: job, prompt: Job, private: {private}}}
-  vars:
-    service: "{{{{ owner }}}}-service"
-    team: "{{{{ vars['owner'] }}}}"
-    project: shop
-  tasks:
-    - ansible.builtin.debug: {{msg: fine}}
-"""
-
-
-@pytest.mark.parametrize("private", ["false", "true"])
-def test_what_is_asked_for_privately_is_no_label_by_default(wide: ControlNode, private: str) -> None:
-    # What is given here, ansible-core does not ask for; the tests have no terminal.
-    answers = ("-e", "owner=hunter2", "-e", "job=nightly")
-    labels = only_labels(wide, *answers, wide.write("site.yml", PROMPT.format(private=private)))
-    assert labels["project"] == "shop"
-    assert labels.get("job") == ("nightly" if private == "false" else None)
-    assert not {"owner", "service", "team"} & labels.keys()
-    assert "hunter2" not in json.dumps(wide.receiver.requests(), default=str)
-
-
-def test_what_is_asked_for_privately_is_a_label_where_label_vars_names_it(wide: ControlNode) -> None:
-    wide.environment["FLASHDUTY_LABEL_VARS"] = "job"
-    site = wide.write("site.yml", PROMPT.format(private="true"))
-    assert only_labels(wide, "-e", "owner=hunter2", "-e", "job=nightly", site)["job"] == "nightly"
