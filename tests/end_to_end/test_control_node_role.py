@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -30,6 +31,7 @@ ROLE = """
     - ansible.builtin.include_role:
         name: flashcat.flashduty.control_node
 """
+CHECK = ROLE.replace("gather_facts", "check_mode: true\n  gather_facts")
 RUN = "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - ansible.builtin.debug:\n"
 CRONTAB = """#!/bin/sh
 file="$HOME/crontab"
@@ -66,6 +68,7 @@ def user(control: ControlNode) -> Path:
         control.environment.pop(name, None)
     control.environment.update(HOME=str(home), PATH=f"{control.folder}/bin:{os.environ['PATH']}")
     control.write("role.yml", ROLE)
+    control.write("check.yml", CHECK)
     return home
 
 
@@ -75,23 +78,23 @@ def _program(control: ControlNode, name: str, text: str) -> None:
     path.chmod(0o755)
 
 
-def _role(control: ControlNode, *arguments: str, state: str = "present") -> int:
-    """How many tasks of the role changed something."""
+def _role(control: ControlNode, *options: str, playbooks: str = "role", state: str = "present") -> list[int]:
+    """How many tasks of the role changed something, in each of these playbooks of one run."""
     variables = f"control_node_integration_key={KEY} control_node_api_url={control.receiver.url}"
     scope = "control_node_timer_scope=user"
     collections = os.environ["ANSIBLE_COLLECTIONS_PATH"]
     code, output = control.run(
-        *arguments,
+        *options,
         "-e",
         f"{variables} {scope} control_node_state={state}",
         "-e",
         f'{{"control_node_environment": {{"ANSIBLE_COLLECTIONS_PATH": "{collections}"}}}}',
-        str(control.folder / "role.yml"),
+        *(str(control.folder / f"{name}.yml") for name in playbooks.split()),
     )
     assert code == 0, output
     assert KEY not in output
     assert "DEPRECATION" not in output
-    return output.count("changed: [localhost]")
+    return [play.count("changed: [localhost]") for play in output.split("PLAY [")[1:]]
 
 
 def test_set_up_used_and_taken_back_with_cron(control: ControlNode, user: Path) -> None:
@@ -100,14 +103,13 @@ def test_set_up_used_and_taken_back_with_cron(control: ControlNode, user: Path) 
     (user / ".ansible.cfg").write_text(CONFIG)
     key_file = control.folder / "home" / "flashduty.key"
 
-    assert _role(control, "--check", "--diff") > 0
+    assert _role(control, "--check", "--diff") > [0]
     assert (user / ".ansible.cfg").read_text() == CONFIG
     assert not key_file.exists()
     assert not (user / "crontab").exists()
 
-    assert _role(control, "--diff") > 0
-    assert _role(control) == 0
-    assert _role(control, "--check") == 0
+    assert _role(control, "--diff") > [0]
+    assert _role(control, playbooks="role check") == [0, 0]
     text = (user / ".ansible.cfg").read_text()
     assert "callbacks_enabled = ansible.posix.timer, flashcat.flashduty.flashduty_change ; keep\n" in text
     assert text.startswith("# mine\n[defaults]\nforks = 7\n")
@@ -122,8 +124,8 @@ def test_set_up_used_and_taken_back_with_cron(control: ControlNode, user: Path) 
     command = job.split(" ", 5)[5]
     subprocess.run(["sh", "-c", command], env=control.environment, cwd="/", check=True, timeout=90)
 
-    assert _role(control, state="absent") > 0
-    assert _role(control, state="absent") == 0
+    removed, again = _role(control, playbooks="role role", state="absent")
+    assert removed > again == 0
     assert (user / ".ansible.cfg").read_text() == CONFIG
     assert not key_file.exists()
     assert [line for line in (user / "crontab").read_text().splitlines() if "flashduty" in line] == []
@@ -131,9 +133,11 @@ def test_set_up_used_and_taken_back_with_cron(control: ControlNode, user: Path) 
 
 def test_a_timer_of_systemd_and_no_config_before(control: ControlNode, user: Path) -> None:
     _program(control, "systemctl", SYSTEMCTL)
-    assert _role(control, "--check") > 0
-    assert _role(control) > 0
-    assert _role(control) == 0
+    # The test with cron looks for requests.
+    options = ("-e", "control_node_requests=false")
+    assert _role(control, "--check", *options) > [0]
+    made, again = _role(control, *options, playbooks="role role")
+    assert made > again == 0
     units = user / ".config" / "systemd" / "user"
     timer = (units / "flashcat-flashduty-flush.timer").read_text()
     service = (units / "flashcat-flashduty-flush.service").read_text()
@@ -142,8 +146,8 @@ def test_a_timer_of_systemd_and_no_config_before(control: ControlNode, user: Pat
     assert KEY not in service
     assert (user / "systemd.enabled").exists()
     assert (user / "systemd.started").exists()
-    assert _role(control, state="absent") > 0
-    assert _role(control, state="absent") == 0
+    removed, again = _role(control, playbooks="role role", state="absent")
+    assert removed > again == 0
     assert list(units.iterdir()) == []
     assert not (user / "systemd.enabled").exists()
     assert not (user / ".ansible.cfg").exists()
@@ -182,30 +186,27 @@ def test_no_secret_is_shown_and_each_value_reaches_the_flush(control: ControlNod
     assert "TOKEN" in (user / ".ansible.cfg").read_text()
 
 
-@pytest.mark.parametrize(
-    ("variable", "advice"),
-    [
-        ("control_node_integration_key", "set control_node_push_url to the Push URL"),
-        ("control_node_push_url", "set control_node_integration_key to a key alone"),
-    ],
-)
-def test_a_key_that_belongs_elsewhere_is_named_as_what_it_is(
-    control: ControlNode, user: Path, variable: str, advice: str
+def test_a_key_that_belongs_elsewhere_and_minutes_that_no_timer_takes_are_refused(
+    control: ControlNode, user: Path
 ) -> None:
-    value = control.receiver.push_url(KEY) if variable == "control_node_integration_key" else KEY
-    code, output = control.run("-e", f"{variable}={value}", str(control.folder / "role.yml"))
-    assert code == 2, output
-    assert advice in " ".join(output.split())
-    assert KEY not in output
-    assert not (user / ".ansible.cfg").exists()
-
-
-def test_minutes_that_no_timer_takes_are_refused(control: ControlNode, user: Path) -> None:
     _program(control, "systemctl", NO_SYSTEMD)
     _program(control, "crontab", CRONTAB)
-    code, output = control.run("-e", "control_node_timer_minutes=90", str(control.folder / "role.yml"))
+    said = {
+        "address": "set control_node_push_url to the Push URL",
+        "key_alone": "set control_node_integration_key to a key alone",
+        "minutes": "control_node_timer_minutes must be a number between 1 and 59, not 90",
+    }
+    variables: dict[str, dict[str, object]] = {
+        "address": {"control_node_integration_key": control.receiver.push_url(KEY)},
+        "key_alone": {"control_node_push_url": KEY},
+        "minutes": {"control_node_timer_minutes": 90},
+    }
+    inventory = control.write("refused.json", json.dumps({"refused": {"hosts": variables}}))
+    code, output = control.run("-i", inventory, control.write("refused.yml", ROLE.replace("localhost", "refused", 1)))
     assert code == 2, output
-    assert "control_node_timer_minutes must be a number between 1 and 59, not 90" in output
+    assert KEY not in output
+    for host, message in said.items():
+        assert any(message in told for told in re.findall(rf"(?:fatal|failed): \[{host}\].*", output))
     assert not (user / ".ansible.cfg").exists()
     assert not (user / "crontab").exists()
 

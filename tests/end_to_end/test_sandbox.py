@@ -43,17 +43,25 @@ class Sandbox:
     def __init__(self, control: ControlNode, folder: Path) -> None:
         self.control = control
         self.folder = folder
+        self.place = {"sandbox_port": 0, "sandbox_state_dir": str(folder)}
 
-    def __call__(self, state: str, *options: str, **variables: object) -> str:
-        """Run the playbook; its output."""
-        return self.ends(0, state, *options, **variables)
-
-    def ends(self, expected: int, state: str, *options: str, **variables: object) -> str:
+    def __call__(self, state: str, *options: str, expected: int = 0, **variables: object) -> str:
         """Run the playbook to this exit code; its output."""
-        place = {"sandbox_state": state, "sandbox_port": 0, "sandbox_state_dir": str(self.folder), **variables}
-        code, output = self.control.run(SANDBOX, "-e", json.dumps(place), *options)
+        given = {**self.place, "sandbox_state": state, **variables}
+        code, output = self.control.run(SANDBOX, "-e", json.dumps(given), *options)
         assert code == expected, output
         return output
+
+    def imported(self, *plays: dict[str, str]) -> list[str]:
+        """Import the playbook with each of these variables in one run; the output of each."""
+        imports = [{"import_playbook": SANDBOX, "vars": variables} for variables in plays]
+        return self.run(self.control.write("imports.yml", json.dumps(imports)))
+
+    def run(self, *playbooks: str) -> list[str]:
+        """Run these playbooks; the output of each play."""
+        code, output = self.control.run(*playbooks, "-e", json.dumps(self.place))
+        assert code == 0, output
+        return output.split("PLAY [")[1:]
 
     def environment(self) -> dict[str, str]:
         """What the line that it prints puts into the environment."""
@@ -79,68 +87,66 @@ def page_of(output: str) -> str:
     return found[1]
 
 
-def test_the_sandbox_starts_shows_and_stops(sandbox: Sandbox) -> None:
-    assert "made when it starts" in sandbox("started", "--check")
-    assert not sandbox.folder.exists()
-    output = sandbox("started")
-    page = page_of(output)
-    assert "<title>Flashduty sandbox</title>" in get(page)
-    assert f". '{sandbox.folder}/environment'" in output
-    assert sandbox.environment()["FLASHDUTY_PUSH_URL"] in output
-    assert page_of(sandbox("started")) == page
-    assert "No changes." in sandbox("shown")
-
-
 TASK = """
 - hosts: web1
   gather_facts: false
   tasks:
     - flashcat.flashduty.flashduty_change: {change_key: CHANGE-1, change_status: Done, title: Upgrade}
 """
+RESET = f"- import_playbook: {SANDBOX}\n  vars: {{sandbox_reset: true}}\n"
 
 
-def test_after_a_reset_a_task_sends_again(sandbox: Sandbox) -> None:
+def test_the_sandbox_starts_shows_resets_and_stops(sandbox: Sandbox) -> None:
     control = sandbox.control
-    page = page_of(sandbox("started"))
-    real = dict(control.environment)
+    assert "made when it starts" in sandbox("started", "--check")
+    assert not sandbox.folder.exists()
 
-    def changed() -> int:
-        control.environment = {**real, **sandbox.environment()}
-        del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
-        code, output = control.run(control.write("task.yml", TASK))
-        assert code == 0, output
-        control.environment = real
-        return output.count("changed: [")
+    taken = " ".join(sandbox("started", expected=2, sandbox_port=control.receiver.port).split())
+    assert f"port {control.receiver.port} of 127.0.0.1 cannot be used" in taken
+    assert "-e sandbox_port=" in taken
 
-    assert (changed(), changed()) == (1, 0)
-    output = sandbox("started", sandbox_reset=True)
-    assert "again after this reset" in output
-    assert json.loads(get(f"{page}changes")) == []
-    assert (changed(), changed()) == (1, 0)
-    assert len(json.loads(get(f"{page}changes"))) == 1
+    _stopped, started, again, shown = sandbox.imported(
+        *({"sandbox_state": state} for state in ("stopped", "started", "started", "shown"))
+    )
+    page = page_of(started)
+    assert "<title>Flashduty sandbox</title>" in get(page)
+    assert f". '{sandbox.folder}/environment'" in started
+    assert sandbox.environment()["FLASHDUTY_PUSH_URL"] in started
+    assert page_of(again) == page
+    assert "No changes." in shown
 
-
-def test_merge_and_routes_are_variables(sandbox: Sandbox) -> None:
-    page = page_of(sandbox("started", sandbox_merge="last", sandbox_route_label="team"))
-    status = json.loads(get(f"{page}status"))
-    assert (status["merge"], status["route_label"]) == ("last", "team")
-    output = sandbox.ends(2, "started", sandbox_route_label="team")
-    assert "sandbox_merge=last" in output
-    assert "sandbox_merge must be first or last" in sandbox.ends(2, "started", sandbox_merge="both")
-
-
-def test_a_port_that_is_taken_says_what_to_do(sandbox: Sandbox) -> None:
-    output = sandbox.ends(2, "started", sandbox_port=sandbox.control.receiver.port)
-    said = " ".join(output.split())
-    assert f"port {sandbox.control.receiver.port} of 127.0.0.1 cannot be used" in said
-    assert "-e sandbox_port=" in said
-
-
-def test_the_real_keys_do_not_reach_it(sandbox: Sandbox) -> None:
-    page = page_of(sandbox("started"))
-    assert "FLASHDUTY_PUSH_URL" in sandbox.control.environment
+    # The real keys do not reach it.
+    assert "FLASHDUTY_PUSH_URL" in control.environment
     pid = json.loads(get(f"{page}status"))["pid"]
     assert b"FLASHDUTY" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+    # After a reset a task sends again.
+    real = dict(control.environment)
+    task, reset = control.write("task.yml", TASK), control.write("reset.yml", RESET)
+
+    def run(*playbooks: str) -> list[str]:
+        control.environment = {**real, **sandbox.environment()}
+        del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
+        plays = sandbox.run(*playbooks)
+        control.environment = real
+        return plays
+
+    (sent,) = run(task)
+    assert sent.count("changed: [") == 1
+    unsent, forgotten = run(task, reset)
+    assert unsent.count("changed: [") == 0
+    assert "again after this reset" in forgotten
+    assert json.loads(get(f"{page}changes")) == []
+    assert [play.count("changed: [") for play in run(task, task)] == [1, 0]
+    assert len(json.loads(get(f"{page}changes"))) == 1
+
+    # Merge and routes are variables.
+    routed = {"sandbox_merge": "last", "sandbox_route_label": "team"}
+    _stopped, started = sandbox.imported({"sandbox_state": "stopped"}, routed)
+    status = json.loads(get(f"{page_of(started)}status"))
+    assert (status["merge"], status["route_label"]) == ("last", "team")
+    assert "sandbox_merge=last" in sandbox("started", expected=2, sandbox_route_label="team")
+    assert "sandbox_merge must be first or last" in sandbox("started", expected=2, sandbox_merge="both")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -153,7 +159,7 @@ def test_a_pipeline_is_tested_as_the_guide_says(control: ControlNode) -> None:
         port = free.getsockname()[1]
     script = found[1].replace("8765", str(port)).replace(SANDBOX, f"{SANDBOX} -e sandbox_port={port}")
     script = script.replace("~/.ansible", shlex.quote(control.environment["ANSIBLE_HOME"]))
-    control.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.command: 'true'\n")
+    control.write("site.yml", "- hosts: web\n  gather_facts: false\n  tasks:\n    - ansible.builtin.raw: 'true'\n")
     tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     try:
         done = subprocess.run(
@@ -166,9 +172,10 @@ def test_a_pipeline_is_tested_as_the_guide_says(control: ControlNode) -> None:
             timeout=90,
             check=False,
         )
-    finally:
+        assert done.returncode == 0, done.stdout + done.stderr
+    except BaseException:
         control.run(SANDBOX, "-e", "sandbox_state=stopped")
-    assert done.returncode == 0, done.stdout + done.stderr
+        raise
     (events,) = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("[{"))
     assert [event["body"]["change_status"] for event in events] == ["Processing", "Done"]
     assert '"fault": {"kind": "status", "times": 1, "status": 503}' in done.stdout
