@@ -84,12 +84,6 @@ def nothing_is_left_to_flush(control: ControlNode) -> None:
     assert control.statuses() == ["Processing", "Done"]
 
 
-def test_a_missing_folder_is_made(control: ControlNode, state: Path) -> None:
-    assert "flashduty_change:" not in run(control)
-    assert control.statuses() == ["Processing", "Done"]
-    assert state.stat().st_mode & 0o777 == 0o700
-
-
 def test_a_folder_that_cannot_be_made(control: ControlNode, state: Path, spool: Path) -> None:
     state.parent.mkdir()
     state.write_text("this is no folder")
@@ -103,12 +97,20 @@ def test_a_full_disk(control: ControlNode, disk: Path, spool: Path) -> None:
     nothing_is_left_to_flush(control)
 
 
-def test_a_disk_that_fills_up_during_the_run(control: ControlNode, disk: Path, spool: Path) -> None:
+def test_a_disk_that_fills_up_during_the_run_and_is_read_only_later(
+    control: ControlNode, disk: Path, spool: Path
+) -> None:
     output = run(control, f"dd if=/dev/zero of={disk}/ballast bs=1k; true")
     reported_with_one_warning(control, output, str(spool))
     # The outbox that could not be written still shows the run as going on, and its start as not delivered.
     (disk / "ballast").unlink()
     nothing_is_left_to_flush(control)
+    # Not while a courier has the file open.
+    remount = ["mount", "-o", "remount,ro", str(disk)]
+    wait_until(lambda: subprocess.run(remount, capture_output=True, check=False).returncode == 0)
+    output = run(control)
+    assert control.statuses() == ["Processing", "Done"] * 2
+    assert output.count("flashduty_change:") == 1, output
 
 
 def test_a_run_that_is_killed_on_a_disk_that_has_filled_up(control: ControlNode, disk: Path) -> None:
@@ -118,16 +120,6 @@ def test_a_run_that_is_killed_on_a_disk_that_has_filled_up(control: ControlNode,
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=PATIENCE)
     control.receiver.wait_for(lambda: control.statuses() == ["Processing", "Canceled"], timeout=PATIENCE)
-
-
-def test_a_disk_that_is_read_only(control: ControlNode, disk: Path) -> None:
-    run(control)
-    # Not while the courier has the file open.
-    remount = ["mount", "-o", "remount,ro", str(disk)]
-    wait_until(lambda: subprocess.run(remount, capture_output=True, check=False).returncode == 0)
-    output = run(control)
-    assert control.statuses() == ["Processing", "Done", "Processing", "Done"]
-    assert output.count("flashduty_change:") == 1, output
 
 
 def test_a_file_that_is_no_outbox_is_kept(control: ControlNode, state: Path) -> None:
@@ -168,18 +160,9 @@ def locked(file: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-def test_a_stopped_process_holds_the_lock(control: ControlNode, state: Path) -> None:
-    assert control.run(control.write("nothing.yml", "- hosts: web1\n  gather_facts: false\n"))[0] == 0
-    assert control.statuses() == ["Processing", "Done"]
-    with locked(state / "outbox.sqlite3"):
-        output = run(control)
-    assert control.statuses() == ["Processing", "Done", "Processing", "Done"]
-    assert output.count("flashduty_change:") == 1
-    assert "locked" in output
-
-
-@pytest.mark.slow
-def test_a_lock_that_comes_during_the_run(control: ControlNode, state: Path) -> None:
+def test_a_stopped_process_takes_the_lock_during_a_run_or_holds_it_before_the_next(
+    control: ControlNode, state: Path
+) -> None:
     command = f"touch {control.folder}/started; until [ -e {control.folder}/go ]; do sleep 0.1; done"
     with control.start(control.write("site.yml", PLAYBOOK.format(command=command))) as process:
         wait_until((control.folder / "started").exists)
@@ -189,6 +172,11 @@ def test_a_lock_that_comes_during_the_run(control: ControlNode, state: Path) -> 
             output, _none = process.communicate(timeout=PATIENCE)
     reported_with_one_warning(control, " ".join(output.split()), "locked")
     nothing_is_left_to_flush(control)
+    with locked(state / "outbox.sqlite3"):
+        output = run(control)
+    assert control.statuses() == ["Processing", "Done"] * 2
+    assert output.count("flashduty_change:") == 1
+    assert "locked" in output
 
 
 @pytest.mark.slow
@@ -227,16 +215,21 @@ def test_a_change_of_tasks_ends_once_though_a_lock_comes_between(control: Contro
     nothing_is_left_to_flush(control)
 
 
-@pytest.mark.parametrize("report_when", ["always", "changed"])
-def test_a_newer_version_has_written_it(control: ControlNode, state: Path, report_when: str) -> None:
-    run(control)
-    control.environment["FLASHDUTY_REPORT_WHEN"] = report_when
+def test_a_missing_folder_is_made_and_what_a_newer_version_has_written_there_is_left_alone(
+    control: ControlNode, state: Path, spool: Path
+) -> None:
+    assert "flashduty_change:" not in run(control)
+    assert control.statuses() == ["Processing", "Done"]
+    assert state.stat().st_mode & 0o777 == 0o700
     with closing(sqlite3.connect(state / "outbox.sqlite3")) as database:
         database.execute("PRAGMA user_version = 99")
-    output = run(control)
-    assert control.statuses() == ["Processing", "Done", "Processing", "Done"]
-    assert output.count("flashduty_change:") == 1
-    assert "newer version" in output
+    for number, report_when in enumerate(("always", "changed"), start=2):
+        control.environment["FLASHDUTY_REPORT_WHEN"] = report_when
+        output = run(control)
+        assert control.statuses() == ["Processing", "Done"] * number
+        assert output.count("flashduty_change:") == 1
+        assert "newer version" in output
+        shutil.rmtree(spool, ignore_errors=True)
 
 
 def test_a_task_reports_through_the_spare_outbox_too(control: ControlNode, state: Path) -> None:

@@ -9,19 +9,17 @@ from __future__ import annotations
 import re
 
 import pytest
-from control_node import ControlNode
+from control_node import ControlNode, unbroken
 
 TASK = """
-- hosts: {hosts}
-  gather_facts: false
-  tasks:
     - flashcat.flashduty.flashduty_change:
-        change_key: CHANGE-1
+        change_key: {key}
         change_status: {status}
         title: Upgrade
         labels: {{service: storefront, nodes: [a, b], empty: null, debug: true}}
         {more}
 """
+LABELS = {"service": "storefront", "nodes": "a,b", "debug": "true"}
 
 
 @pytest.fixture(autouse=True)
@@ -29,96 +27,106 @@ def no_callback(control: ControlNode) -> None:
     del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
 
 
-def _playbook(control: ControlNode, status: str = "Processing", hosts: str = "web1", more: str = "force: false") -> str:
-    return control.write(f"{status}.yml", TASK.format(status=status, hosts=hosts, more=more))
+def _task(status: str = "Processing", key: str = "CHANGE-1", more: str = "force: false") -> str:
+    return TASK.format(status=status, key=key, more=more)
 
 
-def test_one_event_over_hosts_and_runs(control: ControlNode) -> None:
-    path = _playbook(control, hosts="all")
-    code, output = control.run(path)
+def _play(*tasks: str, hosts: str = "web1", more: str = "") -> str:
+    return f"- hosts: {hosts}\n  gather_facts: false\n{more}  tasks:\n{''.join(tasks)}"
+
+
+def _of_each_task(output: str) -> list[str]:
+    return [unbroken(part) for part in output.split("TASK [")[1:]]
+
+
+def _statuses(control: ControlNode, change_key: str) -> list[str]:
+    """What arrived of a change, in order."""
+    events = control.receiver.events()
+    return [event["body"]["change_status"] for event in events if event["change_key"] == change_key]
+
+
+def test_module_defaults_by_group_say_where_a_state_goes_once_over_hosts_and_runs(control: ControlNode) -> None:
+    push_url = control.environment.pop("FLASHDUTY_PUSH_URL")
+    defaults = f"  module_defaults:\n    group/flashcat.flashduty.flashduty:\n      push_url: {push_url}\n"
+    control.receiver.faults.set("lost_answer", times=1, key="LOST ANSWER")
+    others = [
+        _task(key="BOTH"),
+        _task("Done", "BOTH"),
+        _task(key="FORCED", more="force: true"),
+        _task(key="LOST ANSWER"),
+    ]
+    plays = _play(_task(key="ONCE"), hosts="all", more=defaults) + _play(*others, more=defaults)
+    done = "".join(line for line in _task("Done", "ONCE").splitlines(True) if "labels:" not in line)
+    playbooks = [control.write("site.yml", plays), control.write("done.yml", _play(done, done, more=defaults))]
+    for names, expected in ((playbooks[:1], [1, 1, 1, 1, 1]), (playbooks, [0, 1, 1, 1, 0, 1, 0])):
+        code, output = control.run(*names)
+        assert code == 0, output
+        assert [part.count("changed: [") for part in _of_each_task(output)] == expected
+    assert _statuses(control, "ONCE") == ["Processing", "Done"]
+    assert _statuses(control, "BOTH") == ["Processing", "Done"] * 2
+    assert _statuses(control, "FORCED") == ["Processing"] * 2
+    changes = {change["change_key"]: change for change in control.receiver.changes()}
+    assert len(control.receiver.changes()) == len(changes) == 4
+    (first, *_rest) = [event for event in control.receiver.events() if event["change_key"] == "ONCE"]
+    assert first["body"]["labels"] == LABELS
+    # A task without labels leaves those of its change.
+    assert (changes["ONCE"]["change_status"], changes["ONCE"]["labels"]) == ("Done", LABELS)
+
+
+def test_check_mode_compares_and_bad_input_fails_before_the_network(control: ControlNode) -> None:
+    bad = {
+        "description: \"{{ 'x' * 2049 }}\"": "description: must have at most 2048 characters, got 2049",
+        "event_time: 1700000000000": "milliseconds",
+        "event_time: '2999-01-01T00:00:00Z'": "only a Ready event may be in the future",
+    }
+    tasks = [_task(more=f"{more}\n      check_mode: false\n      ignore_errors: true") for more in bad]
+    code, output = control.run("--check", "--diff", control.write("site.yml", _play(_task(), *tasks)))
     assert code == 0, output
-    assert output.count("changed: [") == 1
-    assert control.run(path)[1].count("changed: [") == 0
-    (event,) = control.receiver.events()
-    assert event["body"]["labels"] == {"service": "storefront", "nodes": "a,b", "debug": "true"}
-
-
-def test_each_state_again_on_every_run(control: ControlNode) -> None:
-    first, last = _playbook(control, "Processing"), _playbook(control, "Done")
-    for _run in range(2):
-        assert control.run(first, last)[0] == 0
-    assert control.statuses() == ["Processing", "Done"] * 2
-
-
-def test_force_sends_again(control: ControlNode) -> None:
-    path = _playbook(control, more="force: true")
-    control.run(path)
-    control.run(path)
-    assert control.statuses() == ["Processing"] * 2
-
-
-def test_check_mode_compares_and_sends_nothing(control: ControlNode) -> None:
-    code, output = control.run("--check", "--diff", _playbook(control))
-    assert code == 0
     assert '+    "change_key": "CHANGE-1"' in output
-    assert "changed=1" in output
+    checked, *failed = _of_each_task(output)
+    assert "changed: [web1]" in checked
+    for part, expected in zip(failed, bad.values(), strict=True):
+        assert "fatal: [web1]: FAILED!" in part
+        assert expected in part
     assert control.receiver.requests() == []
-    assert not (control.folder / "home" / "flashduty").exists()
+    assert not control.state.exists()
 
 
-@pytest.mark.parametrize(
-    ("more", "expected"),
-    [
-        ("description: \"{{ 'x' * 2049 }}\"", "description: must have at most 2048 characters, got 2049"),
-        ("event_time: 1700000000000", "milliseconds"),
-        ("event_time: '2999-01-01T00:00:00Z'", "only a Ready event may be in the future"),
-    ],
-)
-def test_bad_input_fails_before_the_network(control: ControlNode, more: str, expected: str) -> None:
-    code, output = control.run(_playbook(control, more=more))
-    assert code == 2
-    assert expected in " ".join(output.split())
-    assert control.receiver.requests() == []
-
-
-def test_a_lost_answer_ends_as_delivered(control: ControlNode) -> None:
-    control.receiver.faults.set("lost_answer", times=1)
-    code, output = control.run(_playbook(control))
-    assert code == 0, output
-    assert len(control.receiver.changes()) == 1
-
-
-def test_fail_and_queue(control: ControlNode) -> None:
+def test_what_cannot_be_delivered_fails_the_task_or_waits_where_that_is_wanted(control: ControlNode) -> None:
+    control.state.mkdir(parents=True)
+    (control.state / "couriers").write_text("this is no folder")
+    tasks = [_task(key=key, more=f"on_delivery_failure: {key}") for key in ("queue", "fail")]
+    code, output = control.run(control.write("without-courier.yml", _play(*tasks)))
+    assert code == 2, output
+    assert ["FAILED!" in part for part in _of_each_task(output)] == [False, True]
+    assert all("nobody can deliver it now" in part for part in _of_each_task(output))
+    assert control.statuses() == []
+    (control.state / "couriers").unlink()
     control.receiver.faults.set("status", status=500)
-    code, output = control.run(_playbook(control, more="timeout: 1"))
-    assert code == 2
-    assert "will not be sent any more" in " ".join(output.split())
-    code, output = control.run(_playbook(control, "Done", more="timeout: 1\n        on_delivery_failure: queue"))
+    given_up = _task(more="timeout: 1\n      ignore_errors: true")
+    queued = _task("Done", more="timeout: 1\n        on_delivery_failure: queue")
+    code, output = control.run(control.write("site.yml", _play(given_up, queued)))
     assert code == 0, output
+    first, second = _of_each_task(output)
+    assert ("FAILED!" in first, "will not be sent any more" in first, "FAILED!" in second) == (True, True, False)
     control.receiver.faults.clear()
     assert control.run("flashcat.flashduty.flush")[0] == 0
-    assert control.statuses() == ["Done"]
+    sent = {key: _statuses(control, key) for key in ("queue", "fail", "CHANGE-1")}
+    assert sent == {"queue": ["Processing"], "fail": [], "CHANGE-1": ["Done"]}
 
 
-def test_a_task_without_a_key_joins_the_run(control: ControlNode) -> None:
-    control.environment["ANSIBLE_CALLBACKS_ENABLED"] = "flashcat.flashduty.flashduty_change"
-    path = control.write(
-        "site.yml",
-        "- hosts: web1\n  gather_facts: false\n  tasks:\n    - flashcat.flashduty.flashduty_change:\n"
-        "        change_status: Processing\n        description: 进度 40%\n",
-    )
-    assert control.run(path)[0] == 0
-    change = control.only_change()
-    assert control.statuses() == ["Processing", "Processing", "Done"]
-    assert change["event_count"] == 3
-
-
-def test_nothing_is_sent_that_flashduty_would_discard(control: ControlNode) -> None:
+def test_a_task_without_a_key_joins_the_run_and_nothing_is_sent_that_flashduty_would_discard(
+    control: ControlNode,
+) -> None:
     statuses = ["Processing", "Processing", "Done", "Processing", "Done"]
-    report = "    - flashcat.flashduty.flashduty_change: {change_key: C, title: T, force: true, change_status: %s}\n"
-    reports = "".join(report % status for status in statuses)
+    report = "    - flashcat.flashduty.flashduty_change: {%s}\n"
+    tasks = [report % "change_status: Processing, description: 进度 40%"]
+    tasks += [report % f"change_key: C, title: T, force: true, change_status: {status}" for status in statuses]
     control.environment["ANSIBLE_CALLBACKS_ENABLED"] = "flashcat.flashduty.flashduty_change"
-    assert control.run(control.write("site.yml", f"- hosts: web1\n  gather_facts: false\n  tasks:\n{reports}"))[0] == 0
+    assert control.run(control.write("site.yml", _play(*tasks)))[0] == 0
+    of_run, change = sorted(control.receiver.changes(), key=lambda change: change["change_key"] == "C")
+    assert (change["change_key"], of_run["event_count"]) == ("C", 3)
+    assert _statuses(control, of_run["change_key"]) == ["Processing", "Processing", "Done"]
     events = [event for event in control.receiver.events() if event["change_key"] == "C"]
     assert [event["body"]["change_status"] for event in events] == statuses
     assert [event["discarded"] for event in events] == [None] * 5
@@ -128,52 +136,12 @@ def test_nothing_is_sent_that_flashduty_would_discard(control: ControlNode) -> N
     assert all(event["body"]["event_time"] <= event["received"] for event in events)
 
 
-def test_a_task_without_labels_leaves_those_of_its_change(control: ControlNode) -> None:
-    assert control.run(_playbook(control))[0] == 0
-    path = _playbook(control, "Done")
-    text = (control.folder / "Done.yml").read_text()
-    control.write("Done.yml", "".join(line for line in text.splitlines(True) if "labels:" not in line))
-    assert control.run(path)[1].count("changed: [") == 1
-    assert control.run(path)[1].count("changed: [") == 0
-    change = control.only_change()
-    assert change["change_status"] == "Done"
-    assert change["labels"] == {"service": "storefront", "nodes": "a,b", "debug": "true"}
-
-
-def test_module_defaults_by_group(control: ControlNode) -> None:
-    push_url = control.environment.pop("FLASHDUTY_PUSH_URL")
-    path = _playbook(control)
-    text = (control.folder / "Processing.yml").read_text()
-    defaults = f"  module_defaults:\n    group/flashcat.flashduty.flashduty:\n      push_url: {push_url}\n  tasks:"
-    control.write("Processing.yml", text.replace("  tasks:", defaults))
-    assert control.run(path)[0] == 0
-    assert control.statuses() == ["Processing"]
-
-
-@pytest.mark.parametrize("more", ["force: false", "force: false\n      delegate_to: bastion"])
-def test_what_is_turned_off_needs_no_key_and_sends_nothing(control: ControlNode, more: str) -> None:
+def test_what_is_turned_off_needs_no_key_and_sends_nothing(control: ControlNode) -> None:
     control.add_bastion()
     control.environment["FLASHDUTY_ENABLED"] = "false"
-    if "delegate_to" not in more:
-        del control.environment["FLASHDUTY_PUSH_URL"]
-    code, output = control.run(_playbook(control, more=more))
+    push_url = control.environment.pop("FLASHDUTY_PUSH_URL")
+    delegated = _task(more=f"push_url: {push_url}\n      delegate_to: bastion")
+    code, output = control.run(control.write("site.yml", _play(_task(), delegated)))
     assert code == 0, output
-    assert re.search(r"ok=1 +changed=0", output)
+    assert re.search(r"ok=2 +changed=0", output)
     assert control.receiver.requests() == []
-
-
-@pytest.mark.parametrize(("on_failure", "code"), [("queue", 0), ("fail", 2)])
-def test_without_a_courier_the_event_waits_where_that_is_wanted(
-    control: ControlNode, on_failure: str, code: int
-) -> None:
-    state = control.folder / "home" / "flashduty"
-    state.mkdir(parents=True)
-    (state / "couriers").write_text("this is no folder")
-    path = _playbook(control, more=f"on_delivery_failure: {on_failure}")
-    found, output = control.run(path)
-    assert found == code, output
-    assert "nobody can deliver it now" in " ".join(output.split())
-    assert control.statuses() == []
-    (state / "couriers").unlink()
-    assert control.run("flashcat.flashduty.flush")[0] == 0
-    assert control.statuses() == (["Processing"] if on_failure == "queue" else [])
