@@ -67,10 +67,20 @@ WITHOUT_CORE = (
     "shared_key",
     "state_dir",
 )
+UNITS_WITHOUT_CORE = (
+    "_courier",
+    "_outbox",
+    "_texts",
+    "_labels/test_expressions.py",
+    "_labels/test_file_parts.py",
+    "_labels/test_group_patterns.py",
+    "_labels/test_inventory_path.py",
+    "_labels/test_rules.py",
+)
 WHAT_A_CORE_MATTERS_TO = (
     "tests/unit/plugins/plugin_utils",
     "tests/end_to_end",
-    *(f"--ignore=tests/unit/plugins/plugin_utils/{folder}" for folder in ("_courier", "_outbox")),
+    *(f"--ignore=tests/unit/plugins/plugin_utils/{name}" for name in UNITS_WITHOUT_CORE),
     *(f"--ignore=tests/end_to_end/test_{name}.py" for name in WITHOUT_CORE),
 )
 

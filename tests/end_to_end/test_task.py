@@ -45,7 +45,7 @@ def _statuses(control: ControlNode, change_key: str) -> list[str]:
     return [event["body"]["change_status"] for event in events if event["change_key"] == change_key]
 
 
-def test_module_defaults_by_group_say_where_a_state_goes_once_over_hosts_and_runs(control: ControlNode) -> None:
+def test_each_state_is_sent_once_over_hosts_and_again_on_every_run(control: ControlNode) -> None:
     push_url = control.environment.pop("FLASHDUTY_PUSH_URL")
     defaults = f"  module_defaults:\n    group/flashcat.flashduty.flashduty:\n      push_url: {push_url}\n"
     control.receiver.faults.set("lost_answer", times=1, key="LOST ANSWER")

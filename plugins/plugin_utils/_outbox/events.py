@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._change_event import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # The error code of an event that was given up, of too many that waited.
 GIVEN_UP = "GivenUp"
 PENDING = "state IN ('waiting', 'sending')"
+_REFUSAL = "change_key, change_status, http_status, request_id, error, error_code"
 # What Flashduty has of a change, or will have; of many events, the last ones.
 _RECORDED = (
     "SELECT id, uid, state, run, change_status, event_time, asked_time FROM events WHERE integration = ?"
@@ -187,12 +189,18 @@ class Events:
             return []
         with self._database.writing() as transaction:
             rows = transaction.execute(
-                "SELECT change_key, change_status, http_status, request_id, error, error_code FROM events"
-                f" WHERE {chosen} ORDER BY id",
-                (self._integration,),
+                f"SELECT {_REFUSAL} FROM events WHERE {chosen} ORDER BY id", (self._integration,)
             ).fetchall()
             transaction.execute(f"UPDATE events SET shown = 1 WHERE {chosen}", (self._integration,))
         return [Refusal(*row) for row in rows]
+
+    def refusals(self, uids: Set[str]) -> list[Refusal]:
+        """Which of these events were refused, whether that was shown or not."""
+        rows = self._database.rows(
+            f"SELECT {_REFUSAL}, uid FROM events WHERE integration = ? AND state = 'refused' ORDER BY id",
+            (self._integration,),
+        )
+        return [Refusal(*refusal) for *refusal, uid in rows if uid in uids]
 
     def refusal_shown(self, uid: str) -> None:
         """A task has shown the refusal of this event itself."""

@@ -15,7 +15,6 @@ from ansible_collections.flashcat.flashduty.plugins.module_utils._outbox_url imp
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.claims import TOO_MANY_REQUESTS
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.database import OutboxError
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.events import PENDING, Refusal
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.listing import Listing
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import AnyOutbox, Outbox
 
 if TYPE_CHECKING:
@@ -108,16 +107,7 @@ class SharedFlush:
     def refusals(self, but: set[str]) -> list[Refusal]:
         """Which of the events that waited were refused, but for these."""
         uids = self.waited - but
-
-        def found(shared: SharedOutbox) -> list[Refusal]:
-            listed = Listing(shared.database).latest(len(uids), ("refused",))
-            return [
-                Refusal(each.change_key, each.change_status, each.http_status, each.request_id, each.error or "", None)
-                for each in reversed(listed)
-                if each.id in uids
-            ]
-
-        return self._do(found, []) if uids else []
+        return self._do(lambda shared: shared.events.refusals(uids), []) if uids else []
 
 
 def waiting(outbox: AnyOutbox) -> set[str]:

@@ -99,6 +99,9 @@ def test_a_refusal_is_told_once_to_its_own_integration(outbox: Outbox) -> None:
         "bad",
     )
     assert outbox.events.take_refusals() == []
+    # Who knows the event is told again, and nobody else's are counted with it.
+    assert outbox.events.refusals({by_task.uid, "another"}) == [told._replace(change_key="b", request_id="r2")]
+    assert outbox.of(TWO).events.refusals({by_task.uid}) == []
 
 
 def test_the_outcome_tells_how_it_went(outbox: Outbox) -> None:
