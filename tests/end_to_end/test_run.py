@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -203,7 +204,7 @@ def test_the_key_is_in_no_output_no_file_and_no_process(control: ControlNode) ->
 def test_a_playbook_started_by_a_task_is_a_change_of_its_own(control: ControlNode) -> None:
     inner = control.write("inner.yml", PLAY.format(hosts="web2") + OK)
     argv = [ANSIBLE_PLAYBOOK, "-i", str(control.folder / "inventory"), inner]
-    outer = PLAY.format(hosts="web1") + f"    - ansible.builtin.raw: {shlex.join(argv)}\n"
+    outer = PLAY.format(hosts="web1") + f"    - ansible.builtin.raw: {json.dumps(shlex.join(argv))}\n"
     assert control.run(control.write("outer.yml", outer))[0] == 0
     assert control.statuses() == ["Processing", "Processing", "Done", "Done"]
     assert {change["labels"]["host"]: change["change_status"] for change in control.receiver.changes()} == {
