@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -116,6 +117,11 @@ class ControlNode:
         path = self.folder / name
         path.write_text(text)
         return str(path)
+
+    def write_import(self, playbook: str, **variables: object) -> str:
+        """A playbook that runs another one with these variables; returns its path."""
+        name = f"{playbook.rpartition('.')[2]}-{len(list(self.folder.glob('*.yml')))}.yml"
+        return self.write(name, json.dumps([{"import_playbook": playbook, "vars": variables}]))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """ansible-playbook in a process group of its own."""

@@ -59,7 +59,7 @@ def test_what_an_outage_held_up_is_adopted_by_the_new_key(control: ControlNode, 
     code, output = _flush(control, "--check", "-e", "adopt=all")
     assert (code, receiver.changes()[0]["title"].startswith("Other")) == (0, True)
     assert len(receiver.changes()) == 1
-    adopt = control.write("adopt.yml", f"- import_playbook: {FLUSH}\n  vars: {{adopt: {name}}}\n")
+    adopt = control.write_import(FLUSH, adopt=name)
     code, output = control.run("-v", adopt, FLUSH, other)
     assert code == 0, output
     assert f"of the integration {name}, delivered with this key: 2 events since" in output
@@ -93,10 +93,7 @@ def test_what_is_given_up_is_told_and_gone(control: ControlNode, receiver: Recei
     _replace_key(control, receiver)
     receiver.faults.clear()
     wait_until(lambda: not _outbox(control, "SELECT 1 FROM events WHERE state = 'sending'"))
-    drop, drop_unknown = (
-        control.write(f"{name}.yml", f"- import_playbook: {FLUSH}\n  vars: {{drop: '{name}'}}\n")
-        for name in ("true", "0123abcd")
-    )
+    drop, drop_unknown = (control.write_import(FLUSH, drop=name) for name in ("true", "0123abcd"))
     code, output = control.run("-v", drop_unknown, drop_unknown, drop, drop)
     assert code == 0, output
     flushes = output.split("PLAY [Deliver")[1:]

@@ -84,7 +84,7 @@ def test_flush_delivers_for_each_integration_of_the_inventory_as_a_warning_advis
     assert "checked only: the integration " in output
     assert {counts[1] for counts in _counts(output).values()} == {2}
     two_keys.receiver.faults.clear()
-    adopt = two_keys.write("adopt.yml", f"- import_playbook: {FLUSH}\n  vars: {{adopt: true}}\n")
+    adopt = two_keys.write_import(FLUSH, adopt=True)
     code, output = two_keys.run(FLUSH, adopt, *advised[1:])
     _before, flushed, adopted = output.split("PLAY [Deliver")
     assert code == 2
@@ -105,10 +105,7 @@ def test_what_cannot_be_read_keeps_neither_flush_nor_report_from_the_others(two_
     db = two_keys.write("db.yml", SITE.format(hosts="db", more=""))
     _outage(two_keys, db, "--vault-password-file", str(two_keys.folder / "password"))
     two_keys.receiver.faults.clear()
-    report_for = [
-        two_keys.write(f"for_{where}.yml", f"- import_playbook: {REPORT}\n  vars: {{report_for: {where}}}\n")
-        for where in ("db", "dbs")
-    ]
+    report_for = [two_keys.write_import(REPORT, report_for=where) for where in ("db", "dbs")]
     given = ("-e", "change_key=CHG-9 change_status=Done title=Upgrade")
     code, output = two_keys.run(FLUSH, *report_for, *given)
     assert "0 waiting" in output

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -45,11 +44,6 @@ def chinese(control: ControlNode) -> ControlNode:
     # Names of hosts and users are no sentences.
     control.write("work.yml", FAILS)
     return control
-
-
-def _with(control: ControlNode, name: str, playbook: str, **variables: str) -> str:
-    """A playbook that runs another one with these variables."""
-    return control.write(f"{name}.yml", json.dumps([{"import_playbook": playbook, "vars": variables}]))
 
 
 def _sentences(text: str) -> list[str]:
@@ -165,15 +159,15 @@ def test_refused_events_and_the_playbook_outbox(chinese: ControlNode) -> None:
         True
     ] * 2
     ids = ",".join(re.findall(r"\[(\w+)", "".join(lines)))
-    unknown = _with(chinese, "unknown", OUTBOX, drop="0123456789")
-    code, output = chinese.run(_with(chinese, "resend", OUTBOX, resend=ids), unknown)
+    unknown = chinese.write_import(OUTBOX, drop="0123456789")
+    code, output = chinese.run(chinese.write_import(OUTBOX, resend=ids), unknown)
     assert f"2 个被拒绝的事件已重新等待发送。立即发送：ansible-playbook {FLUSH}" in output
     assert (code, "没有保留正文的被拒绝事件0123456789" in "".join(output.split())) == (2, True), output
 
 
 def test_the_playbooks_report_and_sandbox(chinese: ControlNode) -> None:
     given = "change_key=CHG-9 change_status=Done"
-    nowhere = _with(chinese, "nowhere", REPORT, report_for="nowhere")
+    nowhere = chinese.write_import(REPORT, report_for="nowhere")
     options = ("--check", "-e", f"{given} title=x sandbox_port=0")
     code, output = chinese.run("flashcat.flashduty.sandbox", REPORT, nowhere, *options)
     for text in ("（已启动，检查模式）", "推送地址：启动时生成", "每个 shell 中执行：", "查看变更："):
@@ -182,8 +176,8 @@ def test_the_playbooks_report_and_sandbox(chinese: ControlNode) -> None:
     assert (code, "report_for必须是inventory中的主机或主机组" in "".join(output.split())) == (2, True), output
 
     # The first asks Flashduty in vain, the last has no title.
-    first = _with(chinese, "first", REPORT, title="x", flashduty_app_key="wrong")
-    code, output = chinese.run(first, _with(chinese, "second", REPORT, title="x"), REPORT, "-e", given)
+    first = chinese.write_import(REPORT, title="x", flashduty_app_key="wrong")
+    code, output = chinese.run(first, chinese.write_import(REPORT, title="x"), REPORT, "-e", given)
     said = "".join(output.split())
     assert "无法向Flashduty查询变更CHG-9的状态：" in said
     results = re.findall("CHG-9 为 Done：(Flashduty 已接收，request_id |没有需要发送的内容，与上一个事件相同)", output)
@@ -205,7 +199,7 @@ def test_a_playbook_takes_the_language_from_where_the_callback_does(chinese: Con
         config = chinese.write("ansible.cfg", "[callback_flashduty_change]\nlanguage = zh\n")
         chinese.environment["ANSIBLE_CONFIG"] = config
     url = chinese.environment.pop("FLASHDUTY_PUSH_URL")
-    code, output = chinese.run(_with(chinese, "healthy", DOCTOR, flashduty_push_url=url), DOCTOR, *more)
+    code, output = chinese.run(chinese.write_import(DOCTOR, flashduty_push_url=url), DOCTOR, *more)
     assert "没有未通过的检查" in output
     assert "env=prod，推断自主机组名 env_prod" in output
     assert (code, "1项检查未通过" in "".join(output.split())) == (2, True), output

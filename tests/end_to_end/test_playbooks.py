@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 
@@ -15,11 +14,6 @@ from control_node import APP_KEY, KEY, ControlNode
 
 REPORT, DOCTOR = "flashcat.flashduty.report", "flashcat.flashduty.doctor"
 FLUSH, OUTBOX = "flashcat.flashduty.flush", "flashcat.flashduty.outbox"
-
-
-def _with(control: ControlNode, name: str, playbook: str, **variables: str) -> str:
-    """A playbook that runs another one with these variables."""
-    return control.write(f"{name}.yml", json.dumps([{"import_playbook": playbook, "vars": variables}]))
 
 
 # ---- report
@@ -82,7 +76,7 @@ def test_flush_says_what_it_did_and_doctor_looks_into_the_outbox(control: Contro
     os.chmod(folder, 0o700)
     control.receiver.faults.clear()
     control.receiver.faults.set("status", status=400, times=1, message="a label is wrong")
-    code, output = control.run(FLUSH, _with(control, "soon", FLUSH, flush_wait="soon"))
+    code, output = control.run(FLUSH, control.write_import(FLUSH, flush_wait="soon"))
     assert code == 2
     _before, done, failed = output.split("PLAY [Deliver")
     assert "0 delivered, 0 waiting, 0 closed, 1 refused" in done
@@ -108,8 +102,8 @@ def _doctors(output: str) -> tuple[str, str]:
 def test_doctor_finds_nothing_wrong_creates_nothing_and_names_what_cannot_be_used(control: ControlNode) -> None:
     control.environment["FLASHDUTY_APP_KEY"] = APP_KEY
     url = control.environment.pop("FLASHDUTY_PUSH_URL")
-    healthy = _with(control, "healthy", DOCTOR, flashduty_push_url=url)
-    unusable = _with(control, "unusable", DOCTOR, flashduty_scope="hosts")
+    healthy = control.write_import(DOCTOR, flashduty_push_url=url)
+    unusable = control.write_import(DOCTOR, flashduty_scope="hosts")
     # A playbook looks for its language in ansible.cfg, too, and these say nothing of it.
     for config, second, subject, expected in (
         ("[defaults]\nforks = 7\n", [DOCTOR], "integration key", "fail integration_key: no integration key is set"),
@@ -144,7 +138,7 @@ def test_doctor_tells_a_guess_unread_settings_and_keys_that_cannot_be_known_or_a
     # The first doctor asks with the key and with a made-up one.
     control.receiver.faults.set("status", status=400, times=2, error_code="InvalidParameter", message="no title")
     url = control.receiver.push_url("wr0ng-key")
-    wrong = _with(control, "wrong", DOCTOR, flashduty_push_url=url, flashduty_app_key="wr0ng-app")
+    wrong = control.write_import(DOCTOR, flashduty_push_url=url, flashduty_app_key="wr0ng-app")
     code, output = control.run(DOCTOR, wrong)
     assert code == 2
     assert "wr0ng" not in output
