@@ -40,12 +40,6 @@ CANDIDATE = "2.22"
 OLDEST_AND_NEWEST = ("2.16", "2.21")
 # Variables, options and the run read ansible-core's objects. What lies behind the outbox (the courier, Flashduty's
 # answers, disks) and in which language a text is does without it, and `make test` runs it once.
-CALLBACK_AND_MODULE = (
-    "tests/unit/plugins/plugin_utils/_labels/test_variables.py",
-    "tests/unit/plugins/plugin_utils/test_options.py",
-    "tests/end_to_end/test_run.py",
-    "tests/end_to_end/test_task.py",
-)
 WITHOUT_CORE = (
     "app_key",
     "bad_disk",
@@ -77,10 +71,18 @@ UNITS_WITHOUT_CORE = (
     "_labels/test_inventory_path.py",
     "_labels/test_rules.py",
 )
+_WITHOUT_UNITS = tuple(f"--ignore=tests/unit/plugins/plugin_utils/{name}" for name in UNITS_WITHOUT_CORE)
+CALLBACK_AND_MODULE = (
+    "tests/unit/plugins/plugin_utils/_labels",
+    "tests/unit/plugins/plugin_utils/test_options.py",
+    "tests/end_to_end/test_run.py",
+    "tests/end_to_end/test_task.py",
+    *_WITHOUT_UNITS,
+)
 WHAT_A_CORE_MATTERS_TO = (
     "tests/unit/plugins/plugin_utils",
     "tests/end_to_end",
-    *(f"--ignore=tests/unit/plugins/plugin_utils/{name}" for name in UNITS_WITHOUT_CORE),
+    *_WITHOUT_UNITS,
     *(f"--ignore=tests/end_to_end/test_{name}.py" for name in WITHOUT_CORE),
 )
 

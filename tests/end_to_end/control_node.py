@@ -62,6 +62,11 @@ def unbroken(output: str) -> str:
     return " ".join(output.replace("-\n", "-").split())
 
 
+def of_each_task(output: str) -> list[str]:
+    """What was printed of each task, in order, as :func:`unbroken`."""
+    return [unbroken(part) for part in output.split("TASK [")[1:]]
+
+
 def container() -> list[str]:
     """The command that makes another one process 1, with processes of its own."""
     for command in (["unshare"], ["unshare", "--user", "--map-root-user"]):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from bastion import Bastion
-from control_node import KEY, PATIENCE, ControlNode, unbroken, wait_until
+from control_node import KEY, PATIENCE, ControlNode, of_each_task, unbroken, wait_until
 
 TASK = """
     - flashcat.flashduty.flashduty_change:
@@ -46,10 +46,6 @@ def task(
 
 def playbook(control: ControlNode, *tasks: str, hosts: str = "web1") -> str:
     return control.write("site.yml", f"- hosts: {hosts}\n  gather_facts: false\n  tasks:\n{''.join(tasks)}")
-
-
-def of_each_task(output: str) -> list[str]:
-    return [unbroken(part) for part in output.split("TASK [")[1:]]
 
 
 def waiting(control: ControlNode) -> list[tuple[str, str]]:

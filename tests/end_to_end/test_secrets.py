@@ -157,7 +157,7 @@ def test_whatever_the_way_the_key_came(stage: Stage, way: Callable[[Stage], str 
                     seen += Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
                 except OSError:  # it has gone
                     continue
-            time.sleep(0.05)
+            time.sleep(0.01)
         output, _none = process.communicate(timeout=90)
     assert b"_courier" in seen
     for secret in (CORE, APP_CORE):
@@ -196,7 +196,7 @@ def test_the_password_of_the_shared_outbox(stage: Stage, way: str) -> None:
             for pid in stage.couriers():
                 with suppress(OSError):  # it has gone
                     seen += Path(f"/proc/{pid}/environ").read_bytes() + Path(f"/proc/{pid}/cmdline").read_bytes()
-            time.sleep(0.05)
+            time.sleep(0.01)
         output, _none = process.communicate(timeout=90)
     assert process.returncode == 0, output
     assert b"_courier" in seen

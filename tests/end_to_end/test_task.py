@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from control_node import ControlNode, unbroken
+from control_node import ControlNode, of_each_task
 
 TASK = """
     - flashcat.flashduty.flashduty_change:
@@ -35,10 +35,6 @@ def _play(*tasks: str, hosts: str = "web1", more: str = "") -> str:
     return f"- hosts: {hosts}\n  gather_facts: false\n{more}  tasks:\n{''.join(tasks)}"
 
 
-def _of_each_task(output: str) -> list[str]:
-    return [unbroken(part) for part in output.split("TASK [")[1:]]
-
-
 def _statuses(control: ControlNode, change_key: str) -> list[str]:
     """What arrived of a change, in order."""
     events = control.receiver.events()
@@ -61,7 +57,7 @@ def test_each_state_is_sent_once_over_hosts_and_again_on_every_run(control: Cont
     for names, expected in ((playbooks[:1], [1, 1, 1, 1, 1]), (playbooks, [0, 1, 1, 1, 0, 1, 0])):
         code, output = control.run(*names)
         assert code == 0, output
-        assert [part.count("changed: [") for part in _of_each_task(output)] == expected
+        assert [part.count("changed: [") for part in of_each_task(output)] == expected
     assert _statuses(control, "ONCE") == ["Processing", "Done"]
     assert _statuses(control, "BOTH") == ["Processing", "Done"] * 2
     assert _statuses(control, "FORCED") == ["Processing"] * 2
@@ -83,7 +79,7 @@ def test_check_mode_compares_and_bad_input_fails_before_the_network(control: Con
     code, output = control.run("--check", "--diff", control.write("site.yml", _play(_task(), *tasks)))
     assert code == 0, output
     assert '+    "change_key": "CHANGE-1"' in output
-    checked, *failed = _of_each_task(output)
+    checked, *failed = of_each_task(output)
     assert "changed: [web1]" in checked
     for part, expected in zip(failed, bad.values(), strict=True):
         assert "fatal: [web1]: FAILED!" in part
@@ -98,8 +94,8 @@ def test_what_cannot_be_delivered_fails_the_task_or_waits_where_that_is_wanted(c
     tasks = [_task(key=key, more=f"on_delivery_failure: {key}") for key in ("queue", "fail")]
     code, output = control.run(control.write("without-courier.yml", _play(*tasks)))
     assert code == 2, output
-    assert ["FAILED!" in part for part in _of_each_task(output)] == [False, True]
-    assert all("nobody can deliver it now" in part for part in _of_each_task(output))
+    assert ["FAILED!" in part for part in of_each_task(output)] == [False, True]
+    assert all("nobody can deliver it now" in part for part in of_each_task(output))
     assert control.statuses() == []
     (control.state / "couriers").unlink()
     control.receiver.faults.set("status", status=500)
@@ -107,7 +103,7 @@ def test_what_cannot_be_delivered_fails_the_task_or_waits_where_that_is_wanted(c
     queued = _task("Done", more="timeout: 1\n        on_delivery_failure: queue")
     code, output = control.run(control.write("site.yml", _play(given_up, queued)))
     assert code == 0, output
-    first, second = _of_each_task(output)
+    first, second = of_each_task(output)
     assert ("FAILED!" in first, "will not be sent any more" in first, "FAILED!" in second) == (True, True, False)
     control.receiver.faults.clear()
     assert control.run("flashcat.flashduty.flush")[0] == 0
