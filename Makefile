@@ -28,9 +28,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 INSTALLED := .build/collections/ansible_collections/flashcat/flashduty
 
-# The settings of the person who runs make must not decide what the tests see.
+# The settings of the person who runs make must not decide what the tests see, nor how long pytest takes to read them.
 unexport ANSIBLE_CALLBACKS_ENABLED ANSIBLE_STDOUT_CALLBACK ANSIBLE_INVENTORY ANSIBLE_VAULT_PASSWORD_FILE
-unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build/collections
 export ANSIBLE_CONFIG := $(CURDIR)/.build/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.build/ansible
@@ -69,7 +69,7 @@ test: .venv/.test install-collection ## run the unit and end-to-end tests agains
 	@$(RUN) python -m pytest -n $(JOBS) --dist worksteal -m 'not slow' $(PYTEST_ARGS)
 
 .PHONY: test-slow
-test-slow: .venv/.test install-collection ## run the tests that take long: many processes, odd input, all of many alike, the sandbox, the role control_node
+test-slow: .venv/.test install-collection ## run the tests that take long, and those of what few machines meet: many processes, odd input, bad disks, another key
 	@echo '==> testing what takes long ($(JOBS) processes)'
 	@$(RUN) python -m pytest -n $(JOBS) --dist worksteal -m slow $(PYTEST_ARGS)
 

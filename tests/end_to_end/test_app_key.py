@@ -15,6 +15,8 @@ from control_node import APP_KEY, KEY, ControlNode
 
 from flashduty_sandbox.receiver import Receiver
 
+pytestmark = pytest.mark.slow
+
 PLAY = """
 - hosts: all
   gather_facts: false
@@ -85,7 +87,6 @@ def test_two_control_nodes_agree_and_many_hosts_ask_once_or_twice(nodes: list[Co
     assert [event["body"]["change_status"] for event in receiver.events()] == ["Processing", "Done", "Processing"]
 
 
-@pytest.mark.slow
 def test_what_one_of_them_began_that_was_planned_is_not_begun_again(
     nodes: list[ControlNode], receiver: Receiver, tmp_path: Path
 ) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from control_node import PATIENCE, ControlNode, wait_until
 
+pytestmark = pytest.mark.slow
+
 PLAYBOOK = """
 - hosts: web1
   gather_facts: false
@@ -159,7 +161,6 @@ def locked(file: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-@pytest.mark.slow
 def test_a_stopped_process_takes_the_lock_during_a_run_or_holds_it_before_the_next(
     control: ControlNode, state: Path
 ) -> None:
@@ -179,7 +180,6 @@ def test_a_stopped_process_takes_the_lock_during_a_run_or_holds_it_before_the_ne
     assert "locked" in output
 
 
-@pytest.mark.slow
 def test_a_lock_that_comes_with_an_outage_loses_no_end(control: ControlNode, state: Path) -> None:
     command = f"touch {control.folder}/started; until [ -e {control.folder}/go ]; do sleep 0.1; done"
     control.environment["FLASHDUTY_WAIT"] = "0"
@@ -198,7 +198,6 @@ def test_a_lock_that_comes_with_an_outage_loses_no_end(control: ControlNode, sta
     nothing_is_left_to_flush(control)
 
 
-@pytest.mark.slow
 def test_a_change_of_tasks_ends_once_though_a_lock_comes_between(control: ControlNode, state: Path) -> None:
     del control.environment["ANSIBLE_CALLBACKS_ENABLED"]
     change = "    - flashcat.flashduty.flashduty_change: {{change_key: A-1, title: t, cancel_on_exit: true, {0}}}\n"

@@ -9,7 +9,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 
+import pytest
 from control_node import ANSIBLE_PLAYBOOK, PATIENCE, ControlNode, container, unbroken
+
+pytestmark = pytest.mark.slow
 
 PLAYBOOK = """
 - hosts: web1

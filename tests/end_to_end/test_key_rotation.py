@@ -12,9 +12,12 @@ import signal
 import sqlite3
 from contextlib import closing
 
+import pytest
 from control_node import KEY, ControlNode, wait_until
 
 from flashduty_sandbox.receiver import Receiver
+
+pytestmark = pytest.mark.slow
 
 NEW_KEY = "c41d9e7720ab5f83"
 FLUSH = "flashcat.flashduty.flush"

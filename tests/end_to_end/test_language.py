@@ -13,6 +13,8 @@ import signal
 import pytest
 from control_node import PATIENCE, ControlNode
 
+pytestmark = pytest.mark.slow
+
 DOCTOR, FLUSH = "flashcat.flashduty.doctor", "flashcat.flashduty.flush"
 OUTBOX, REPORT = "flashcat.flashduty.outbox", "flashcat.flashduty.report"
 # Five words in a row, none of which is a name, a path or a part of a command.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import pytest
 from control_node import ControlNode
 
+pytestmark = pytest.mark.slow
+
 # Nobody listens there.
 URL = "postgresql://flash:s3cret-word@127.0.0.1:1/flashduty"
 SITE = """

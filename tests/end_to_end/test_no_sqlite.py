@@ -11,6 +11,8 @@ import sys
 import pytest
 from control_node import ControlNode, unbroken
 
+pytestmark = pytest.mark.slow
+
 PLAYBOOK = """
 - hosts: web1
   gather_facts: false
