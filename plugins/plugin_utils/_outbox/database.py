@@ -254,6 +254,7 @@ class Database:
 
     def _open(self) -> None:
         require_sqlite()
+        self._refuse_deleted()
         try:
             self._connect()
         except sqlite3.Error as error:
@@ -263,9 +264,11 @@ class Database:
         except OSError as error:
             raise OutboxError(f"{error.filename or self.path}: {error.strerror}") from None
 
-    def _connect(self) -> None:
+    def _refuse_deleted(self) -> None:
         if not self._create_missing and not os.path.lexists(self.path):
             raise OutboxError(f"{self.path}: it was deleted")
+
+    def _connect(self) -> None:
         _refuse(folders.make(self.folder))
         # Where there is one, it is not opened here: closing it would drop the locks that SQLite holds in this process.
         with suppress(FileExistsError):
@@ -300,11 +303,9 @@ class Database:
         """Set the damaged file aside, under a name of its own, and save into a new one what can still be read."""
         damaged = self._inode
         self.close()
-        create, self._create_missing = self._create_missing, True
         try:
             with _locked(os.path.join(self.folder, "lock"), self._patience):
-                if not create and not os.path.lexists(self.path):
-                    raise OutboxError(f"{self.path}: it was deleted")
+                self._refuse_deleted()
                 if _inode_of(self.path) == damaged:
                     name = f"{self.path}{_SET_ASIDE}{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
                     # The log first: beside a new file it would be taken for that one's own.
@@ -319,8 +320,6 @@ class Database:
                     rescue(self.set_aside, self._database)
         except (OSError, sqlite3.Error) as error:
             raise OutboxError(f"{self.path}: {error}") from None
-        finally:
-            self._create_missing = create
 
 
 def set_aside_in(folder: str) -> set[str]:

@@ -54,7 +54,11 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.process import Process
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.schema import is_on_network
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.store import Store
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import turned_off, unknown_names
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.doctor_settings import (
+    origin_in_words,
+    turned_off,
+    unknown_names,
+)
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.finding import Finding, Found, listed
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._tasks.inventory import (
     Inventory,
@@ -197,22 +201,15 @@ def _callback() -> Iterator[Found]:
     enabled, origin = C.config.get_config_value_and_origin("CALLBACKS_ENABLED")
     names = [str(name).strip() for name in enabled or ()]
     if _options.CALLBACK in names:
-        yield Found("callback", origin=_origin(origin))
+        yield Found("callback", origin=origin_in_words(origin))
     else:
         yield Found(
             "callback-not-enabled",
-            origin=_origin(origin),
+            origin=origin_in_words(origin),
             names=", ".join(names) or Text("no callback", "无"),
             file=file or "ansible.cfg",
             callback=_options.CALLBACK,
         )
-
-
-def _origin(origin: Any) -> str:
-    text = str(origin)
-    if text == "default":
-        return "the defaults"
-    return f"the environment variable {text[5:]}" if text.startswith("env:") else text
 
 
 def _secrets(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Found]:

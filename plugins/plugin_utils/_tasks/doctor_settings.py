@@ -46,11 +46,18 @@ def configured_origins() -> dict[str, str]:
     found = {}
     for option, definition in _options.all_definitions().items():
         value, origin = _options.configured(option, definition, {})
-        text = str(origin)
-        if value is not None and text != "default":
-            text = f"the environment variable {text[5:]}" if text.startswith("env:") else text
-            found[option] = f"off {text}" if option == "enabled" and not value else text
+        if value is not None and str(origin) != "default":
+            off = "off " if option == "enabled" and not value else ""
+            found[option] = off + origin_in_words(origin)
     return found
+
+
+def origin_in_words(origin: Any) -> str:
+    """Where ansible-core has a value from, in a user's words."""
+    text = str(origin)
+    if text == "default":
+        return "the defaults"
+    return f"the environment variable {text[5:]}" if text.startswith("env:") else text
 
 
 def turned_off(options: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Found]:
