@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,8 +37,9 @@ def play_with(variables: Mapping[str, Any]) -> Any:
 class Loaded:
     """A playbook with its inventory.
 
-    :param plays: as in YAML.
+    :param plays: as in YAML; None where the folder holds a ``site.yml`` and its inventory already.
     :param extra: extra variables.
+    :param sources: the inventories in the folder.
     :param arguments: of the command line.
     """
 
@@ -48,15 +49,17 @@ class Loaded:
         plays: Any,
         inventory: str = INVENTORY,
         extra: Mapping[str, Any] | None = None,
+        sources: Sequence[str] = ("hosts",),
         **arguments: Any,
     ) -> None:
         self.path = folder / "site.yml"
-        self.path.write_text(plays if isinstance(plays, str) else json.dumps(plays), encoding="utf-8")
-        (folder / "hosts").write_text(inventory, encoding="utf-8")
+        if plays is not None:
+            self.path.write_text(plays if isinstance(plays, str) else json.dumps(plays), encoding="utf-8")
+            (folder / "hosts").write_text(inventory, encoding="utf-8")
         given = {"tags": (), "verbosity": 0, "extra_vars": (), "args": (str(self.path),), **arguments}
         context.CLIARGS = ImmutableDict(given)
         self.loader = DataLoader()
-        self.inventory = InventoryManager(loader=self.loader, sources=[str(folder / "hosts")])
+        self.inventory = InventoryManager(loader=self.loader, sources=[str(folder / source) for source in sources])
         self.manager = VariableManager(loader=self.loader, inventory=self.inventory)
         self.manager._extra_vars = dict(extra or {})
         HostVars(self.inventory, self.manager, self.loader)

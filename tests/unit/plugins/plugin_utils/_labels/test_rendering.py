@@ -19,7 +19,6 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.renderi
     Renderer,
     plain,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._labels.syntax import names_in
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._notices import Notices
 
 try:
@@ -84,30 +83,6 @@ def test_a_value_has_built_in_types_only(value: Any, expected: Any) -> None:
 def test_what_no_variable_can_be_is_an_error() -> None:
     with pytest.raises(TypeError, match="object"):
         plain([object()])
-
-
-@pytest.mark.parametrize(
-    ("template", "names"),
-    [
-        ("plain text", set()),
-        ("{{ service }}-{{ env }}", {"service", "env"}),
-        ("{{ service.name | default(fallback) }}", {"service", "fallback"}),
-        ("{% for item in items %}{{ item }}{% endfor %}", {"items", "item"}),
-        ("{% set x = y %}{{ x }}", {"x", "y"}),
-        ("{{ lookup('env', 'HOME') }}{{ a }}", {"a"}),
-        # What reads more than one can see.
-        ("{{ hostvars['web1'].service }}", None),
-        ("{{ vars['service'] }}", None),
-        ("{{ ansible_facts.x }}", None),
-        ("{{ lookup('pipe', 'date') }}", None),
-        ("{{ lookup(which, 'x') }}", None),
-        ("{{ [1] | map(lookup) }}", None),
-        ("#jinja2: variable_start_string: '[['\n[[ a ]]", None),
-        ("{{ broken", None),
-    ],
-)
-def test_the_variables_that_a_template_reads(template: str, names: set[str] | None) -> None:
-    assert names_in(template) == names
 
 
 @pytest.mark.parametrize(

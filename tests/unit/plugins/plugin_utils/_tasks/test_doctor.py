@@ -98,13 +98,6 @@ def warned(findings: list[Finding], check: str) -> Finding:
     return found
 
 
-def test_a_line_says_everything() -> None:
-    assert Finding("clock", "ok", "agrees").line() == "ok    clock: agrees"
-    assert Finding("clock", "fail", "is late", "Set it").line() == "fail  clock: is late. Set it"
-    assert Finding("clock", "fail", "慢了", "请校准").line("zh") == "fail  时钟：慢了。请校准"
-    assert Finding("API", "ok", "有响应").line("zh") == "ok    API：有响应"
-
-
 # Software and configuration
 
 
