@@ -44,7 +44,7 @@ def put(outbox):
 
 store.do(put)
 sys.stdin.read()
-client = CourierClient(store, connection, Process.of(os.getpid()))
+client = CourierClient(store, Process.of(os.getpid()))
 client.wake()
 is_done = client.wait(lambda outbox: not outbox.events.pending(), 200)
 sys.exit(not is_done)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import entry
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config import (
     COURIER_NAME,
@@ -71,8 +70,7 @@ def reap_orphans() -> None:
 class CourierClient:
     """Has what is in the store delivered.
 
-    :param store: where the events are.
-    :param connection: where to deliver to.
+    :param store: where the events are, and of which integration.
     :param process: the ansible process beside which the courier stays.
     :param run: the run that the courier closes should that process vanish.
     :param signals: those of that process; None where nobody watches them.
@@ -82,14 +80,12 @@ class CourierClient:
     def __init__(
         self,
         store: Store,
-        connection: Connection,
         process: Process,
         run: str | None = None,
         signals: Signals | None = None,
         interrupted_text: str | None = None,
     ) -> None:
         self._store = store
-        self._connection = connection
         self._process = process
         self._run = run
         self._signals = signals
@@ -153,14 +149,14 @@ class CourierClient:
         said = [(each, each.last_words()) for each in self._started]
         self._started = [each for each, words in said if words is None]
         words = said[-1][1] if said else None
-        return None if words is None else self._connection.redact(words)[:_WORDS_MOST]
+        return None if words is None else self._store.connection.redact(words)[:_WORDS_MOST]
 
     def _start(self, fifos: Sequence[str]) -> None:
         self._last_words()
         fifo, reader = _made(fifos)
         config = CourierConfig(
             state_dir=self._store.configured,
-            connection=self._connection,
+            connection=self._store.connection,
             process=self._process,
             fifo=fifo,
             run=self._run,
@@ -190,7 +186,7 @@ class CourierClient:
                 pid = os.posix_spawn(
                     sys.executable,
                     entry.command("_courier.process"),
-                    entry.environment(with_libpq=self._connection.outbox_url is not None),
+                    entry.environment(with_libpq=self._store.connection.outbox_url is not None),
                     file_actions=file_actions,
                     setsid=True,
                 )

@@ -56,7 +56,7 @@ class RunDelivery:
         self.nobody = ""
         self.notices = notices
         self.store = Store(state_dir, connection, process)
-        self.courier = CourierClient(self.store, connection, process, run, signals, interrupted_text)
+        self.courier = CourierClient(self.store, process, run, signals, interrupted_text)
 
     def put(self, events: Sequence[ChangeEvent]) -> None:
         """Store events of changes that begin or go on.

@@ -197,8 +197,8 @@ class TaskConnection:
     def delivery(self, store: Store) -> TaskDelivery:
         """How events get from the store to Flashduty."""
         if self._action.runs_elsewhere:
-            return DelegatedDelivery(store, self.connection, self._execute, self._for_module())
-        return CourierDelivery(store, self.connection, ansible_playbook())
+            return DelegatedDelivery(store, self._execute, self._for_module())
+        return CourierDelivery(store, ansible_playbook())
 
     def report(self, options: Mapping[str, Any], run: CurrentRun | None, remote: RemoteState | None = None) -> Report:
         """The event that the options describe.

@@ -15,7 +15,6 @@ from typing import Any
 from ansible.errors import AnsibleError
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
-from ansible_collections.flashcat.flashduty.plugins.module_utils._connection import Connection
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.client import (
     CourierClient,
     requests_is_missing,
@@ -56,8 +55,8 @@ class TaskDelivery(ABC):
 class CourierDelivery(TaskDelivery):
     """Delivery by the courier of ansible-playbook."""
 
-    def __init__(self, store: Store, connection: Connection, process: Process) -> None:
-        self._client = CourierClient(store, connection, process)
+    def __init__(self, store: Store, process: Process) -> None:
+        self._client = CourierClient(store, process)
 
     def wait(self, done: Done, seconds: float, change_key: str | None = None, claim: Claim | None = None) -> None:
         """Wait for the courier, which sends all changes."""
@@ -78,14 +77,13 @@ class DelegatedDelivery(TaskDelivery):
     def __init__(
         self,
         store: Store,
-        connection: Connection,
         execute: Callable[[str, Mapping[str, Any]], Mapping[str, Any]],
         arguments: Mapping[str, Any],
     ) -> None:
         self._store = store
         self._execute = execute
         self._arguments = arguments
-        self._exchange = Exchange(connection, self._push)
+        self._exchange = Exchange(store.connection, self._push)
         self._problem = ""
         # A courier may have no way to the API.
         self.lease = self._exchange.lease

@@ -53,9 +53,9 @@ def fifos(store: Store) -> list[Path]:
 
 
 def test_clients_of_one_process_and_integration_share_one_courier(
-    store: Store, connection: Connection, beside: Process, couriers: list[int], receiver: Receiver
+    store: Store, beside: Process, couriers: list[int], receiver: Receiver
 ) -> None:
-    one, two = CourierClient(store, connection, beside), CourierClient(store, connection, beside)
+    one, two = CourierClient(store, beside), CourierClient(store, beside)
     put(store)
     for each in (one, two, one):
         each.wake()
@@ -71,14 +71,14 @@ def test_clients_of_one_process_and_integration_share_one_courier(
 
 
 def test_a_courier_gets_neither_our_files_nor_the_key_where_others_can_read_it(
-    store: Store, connection: Connection, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
+    store: Store, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLASHDUTY_INTEGRATION_KEY", KEY)
     pipe = os.pipe()
     try:
         os.set_inheritable(pipe[1], True)
         put(store)
-        courier = CourierClient(store, connection, beside)
+        courier = CourierClient(store, beside)
         courier.wake()
         assert courier.wait(is_empty, PATIENCE)
         place = Path(f"/proc/{couriers[0]}")
@@ -94,10 +94,10 @@ def test_a_courier_gets_neither_our_files_nor_the_key_where_others_can_read_it(
 
 
 def test_who_waits_starts_another_in_place_of_a_courier_that_died(
-    store: Store, connection: Connection, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
+    store: Store, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "_WAKE_AGAIN", 0.05)
-    courier = CourierClient(store, connection, beside)
+    courier = CourierClient(store, beside)
     courier.wake()
     ended(couriers[0])
     put(store)
@@ -110,15 +110,15 @@ def test_couriers_of_two_integrations_or_processes_are_called_apart(
     store: Store, connection: Connection, beside: Process, couriers: list[int]
 ) -> None:
     other = connection._replace(integration_key="another")
-    CourierClient(store, connection, beside).wake()
-    CourierClient(Store(store.configured, other), other, beside).wake()
-    CourierClient(store, connection, beside._replace(start=f"{beside.start}1")).wake()
+    CourierClient(store, beside).wake()
+    CourierClient(Store(store.configured, other), beside).wake()
+    CourierClient(store, beside._replace(start=f"{beside.start}1")).wake()
     assert len(set(fifos(store))) == len(couriers) == 3
 
 
-def test_waiting_asks_at_once_and_gives_up_in_time(store: Store, connection: Connection, beside: Process) -> None:
+def test_waiting_asks_at_once_and_gives_up_in_time(store: Store, beside: Process) -> None:
     put(store)
-    courier = CourierClient(store, connection, beside)
+    courier = CourierClient(store, beside)
     asked: list[str] = []
 
     def never(outbox: Outbox) -> bool:
@@ -132,23 +132,23 @@ def test_waiting_asks_at_once_and_gives_up_in_time(store: Store, connection: Con
 
 
 def test_where_no_courier_can_be_called_or_couriers_that_is_an_error(
-    store: Store, connection: Connection, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
+    store: Store, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store)
     (Path(store.configured) / "couriers").write_text("in the way")
     with pytest.raises(OSError, match="couriers"):
-        CourierClient(store, connection, beside).wake()
+        CourierClient(store, beside).wake()
     (Path(store.configured) / "couriers").unlink()
     monkeypatch.setattr("sys.executable", "/no/such/python")
     before = set(os.listdir("/proc/self/fd"))
     with pytest.raises(FileNotFoundError):
-        CourierClient(store, connection, beside).wake()
+        CourierClient(store, beside).wake()
     # The listing itself takes one.
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1
     assert couriers == []
 
 
-def test_a_pipe_that_is_full_is_no_error(store: Store, connection: Connection, beside: Process) -> None:
+def test_a_pipe_that_is_full_is_no_error(store: Store, beside: Process) -> None:
     put(store)
     folder = Path(store.configured) / "couriers"
     folder.mkdir()
@@ -161,7 +161,7 @@ def test_a_pipe_that_is_full_is_no_error(store: Store, connection: Connection, b
         with suppress(BlockingIOError):
             while os.write(writer, b"!" * 4096):
                 pass
-        CourierClient(store, connection, beside).wake()
+        CourierClient(store, beside).wake()
     finally:
         os.close(reader)
         os.close(writer)
@@ -196,7 +196,6 @@ def damaged(folder: Path, code: str) -> list[str]:
 )
 def test_the_last_words_of_a_courier_end_the_waiting(
     store: Store,
-    connection: Connection,
     beside: Process,
     couriers: list[int],
     monkeypatch: pytest.MonkeyPatch,
@@ -207,7 +206,7 @@ def test_the_last_words_of_a_courier_end_the_waiting(
     path = damaged(tmp_path / "damaged", code)
     monkeypatch.setattr(entry, "import_path", lambda: path)
     put(store)
-    courier = CourierClient(store, connection, beside)
+    courier = CourierClient(store, beside)
     courier.wake()
     begun = time.monotonic()
     with pytest.raises(OSError, match=f"^the courier ended: .*{words}") as caught:
@@ -223,7 +222,6 @@ def test_the_last_words_of_a_courier_end_the_waiting(
 @pytest.mark.parametrize("python", ["/bin/false", sys.executable])
 def test_a_configuration_larger_than_a_pipe_does_not_hang_whoever_starts_a_courier(
     store: Store,
-    connection: Connection,
     beside: Process,
     couriers: list[int],
     monkeypatch: pytest.MonkeyPatch,
@@ -231,7 +229,7 @@ def test_a_configuration_larger_than_a_pipe_does_not_hang_whoever_starts_a_couri
 ) -> None:
     put(store)
     monkeypatch.setattr(sys, "executable", python)
-    courier = CourierClient(store, connection, beside, interrupted_text="x" * 1_000_000)
+    courier = CourierClient(store, beside, interrupted_text="x" * 1_000_000)
     courier.wake()
     if python == "/bin/false":
         with pytest.raises(OSError, match="without a message"):
@@ -242,7 +240,6 @@ def test_a_configuration_larger_than_a_pipe_does_not_hang_whoever_starts_a_couri
 
 def test_where_the_file_system_has_no_named_pipes_the_courier_is_called_by_one_elsewhere(
     store: Store,
-    connection: Connection,
     beside: Process,
     couriers: list[int],
     receiver: Receiver,
@@ -260,7 +257,7 @@ def test_where_the_file_system_has_no_named_pipes_the_courier_is_called_by_one_e
     monkeypatch.setattr(folders, "_ROOTS", (str(tmp_path),))
     for key in ("a", "b"):
         put(store, key)
-        courier = CourierClient(store, connection, beside)
+        courier = CourierClient(store, beside)
         courier.wake()
         assert courier.wait(is_empty, PATIENCE)
     assert (statuses(receiver), statuses(receiver, "b"), len(couriers)) == (["Processing"], ["Processing"], 1)
@@ -269,23 +266,21 @@ def test_where_the_file_system_has_no_named_pipes_the_courier_is_called_by_one_e
 
 
 def test_where_named_pipes_can_be_made_nowhere_that_is_an_error(
-    store: Store, connection: Connection, beside: Process, monkeypatch: pytest.MonkeyPatch
+    store: Store, beside: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without(path: str, _mode: int) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted", path)
 
     monkeypatch.setattr(os, "mkfifo", without)
     with pytest.raises(PermissionError, match=store.configured):
-        CourierClient(store, connection, beside).wake()
+        CourierClient(store, beside).wake()
     with pytest.raises(PermissionError, match=store.configured):
         try_fifo(store.configured, store.configured)
 
 
-def test_a_file_in_the_place_of_a_named_pipe_is_no_courier(
-    store: Store, connection: Connection, beside: Process, couriers: list[int]
-) -> None:
+def test_a_file_in_the_place_of_a_named_pipe_is_no_courier(store: Store, beside: Process, couriers: list[int]) -> None:
     put(store)
-    courier = CourierClient(store, connection, beside)
+    courier = CourierClient(store, beside)
     courier.wake()
     ended(couriers[0])
     (fifo,) = fifos(store)
@@ -296,18 +291,18 @@ def test_a_file_in_the_place_of_a_named_pipe_is_no_courier(
 
 
 def test_where_no_process_can_be_started_the_limit_is_named(
-    store: Store, connection: Connection, beside: Process, monkeypatch: pytest.MonkeyPatch
+    store: Store, beside: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def spawn(*_arguments: object, **_options: object) -> int:
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "posix_spawn", spawn)
     with pytest.raises(OSError, match="ulimit -u"):
-        CourierClient(store, connection, beside).wake()
+        CourierClient(store, beside).wake()
 
 
 def test_a_courier_inherits_no_descriptor_whatever_its_number(
-    store: Store, connection: Connection, beside: Process, couriers: list[int]
+    store: Store, beside: Process, couriers: list[int]
 ) -> None:
     pipe = os.pipe()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -315,7 +310,7 @@ def test_a_courier_inherits_no_descriptor_whatever_its_number(
     high = fcntl.fcntl(pipe[1], fcntl.F_DUPFD, 3000)
     try:
         put(store)
-        courier = CourierClient(store, connection, beside)
+        courier = CourierClient(store, beside)
         courier.wake()
         assert courier.wait(is_empty, PATIENCE)
         assert str(high) not in os.listdir(f"/proc/{couriers[0]}/fd")

@@ -269,7 +269,6 @@ def test_retiring_twice_takes_no_pipe_of_another_courier_away(rig: Callable[...,
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_as_a_process_of_its_own_it_tells_a_ctrl_c_from_another_end_and_leaves_nothing_behind(
     store: Store,
-    connection: Connection,
     receiver: Receiver,
     neighbour: Neighbour,
     couriers: list[int],
@@ -283,7 +282,7 @@ def test_as_a_process_of_its_own_it_tells_a_ctrl_c_from_another_end_and_leaves_n
 
     signals = Signals(set_wakeup_fd)
     beside = Process.of(neighbour.pid)
-    client = CourierClient(store, connection, beside, "run", signals, "it was interrupted")
+    client = CourierClient(store, beside, "run", signals, "it was interrupted")
     try:
         client.wake()
         open_run(store, beside)

@@ -70,8 +70,8 @@ def other_host(connection: Connection) -> OtherHost:
 
 
 @pytest.fixture
-def delegated(store: Store, connection: Connection, other_host: OtherHost) -> DelegatedDelivery:
-    return DelegatedDelivery(store, connection, other_host.execute, ARGUMENTS)
+def delegated(store: Store, other_host: OtherHost) -> DelegatedDelivery:
+    return DelegatedDelivery(store, other_host.execute, ARGUMENTS)
 
 
 def put(store: Store, delivery: TaskDelivery, stored: ChangeEvent, watch: Watch | None = None) -> PutResult:
@@ -95,25 +95,23 @@ def outcome(store: Store, uid: str) -> Outcome:
 # By the courier
 
 
-def test_the_courier_of_the_process_delivers(
-    store: Store, connection: Connection, receiver: Receiver, couriers: list[int]
-) -> None:
-    delivery = CourierDelivery(store, connection, Process.of(os.getpid()))
+def test_the_courier_of_the_process_delivers(store: Store, receiver: Receiver, couriers: list[int]) -> None:
+    delivery = CourierDelivery(store, Process.of(os.getpid()))
     stored = put(store, delivery, event())
     wait(delivery, stored)
     assert (outcome(store, stored.uid).state, statuses(receiver), len(couriers)) == ("delivered", ["Processing"], 1)
 
 
-def test_the_courier_is_told_whose_end_closes_the_change(store: Store, connection: Connection) -> None:
-    delivery = CourierDelivery(store, connection, ME)
+def test_the_courier_is_told_whose_end_closes_the_change(store: Store) -> None:
+    delivery = CourierDelivery(store, ME)
     assert put(store, delivery, event(), Watch(ME, "left open")).changed
     assert len(store.look(lambda outbox: outbox.runs.open_of(ME))) == 1
 
 
 def test_without_requests_no_courier_is_started(
-    store: Store, connection: Connection, couriers: list[int], monkeypatch: pytest.MonkeyPatch
+    store: Store, couriers: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    delivery = CourierDelivery(store, connection, ME)
+    delivery = CourierDelivery(store, ME)
     stored = put(store, delivery, event())
     monkeypatch.setitem(sys.modules, "requests", None)
     with pytest.raises(OSError, match="pip install requests"):

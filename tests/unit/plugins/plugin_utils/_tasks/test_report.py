@@ -93,7 +93,7 @@ def unanswered(store: Store, connection: Connection, receiver: Receiver) -> Task
 def undeliverable(store: Store, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Tasks:
     """Tasks where no courier can be started."""
     monkeypatch.setattr("sys.executable", "/no/such/python")
-    return Tasks(store, connection, CourierDelivery(store, connection, ME))
+    return Tasks(store, connection, CourierDelivery(store, ME))
 
 
 def test_a_shared_outbox_that_cannot_be_used_is_a_warning_where_there_is_to_be_one(
