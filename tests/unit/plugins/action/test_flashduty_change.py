@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from deliveries import KEY, statuses
+from deliveries import KEY, PATIENCE, statuses
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action.flashduty_change import ActionModule
@@ -38,7 +38,7 @@ def ran(tmp_path: Path, receiver: Receiver, store: Store) -> Runs:
     def run(
         task: Mapping[str, Any] | None = None, variables: Mapping[str, Any] | None = None, **options: Any
     ) -> dict[str, Any]:
-        below = {"change_status": "Processing", "integration_key": KEY, "api_url": receiver.url}
+        below = {"change_status": "Processing", "integration_key": KEY, "api_url": receiver.url, "timeout": PATIENCE}
         given = {**below, "state_dir": store.configured, **options}
         worker = Worker(tmp_path, "flashcat.flashduty.flashduty_change", given, task or {}, extra=variables or {})
         action = worker.action(ActionModule)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from deliveries import APP_KEY
+from deliveries import APP_KEY, PATIENCE
 from outboxes import ME, event
 from workers import Worker
 
@@ -42,7 +42,7 @@ def ran(tmp_path: Path, receiver: Receiver) -> Runs:
     """
 
     def run(task: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        given = {"api_url": receiver.url, "app_key": APP_KEY, **options}
+        given = {"api_url": receiver.url, "app_key": APP_KEY, "timeout": PATIENCE, **options}
         worker = Worker(tmp_path, "flashcat.flashduty.flashduty_change_info", given, task or {})
         return worker.action(ActionModule).run(None, worker.variables)
 

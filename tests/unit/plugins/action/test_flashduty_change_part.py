@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deliveries import KEY, statuses
+from deliveries import KEY, PATIENCE, statuses
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action.flashduty_change_part import ActionModule
@@ -31,7 +31,13 @@ def ran(tmp_path: Path, receiver: Receiver, store: Store) -> Runs:
     def run(
         state: str, task: Mapping[str, Any] | None = None, variables: Mapping[str, Any] | None = None, **options: Any
     ) -> dict[str, Any]:
-        below = {"state": state, "change_key": "a", "integration_key": KEY, "api_url": receiver.url}
+        below = {
+            "state": state,
+            "change_key": "a",
+            "integration_key": KEY,
+            "api_url": receiver.url,
+            "timeout": PATIENCE,
+        }
         given = {**below, "state_dir": store.configured, **options}
         worker = Worker(tmp_path, "flashcat.flashduty.flashduty_change_part", given, task or {})
         return worker.action(ActionModule).run(None, {**worker.variables, **(variables or {})})

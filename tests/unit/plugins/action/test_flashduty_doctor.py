@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deliveries import APP_KEY, KEY
+from deliveries import APP_KEY, KEY, PATIENCE
 from workers import Worker
 
 from ansible_collections.flashcat.flashduty.plugins.action.flashduty_doctor import ActionModule
@@ -30,7 +30,7 @@ def ran(tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(reader, "ask", lambda _question, connection, _values: probe(connection))
 
     def run(variables: Mapping[str, Any] | None = None, **options: Any) -> dict[str, Any]:
-        given = {"api_url": receiver.url, "state_dir": str(tmp_path / "state"), **options}
+        given = {"api_url": receiver.url, "timeout": PATIENCE, "state_dir": str(tmp_path / "state"), **options}
         worker = Worker(tmp_path, "flashcat.flashduty.flashduty_doctor", given, {}, extra=variables or {})
         return worker.action(ActionModule).run(None, worker.variables)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deliveries import KEY, statuses
+from deliveries import KEY, PATIENCE, statuses
 from outboxes import event
 from workers import Worker
 
@@ -33,7 +33,13 @@ def ran(tmp_path: Path, receiver: Receiver, store: Store) -> Runs:
     def run(
         task: Mapping[str, Any] | None = None, variables: Mapping[str, Any] | None = None, **options: Any
     ) -> dict[str, Any]:
-        given = {"integration_key": KEY, "api_url": receiver.url, "state_dir": store.configured, **options}
+        given = {
+            "integration_key": KEY,
+            "api_url": receiver.url,
+            "timeout": PATIENCE,
+            "state_dir": store.configured,
+            **options,
+        }
         worker = Worker(tmp_path, "flashcat.flashduty.flashduty_flush", given, task or {}, extra=variables or {})
         return worker.action(ActionModule).run(None, worker.variables)
 

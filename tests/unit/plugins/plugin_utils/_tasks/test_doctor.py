@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from ansible import constants as C  # noqa: N812
 from ansible.config.manager import ConfigManager
-from deliveries import APP_KEY, KEY
+from deliveries import APP_KEY, KEY, PATIENCE
 from outboxes import LEASE, ME, claimed, event, outbox_in
 
 from ansible_collections.flashcat.flashduty.plugins.module_utils._answer import ApiError
@@ -56,7 +56,12 @@ def examined(tmp_path: Path, receiver: Receiver) -> Callable[..., list[Finding]]
     """Examines with these options, above those of the receiver and a state_dir of its own."""
 
     def made(origins: Mapping[str, str] | None = None, **options: Any) -> list[Finding]:
-        below = {"api_url": receiver.url, "integration_key": KEY, "state_dir": str(tmp_path / "state")}
+        below = {
+            "api_url": receiver.url,
+            "integration_key": KEY,
+            "timeout": PATIENCE,
+            "state_dir": str(tmp_path / "state"),
+        }
         return examine(with_task_options(below, options), origins or {})
 
     return made

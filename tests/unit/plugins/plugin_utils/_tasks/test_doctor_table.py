@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ansible import constants as C  # noqa: N812
 from ansible.config.manager import ConfigManager
-from deliveries import APP_KEY, KEY
+from deliveries import APP_KEY, KEY, PATIENCE
 from outboxes import LEASE, event, outbox_in
 from workers import Worker
 
@@ -65,6 +65,7 @@ class Scene:
         self.folder, self.receiver, self.patch, self.dead = folder, receiver, monkeypatch, dead
         self.state = folder / "state"
         self.options: dict[str, Any] = {"api_url": receiver.url, "integration_key": KEY, "state_dir": str(self.state)}
+        self.options["timeout"] = PATIENCE
         self.arguments: dict[str, Any] = {}
         for name in [name for name in os.environ if name.startswith("FLASHDUTY_")]:
             monkeypatch.delenv(name)
