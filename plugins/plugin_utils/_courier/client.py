@@ -24,7 +24,7 @@ from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.config
     SIGNALS_READER,
     CourierConfig,
 )
-from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import Signals, interrupts_held_back
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.folders import is_private, spool_folders
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.lock_file import locked
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._outbox.outbox import Outbox
@@ -108,7 +108,9 @@ class CourierClient:
             # Without the lock too: a courier too many does less harm than none.
             with locked(fifos[0] + ".lock", _LOCK_TIMEOUT):
                 if not any(map(_woken, fifos)):
-                    self._start(fifos)
+                    # Half a courier looks like one that was woken, and delivers nothing.
+                    with interrupts_held_back():
+                        self._start(fifos)
         self._fifos = fifos
 
     def wait(self, done: Callable[[Outbox], bool], seconds: float) -> bool:

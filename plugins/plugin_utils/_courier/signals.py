@@ -14,7 +14,10 @@ import functools
 import os
 import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 class Signals:
@@ -60,3 +63,21 @@ def received(reader: int) -> bytes:
             return end.recv(4096, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         except BlockingIOError:
             return b""
+
+
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """A Ctrl-C within it is raised at its end: anywhere else, Python would leave half of what is done here."""
+    handler = signal.getsignal(signal.SIGINT)
+    # Other threads get none.
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])

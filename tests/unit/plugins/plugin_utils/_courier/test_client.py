@@ -9,11 +9,13 @@ import errno
 import fcntl
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deliveries import KEY, PATIENCE, ended, statuses
@@ -104,6 +106,28 @@ def test_who_waits_starts_another_in_place_of_a_courier_that_died(
     assert courier.wait(is_empty, PATIENCE)
     assert len(couriers) == 2
     assert len(fifos(store)) == 1
+
+
+@pytest.mark.parametrize("step", ["CourierConfig", "_Started", "_write"])
+def test_a_ctrl_c_while_a_courier_is_started_comes_when_it_is_up(
+    store: Store, beside: Process, couriers: list[int], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    done = getattr(client, step)
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return done(*arguments, **named)
+
+    put(store)
+    courier = CourierClient(store, beside)
+    with monkeypatch.context() as patch:
+        patch.setattr(client, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            courier.wake()
+    courier.wake()
+    assert courier.wait(is_empty, PATIENCE)
+    assert len(couriers) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_couriers_of_two_integrations_or_processes_are_called_apart(

@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier import entry
+from ansible_collections.flashcat.flashduty.plugins.plugin_utils._courier.signals import interrupts_held_back
 
 # In a process of its own, for what is registered for forks stays registered.
 FORKING = """
@@ -56,3 +61,44 @@ def test_a_signal_during_a_fork_raises_where_the_fork_was_called_for() -> None:
 
 def test_a_signal_to_a_fork_does_not_count() -> None:
     assert _forking(before=False) == (["2 []", "True"], "")
+
+
+def _interrupted(steps: list[str]) -> None:
+    with interrupts_held_back():
+        signal.raise_signal(signal.SIGINT)
+        steps.append("the rest")
+
+
+def test_a_ctrl_c_is_held_back_until_the_rest_is_done() -> None:
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        _interrupted(steps)
+    assert steps == ["the rest"]
+    # The next one is raised where it comes.
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_error_does_not_keep_it_from_being_raised() -> None:
+    def fails() -> None:
+        with interrupts_held_back():
+            signal.raise_signal(signal.SIGINT)
+            raise OSError("no more processes")
+
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_who_ignores_it_or_is_another_thread_has_nothing_to_hold_back() -> None:
+    def entered() -> object:
+        with interrupts_held_back():
+            return signal.getsignal(signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(entered).result() is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert entered() is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
