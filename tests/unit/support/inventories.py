@@ -40,12 +40,18 @@ class Run(Loaded):
         self.notices = Notices()
 
     def targets(self, names: tuple[str, ...] = NAMES, limit: int = 200) -> dict[str, TargetHost]:
+        """The hosts of the play by their names.
+
+        :param limit: for how many of them ansible-core may be asked for all variables.
+        """
         return {target.name: target for target in targets(self.play, self.hosts(), names, self.notices, limit)}
 
     def values(self, names: tuple[str, ...] = NAMES, limit: int = 200) -> dict[str, Mapping[str, Any]]:
+        """The values that we find for each host."""
         return {name: target.variables for name, target in self.targets(names, limit).items()}
 
     def core_values(self, names: tuple[str, ...] = NAMES) -> dict[str, Mapping[str, Any]]:
+        """The values that ansible-core finds; where a template fails there is none."""
         return {host.name: self._core_values(host, names) for host in self.hosts()}
 
     def _core_values(self, host: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -70,7 +76,7 @@ class Run(Loaded):
 
 
 def write(folder: Path, **files: Any) -> None:
-    """Writes files; ``__`` in a name stands for ``/``. What is not text is written as JSON, which is YAML."""
+    """Write files; ``__`` in a name stands for ``/``. What is not text is written as JSON, which is YAML."""
     for name, content in files.items():
         path = folder / name.replace("__", "/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,4 +85,5 @@ def write(folder: Path, **files: Any) -> None:
 
 
 def inventory_of(hosts: Mapping[str, Any], groups: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """An inventory with these hosts, with their variables, and groups, as in YAML."""
     return {"all": {"hosts": dict(hosts), "children": dict(groups or {})}}
