@@ -39,7 +39,7 @@ PYTHONS = {
 CANDIDATE = "2.22"
 OLDEST_AND_NEWEST = ("2.16", "2.21")
 # Variables, options and the run read ansible-core's objects. What lies behind the outbox (the courier, Flashduty's
-# answers, disks) and in which language a text is does without it, and `make test` runs it once.
+# answers, disks) and in which language a text is does without it, and `make test` or `make test-slow` runs it once.
 WITHOUT_CORE = (
     "app_key",
     "bad_disk",

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which signals reached ansible-playbook, without a handler that would change what they do.
+"""Which signals reached ansible-playbook, without a handler that would change what they do; and a Ctrl-C that waits.
 
 Python writes the number of each signal that it handles into a socket. The holder of the other end, as the courier is,
 knows of a Ctrl-C also where a second one left ansible-playbook no time to say so.
